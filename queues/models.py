@@ -1,0 +1,164 @@
+"""The tables of flow. One page map:
+
+    Queue   what an admin edits: pool, limits, pause                      (few rows)
+    Entry   an opaque id that may be leased now                           (size = backlog)
+    Timer   an opaque id that becomes an Entry when its time comes        (size = delayed work)
+    Lease   an entry that a worker holds, with its fencing token          (size = work in flight)
+    Worker  a process that leases: its lock, heartbeat and last commit    (few rows)
+
+An id is in exactly one of Entry, Timer and Lease while it is alive, in none of them before and after.
+`queues.store` is the only module that writes Entry, Timer, Lease and Worker; its SQL lives in `queues/sql`.
+"""
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models.functions import Now
+
+QUEUE_NAME = RegexValidator(
+    r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$",
+    "Use 1 to 100 letters, digits, dots, dashes or underscores, beginning with a letter or digit.",
+)
+MAX_LIMIT = 1_000_000
+LIMIT_RANGE = [MinValueValidator(1), MaxValueValidator(MAX_LIMIT)]
+
+
+class Lane(models.IntegerChoices):
+    """How a worker executes an entry; each lane has its own capacity in a worker (DESIGN D11)."""
+
+    COROUTINE = 0, "coroutine"
+    THREAD = 1, "thread"
+    PROCESS = 2, "process"
+
+
+class Queue(models.Model):
+    """A named lane of work with limits that an admin may edit while it runs."""
+
+    name = models.CharField(max_length=100, unique=True, validators=[QUEUE_NAME])
+    pool = models.CharField(
+        max_length=100,
+        default="default",
+        db_default="default",
+        validators=[QUEUE_NAME],
+        help_text="The worker pool (an RQ queue) that serves this queue.",
+    )
+    concurrency_limit = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=LIMIT_RANGE,
+        help_text="At most this many runs at once, over all workers and hosts. Empty: no limit.",
+    )
+    declared_concurrency_limit = models.PositiveIntegerField(
+        null=True, blank=True, editable=False, help_text="The limit written in code: the default an edit overrides."
+    )
+    limit_edited = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="True once a person's edit overrides the code."
+    )
+    paused_at = models.DateTimeField(null=True, blank=True, editable=False)
+    paused_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
+    pause_reason = models.CharField(max_length=500, blank=True, default="", db_default="", editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                name="queue_concurrency_limit_range",
+                condition=models.Q(concurrency_limit__isnull=True)
+                | models.Q(concurrency_limit__gte=1, concurrency_limit__lte=MAX_LIMIT),
+                violation_error_message=f"A concurrency limit is a whole number from 1 to {MAX_LIMIT:,}, or empty.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def paused(self) -> bool:
+        return self.paused_at is not None
+
+
+class Entry(models.Model):
+    """Something that may be leased now. Written by `queues.store` alone."""
+
+    entry_id = models.UUIDField(primary_key=True)
+    queue = models.ForeignKey(Queue, models.PROTECT, db_constraint=False, db_index=False, related_name="entries")
+    lane = models.SmallIntegerField(choices=Lane.choices)
+    priority = models.SmallIntegerField(default=0, db_default=0)
+    concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    ready_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "entries"
+        indexes = (
+            # Serves the lease: the next entries of one queue and lane, best first.
+            models.Index("queue", "lane", models.F("priority").desc(), "ready_at", "entry_id", name="entry_next"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.entry_id)
+
+
+class Timer(models.Model):
+    """Something that becomes an Entry at `due_at`. Written by `queues.store` alone."""
+
+    entry_id = models.UUIDField(primary_key=True)
+    queue = models.ForeignKey(Queue, models.PROTECT, db_constraint=False, db_index=False, related_name="timers")
+    lane = models.SmallIntegerField(choices=Lane.choices)
+    priority = models.SmallIntegerField(default=0, db_default=0)
+    concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    due_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return str(self.entry_id)
+
+
+class Worker(models.Model):
+    """A worker process. Its id is the key of the session advisory lock that proves it alive (DESIGN D8)."""
+
+    name = models.CharField(max_length=200, db_index=True)
+    pools = models.JSONField(default=list)
+    hostname = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    version = models.CharField(max_length=64, blank=True, default="")
+    coroutines = models.IntegerField(help_text="Capacity of the coroutine lane.")
+    threads = models.IntegerField(help_text="Capacity of the thread lane.")
+    started_at = models.DateTimeField(db_default=Now())
+    heartbeat_at = models.DateTimeField(db_default=Now())
+    server_started_at = models.DateTimeField(help_text="Start of the PostgreSQL server on which the lock was taken.")
+    batch = models.BigIntegerField(default=0, db_default=0, help_text="The last group commit that was recorded.")
+    running = models.IntegerField(default=0, db_default=0, help_text="Runs in flight at the last heartbeat.")
+    memory = models.BigIntegerField(default=0, db_default=0, help_text="Resident bytes at the last heartbeat.")
+    draining_at = models.DateTimeField(null=True)
+    stopped_at = models.DateTimeField(null=True, help_text="When it said goodbye.")
+    lost_at = models.DateTimeField(null=True, help_text="When it was declared dead.")
+    returned_at = models.DateTimeField(null=True, help_text="When it came back after that, and was refused.")
+
+    class Meta:
+        indexes = (
+            # Serves recovery and the live list: the few workers that are not history.
+            models.Index(
+                "id",
+                name="worker_alive",
+                condition=models.Q(stopped_at__isnull=True, lost_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Lease(models.Model):
+    """An entry in a worker's hands. The primary key is what makes a second holder impossible."""
+
+    entry_id = models.UUIDField(primary_key=True)
+    queue = models.ForeignKey(Queue, models.PROTECT, db_constraint=False, related_name="leases")
+    worker = models.ForeignKey(Worker, models.PROTECT, db_constraint=False, related_name="leases")
+    token = models.BigIntegerField(help_text="Fencing token: grows with every lease ever given.")
+    lane = models.SmallIntegerField(choices=Lane.choices)
+    priority = models.SmallIntegerField()
+    concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    leased_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.entry_id)

@@ -1,0 +1,239 @@
+"""The tables of a run's life. One page map:
+
+    Task            a task id that some process has registered: its schemas, queue, retry policy
+    Run             one call of a task: payload in, output or error out
+    Attempt         one try of a run by one worker; the current one is the one without `finished_at`
+    Snapshot        what a step returned, a checkpoint saved, or a step's failed try; numbered per run
+    LogLine         what a run said; its sequence is a cursor over the whole table
+    IdempotencyKey  the promise that one key starts one run
+    Rollup          one-minute counts and duration histograms, what charts and pages read
+
+Snapshots and log lines are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
+partition is a span of time, one run's rows are in one partition, and retention drops whole partitions.
+Foreign keys between the big tables carry no database constraint: each row would cost a trigger, and retention
+would have to visit every row. What ties them is that `runs.store` writes them in one transaction.
+"""
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from queues.models import Queue, Worker
+from runs.states import FINAL, AttemptStatus, Status
+
+STATUSES = [str(s) for s in Status]
+FINAL_STATUSES = sorted(str(s) for s in FINAL)
+
+
+class Task(models.Model):
+    """A task as its code last declared it."""
+
+    id = models.CharField(primary_key=True, max_length=200)
+    module = models.CharField(max_length=300)
+    doc = models.TextField(blank=True, default="")
+    queue = models.ForeignKey(Queue, models.PROTECT, related_name="tasks")
+    retry = models.JSONField(default=dict)
+    max_duration = models.FloatField(null=True, help_text="Seconds.")
+    payload_schema = models.JSONField(default=dict, help_text="JSON Schema of the payload.")
+    output_schema = models.JSONField(default=dict, help_text="JSON Schema of the result.")
+    version = models.CharField(max_length=64, help_text="Fingerprint of the code that was registered last.")
+    registered_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Run(models.Model):
+    """One call of a task. `runs.store` writes every transition; nothing else does."""
+
+    id = models.UUIDField(primary_key=True)
+    task = models.ForeignKey(Task, models.PROTECT, db_constraint=False, db_index=False, related_name="runs")
+    queue = models.ForeignKey(Queue, models.PROTECT, db_constraint=False, db_index=False, related_name="runs")
+    status = models.CharField(max_length=10, choices=[(s, s) for s in STATUSES])
+    payload = models.JSONField()
+    output = models.JSONField(null=True)
+    error = models.JSONField(null=True, help_text="{type, message, fingerprint, traceback} of the last failure.")
+    attempt = models.IntegerField(default=0, db_default=0, help_text="Number of the current or last attempt.")
+    failures = models.IntegerField(default=0, db_default=0, help_text="Attempts that failed: what max_attempts bounds.")
+    crashes = models.IntegerField(default=0, db_default=0, help_text="Attempts whose worker died.")
+    max_attempts = models.IntegerField(default=1, db_default=1)
+    priority = models.SmallIntegerField(default=0, db_default=0)
+    concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    tags = ArrayField(models.CharField(max_length=100), default=list, db_default=[])
+    idempotency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    lease_token = models.BigIntegerField(null=True, help_text="Fencing token of the current or last lease.")
+    worker = models.ForeignKey(Worker, models.PROTECT, null=True, db_constraint=False, db_index=False)
+    next_at = models.DateTimeField(null=True, help_text="When a scheduled, retrying or waiting run is due.")
+    waiting_for = models.JSONField(null=True)
+    trace_id = models.CharField(max_length=32)
+    parent_id = models.UUIDField(null=True)
+    version = models.CharField(max_length=64, blank=True, default="", db_default="")
+    usage = models.JSONField(null=True)
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, help_text="First line of the first attempt.")
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (
+            # Serve the list by task and by queue, newest first (ids are UUIDv7).
+            models.Index("task", models.F("id").desc(), name="run_by_task"),
+            models.Index("queue", models.F("id").desc(), name="run_by_queue"),
+            # Serves the list by status and the counts on Now. Completed runs are the common case: a scan down the
+            # primary key finds them soon, so they stay out of this index.
+            models.Index(
+                "status", models.F("id").desc(), name="run_by_status", condition=~Q(status=str(Status.COMPLETED))
+            ),
+            models.Index("parent_id", "id", name="run_by_parent", condition=Q(parent_id__isnull=False)),
+            # Serves the tag filter; untagged runs cost it nothing.
+            GinIndex("tags", name="run_by_tag", condition=~Q(tags=[])),
+        )
+        constraints = (
+            models.CheckConstraint(name="run_status_known", condition=Q(status__in=STATUSES)),
+            models.CheckConstraint(
+                name="run_final_has_finished_at",
+                condition=Q(status__in=FINAL_STATUSES, finished_at__isnull=False)
+                | (~Q(status__in=FINAL_STATUSES) & Q(finished_at__isnull=True)),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.task_id} {self.id}"
+
+
+class Attempt(models.Model):
+    """One try of a run. It stays open over waits; it ends when the function returns, raises or is lost."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="attempts")
+    number = models.IntegerField()
+    status = models.CharField(max_length=10, choices=[(str(s), str(s)) for s in AttemptStatus])
+    worker = models.ForeignKey(Worker, models.PROTECT, null=True, db_constraint=False, db_index=False)
+    error = models.JSONField(null=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    overlap_at = models.DateTimeField(
+        null=True, help_text="When the worker of this attempt came back after it was declared dead, and was refused."
+    )
+
+    class Meta:
+        ordering = ("run_id", "number")
+        constraints = (
+            models.UniqueConstraint("run", "number", name="attempt_number_unique"),
+            models.UniqueConstraint(
+                "run", name="attempt_one_current", condition=Q(finished_at__isnull=True)
+            ),
+            models.CheckConstraint(name="attempt_status_known", condition=Q(status__in=[str(s) for s in AttemptStatus])),
+            models.CheckConstraint(
+                name="attempt_final_has_finished_at",
+                condition=Q(status=str(AttemptStatus.RUNNING), finished_at__isnull=True)
+                | (~Q(status=str(AttemptStatus.RUNNING)) & Q(finished_at__isnull=False)),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.run_id} attempt {self.number}"
+
+
+class SnapshotKind(models.TextChoices):
+    STEP = "step", "step"
+    CHECKPOINT = "checkpoint", "checkpoint"
+    FAILURE = "failure", "failed try of a step"
+
+
+class Snapshot(models.Model):
+    """A durable fact of a run. Partitioned; in the database the primary key is (run, sequence)."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="snapshots")
+    sequence = models.IntegerField(help_text="1, 2, 3 … within the run.")
+    kind = models.CharField(max_length=10, choices=SnapshotKind.choices)
+    name = models.CharField(max_length=200)
+    key = models.CharField(max_length=250, help_text="The step's identity within the run: name and count, or its key.")
+    attempt = models.IntegerField()
+    input = models.JSONField(null=True)
+    output = models.JSONField(null=True)
+    state = models.JSONField(null=True)
+    error = models.JSONField(null=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("run_id", "sequence")
+        constraints = (models.UniqueConstraint("run", "sequence", name="snapshot_sequence_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} #{self.sequence} {self.name}"
+
+
+class LogLine(models.Model):
+    """One line that a run said. Partitioned; in the database the primary key is (run, sequence)."""
+
+    sequence = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="log_lines")
+    at = models.DateTimeField()
+    level = models.SmallIntegerField(help_text="Numbers of the standard logging module: 10 debug … 50 critical.")
+    message = models.TextField()
+    fields = models.JSONField(null=True)
+    attempt = models.IntegerField()
+    step = models.CharField(max_length=250, blank=True, default="")
+
+    class Meta:
+        ordering = ("sequence",)
+
+    def __str__(self) -> str:
+        return self.message[:80]
+
+
+class IdempotencyKey(models.Model):
+    """One key of one task starts one run; the same key with another payload is refused."""
+
+    task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, db_index=False)
+    key = models.CharField(max_length=200)
+    run_id = models.UUIDField()
+    payload_hash = models.BinaryField(max_length=32)
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint("task", "key", name="idempotency_key_unique"),)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class RollupKind(models.TextChoices):
+    RUN = "run", "run, from its creation to its end"
+    ATTEMPT = "attempt", "attempt, active time"
+    STEP = "step", "step, one try"
+    DELAY = "delay", "from the moment a run could start to its start"
+
+
+class Rollup(models.Model):
+    """Counts of one minute. Buckets are logarithmic, so histograms of any rows add up: see `runs.histogram`."""
+
+    id = models.BigAutoField(primary_key=True)
+    minute = models.DateTimeField()
+    kind = models.CharField(max_length=7, choices=RollupKind.choices)
+    task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, db_index=False)
+    queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, db_index=False)
+    worker = models.ForeignKey(Worker, models.CASCADE, db_constraint=False, db_index=False)
+    name = models.CharField(max_length=200, blank=True, default="", help_text="The step's name.")
+    version = models.CharField(max_length=64, blank=True, default="")
+    status = models.CharField(max_length=10)
+    bucket = models.SmallIntegerField()
+    count = models.BigIntegerField()
+    seconds = models.FloatField(help_text="Sum of the durations counted.")
+
+    class Meta:
+        constraints = (
+            # One row per worker: two workers never wait for each other's row lock. Serves every chart by its prefix.
+            models.UniqueConstraint(
+                "minute", "kind", "task", "queue", "name", "version", "status", "bucket", "worker", name="rollup_unique"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.kind} {self.task_id} {self.status}"
