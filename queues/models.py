@@ -158,6 +158,7 @@ class Lease(models.Model):
     lane = models.SmallIntegerField(choices=Lane.choices)
     priority = models.SmallIntegerField()
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    ready_at = models.DateTimeField(help_text="When it could first have been leased.")
     leased_at = models.DateTimeField()
 
     def __str__(self) -> str:

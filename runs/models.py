@@ -122,9 +122,9 @@ class Attempt(models.Model):
     class Meta:
         ordering = ("run_id", "number")
         constraints = (
-            models.UniqueConstraint("run", "number", name="attempt_number_unique"),
+            models.UniqueConstraint(fields=("run", "number"), name="attempt_number_unique"),
             models.UniqueConstraint(
-                "run", name="attempt_one_current", condition=Q(finished_at__isnull=True)
+                fields=("run",), name="attempt_one_current", condition=Q(finished_at__isnull=True)
             ),
             models.CheckConstraint(name="attempt_status_known", condition=Q(status__in=[str(s) for s in AttemptStatus])),
             models.CheckConstraint(
@@ -163,7 +163,7 @@ class Snapshot(models.Model):
 
     class Meta:
         ordering = ("run_id", "sequence")
-        constraints = (models.UniqueConstraint("run", "sequence", name="snapshot_sequence_unique"),)
+        constraints = (models.UniqueConstraint(fields=("run", "sequence"), name="snapshot_sequence_unique"),)
 
     def __str__(self) -> str:
         return f"{self.run_id} #{self.sequence} {self.name}"
@@ -198,7 +198,7 @@ class IdempotencyKey(models.Model):
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint("task", "key", name="idempotency_key_unique"),)
+        constraints = (models.UniqueConstraint(fields=("task", "key"), name="idempotency_key_unique"),)
 
     def __str__(self) -> str:
         return self.key
@@ -231,7 +231,8 @@ class Rollup(models.Model):
         constraints = (
             # One row per worker: two workers never wait for each other's row lock. Serves every chart by its prefix.
             models.UniqueConstraint(
-                "minute", "kind", "task", "queue", "name", "version", "status", "bucket", "worker", name="rollup_unique"
+                fields=("minute", "kind", "task", "queue", "name", "version", "status", "bucket", "worker"),
+                name="rollup_unique",
             ),
         )
 

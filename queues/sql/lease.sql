@@ -1,0 +1,128 @@
+-- Admission: which entries a worker may have now. Lock order everywhere: queue, entry or timer, lease, worker, run.
+
+-- name: lock_limited
+-- The queues with a limit, locked in order of id. The counting below is a statement of its own, so that its snapshot
+-- is younger than these locks: counted before the lock, two workers could both see the last free slot.
+SELECT q.id
+FROM queues_queue q
+WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL AND q.concurrency_limit IS NOT NULL
+  AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id)
+ORDER BY q.id
+FOR NO KEY UPDATE OF q;
+
+-- name: lease
+-- Moves up to `coroutines` and `threads` entries of the worker's pools into its hands, best priority first,
+-- never more of a queue than its limit leaves room for.
+WITH RECURSIVE busy (queue_id) AS (
+    -- A skip scan: one index probe for each queue that has entries, none for a queue that is idle.
+    (SELECT e.queue_id FROM queues_entry e ORDER BY e.queue_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.queue_id FROM queues_entry e WHERE e.queue_id > b.queue_id ORDER BY e.queue_id LIMIT 1)
+    FROM busy b WHERE b.queue_id IS NOT NULL
+), fence AS MATERIALIZED (
+    SELECT w.id FROM queues_worker w
+    WHERE w.id = %(worker)s AND w.lost_at IS NULL AND w.stopped_at IS NULL
+    FOR KEY SHARE
+), open AS MATERIALIZED (
+    SELECT q.id,
+           least(%(coroutines)s::int + %(threads)s::int,
+                 q.concurrency_limit - (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id)) AS room
+    FROM busy JOIN queues_queue q ON q.id = busy.queue_id
+    WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
+      AND (q.concurrency_limit IS NULL OR q.id = ANY(%(locked)s))
+), picked AS (
+    SELECT e.entry_id, open.room, lane.room AS lane_room,
+           row_number() OVER (PARTITION BY e.queue_id ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_queue,
+           row_number() OVER (PARTITION BY e.lane ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_lane
+    FROM fence
+    CROSS JOIN open
+    CROSS JOIN (VALUES (0::smallint, %(coroutines)s::int), (1::smallint, %(threads)s::int)) AS lane (id, room)
+    CROSS JOIN LATERAL (
+        SELECT n.entry_id, n.queue_id, n.lane, n.priority, n.ready_at
+        FROM queues_entry n
+        WHERE n.queue_id = open.id AND n.lane = lane.id
+        ORDER BY n.priority DESC, n.ready_at, n.entry_id
+        LIMIT greatest(0, least(open.room, lane.room))
+        FOR UPDATE SKIP LOCKED
+    ) e
+), taken AS (
+    DELETE FROM queues_entry e
+    USING picked p
+    WHERE e.entry_id = p.entry_id AND p.in_queue <= p.room AND p.in_lane <= p.lane_room
+    RETURNING e.entry_id, e.queue_id, e.lane, e.priority, e.concurrency_key, e.ready_at
+)
+INSERT INTO queues_lease (entry_id, queue_id, worker_id, token, lane, priority, concurrency_key, ready_at, leased_at)
+SELECT t.entry_id, t.queue_id, %(worker)s, nextval('queues_lease_token'), t.lane, t.priority, t.concurrency_key,
+       t.ready_at, (SELECT holdfast_now())
+FROM taken t
+RETURNING entry_id, token, queue_id, lane;
+
+-- name: add_incoming
+-- A part of other statements: adds what their CTE `incoming (entry_id, queue_id, lane, priority, concurrency_key,
+-- due_at)` holds; `due_at` NULL means now.
+entry AS (
+    INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at)
+    SELECT i.entry_id, i.queue_id, i.lane, i.priority, i.concurrency_key, holdfast_now()
+    FROM incoming i WHERE i.due_at IS NULL
+), timer AS (
+    INSERT INTO queues_timer (entry_id, queue_id, lane, priority, concurrency_key, due_at)
+    SELECT i.entry_id, i.queue_id, i.lane, i.priority, i.concurrency_key, i.due_at
+    FROM incoming i WHERE i.due_at IS NOT NULL
+)
+
+-- name: release
+-- Gives leases back: `delays` NULL when the entry is done with, 0 when it may be leased again at once, otherwise the
+-- seconds after which it may. A lease whose token is not the one given belongs to somebody else and stays.
+WITH back AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(delays)s::float8[]) AS b (entry_id, token, delay)
+), gone AS (
+    DELETE FROM queues_lease l
+    USING back b
+    WHERE l.entry_id = b.entry_id AND l.token = b.token
+    RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, b.delay
+), incoming AS (
+    SELECT entry_id, queue_id, lane, priority, concurrency_key,
+           CASE WHEN delay > 0 THEN holdfast_now() + make_interval(secs => delay) END AS due_at
+    FROM gone WHERE delay IS NOT NULL
+), {add_incoming}
+SELECT entry_id FROM gone;
+
+-- name: promote
+-- Timers that are due become entries.
+WITH due AS (
+    SELECT t.entry_id FROM queues_timer t
+    WHERE t.due_at <= holdfast_now()
+    ORDER BY t.due_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM queues_timer t USING due WHERE t.entry_id = due.entry_id
+    RETURNING t.entry_id, t.queue_id, t.lane, t.priority, t.concurrency_key
+), entry AS (
+    INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at)
+    SELECT entry_id, queue_id, lane, priority, concurrency_key, holdfast_now() FROM gone
+)
+SELECT g.entry_id, q.pool FROM gone g JOIN queues_queue q ON q.id = g.queue_id;
+
+-- name: next_due
+SELECT extract(epoch FROM min(t.due_at) - holdfast_now())::float8 FROM queues_timer t;
+
+-- name: withdraw
+-- Takes an entry that nobody holds out of the flow. Returns nothing when a worker holds it.
+WITH entry AS (DELETE FROM queues_entry WHERE entry_id = %(id)s RETURNING entry_id),
+     timer AS (DELETE FROM queues_timer WHERE entry_id = %(id)s RETURNING entry_id)
+SELECT entry_id FROM entry UNION ALL SELECT entry_id FROM timer;
+
+-- name: pools_with_entries
+-- The pools in which something may be leasable: for the sweeper, which finds work whose ticket was lost.
+WITH RECURSIVE busy (queue_id) AS (
+    (SELECT e.queue_id FROM queues_entry e ORDER BY e.queue_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.queue_id FROM queues_entry e WHERE e.queue_id > b.queue_id ORDER BY e.queue_id LIMIT 1)
+    FROM busy b WHERE b.queue_id IS NOT NULL
+)
+SELECT DISTINCT q.pool
+FROM busy JOIN queues_queue q ON q.id = busy.queue_id
+WHERE q.paused_at IS NULL
+  AND (q.concurrency_limit IS NULL
+       OR q.concurrency_limit > (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id));

@@ -1,0 +1,66 @@
+-- Workers: their registration, proof of life, and what is taken from the dead.
+
+-- name: register
+INSERT INTO queues_worker (name, pools, hostname, pid, version, coroutines, threads, started_at, heartbeat_at,
+                           server_started_at)
+VALUES (%(name)s, %(pools)s, %(hostname)s, %(pid)s, %(version)s, %(coroutines)s, %(threads)s,
+        holdfast_now(), holdfast_now(), pg_postmaster_start_time())
+RETURNING id;
+
+-- name: hold
+-- The session advisory lock that says "alive" for as long as this connection lives.
+SELECT pg_try_advisory_lock(%(lock_class)s, %(worker)s::int) AS held, pg_postmaster_start_time() AS server_started_at;
+
+-- name: beat
+UPDATE queues_worker
+SET heartbeat_at = holdfast_now(), running = %(running)s, memory = %(memory)s,
+    server_started_at = pg_postmaster_start_time(),
+    draining_at = CASE WHEN %(draining)s THEN coalesce(draining_at, holdfast_now()) END
+WHERE id = %(worker)s AND lost_at IS NULL
+RETURNING holdfast_now();
+
+-- name: begin_batch
+-- Opens a group commit: fails with HF001 when the worker has been declared dead, and numbers the batch, so that a
+-- commit whose acknowledgement was lost can be told from one that did not happen.
+SELECT queues_begin_batch(%(worker)s, %(batch)s);
+
+-- name: last_batch
+SELECT batch FROM queues_worker WHERE id = %(worker)s AND lost_at IS NULL;
+
+-- name: stop
+UPDATE queues_worker SET stopped_at = holdfast_now() WHERE id = %(worker)s AND lost_at IS NULL;
+
+-- name: returned
+UPDATE queues_worker SET returned_at = holdfast_now() WHERE id = %(worker)s AND lost_at IS NOT NULL RETURNING id;
+
+-- name: suspects
+-- Workers that say they live; `silent` when their heartbeat is too old. A lock taken on an earlier start of this
+-- PostgreSQL proves nothing, so `lock_tells` is false until the worker has locked again.
+SELECT id, name, heartbeat_at < holdfast_now() - make_interval(secs => %(timeout)s) AS silent,
+       server_started_at = pg_postmaster_start_time() AS lock_tells
+FROM queues_worker
+WHERE stopped_at IS NULL AND lost_at IS NULL;
+
+-- name: lock_is_free
+SELECT pg_try_advisory_xact_lock(%(lock_class)s, %(worker)s::int);
+
+-- name: declare_lost
+-- FOR UPDATE waits for the worker's transaction in flight; after it, its writes and leases are refused.
+WITH victim AS (
+    SELECT id FROM queues_worker WHERE id = %(worker)s AND lost_at IS NULL FOR UPDATE
+)
+UPDATE queues_worker w SET lost_at = holdfast_now() FROM victim WHERE w.id = victim.id RETURNING w.id;
+
+-- name: seize
+-- The leases of a worker that will not be back.
+DELETE FROM queues_lease WHERE worker_id = %(worker)s
+RETURNING entry_id, token, queue_id, lane, priority, concurrency_key;
+
+-- name: orphans
+-- Workers that are gone but still hold leases: they said goodbye and died before they had handed everything over.
+SELECT DISTINCT l.worker_id
+FROM queues_lease l JOIN queues_worker w ON w.id = l.worker_id
+WHERE w.stopped_at IS NOT NULL OR w.lost_at IS NOT NULL;
+
+-- name: held
+SELECT entry_id, token FROM queues_lease WHERE worker_id = %(worker)s;

@@ -1,0 +1,112 @@
+"""What can go wrong, in words that say the object, its state and the next step. The HTTP status is the API's.
+
+Each error is picklable, carries its data in attributes, and its message is fit to be shown to a user.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class HoldfastError(Exception):
+    """Holdfast refused. The message says why and what to do instead."""
+
+    status = 400
+    code = "error"
+
+    def __init__(self, message: str = "", **data: Any) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+        self.data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), str(self), self.data))
+
+
+def _rebuild(cls: type[HoldfastError], message: str, data: dict[str, Any]) -> HoldfastError:
+    error = cls.__new__(cls)
+    HoldfastError.__init__(error, message, **data)
+    return error
+
+
+class UnknownTask(HoldfastError):
+    """No such task."""
+
+    status, code = 404, "unknown_task"
+
+
+class UnknownRun(HoldfastError):
+    """No such run."""
+
+    status, code = 404, "unknown_run"
+
+
+class UnknownQueue(HoldfastError):
+    """No such queue."""
+
+    status, code = 404, "unknown_queue"
+
+
+class InvalidPayload(HoldfastError):
+    """The payload does not fit the task. `data["errors"]` is a list of {field, message}."""
+
+    status, code = 422, "invalid_payload"
+
+
+class InvalidOption(HoldfastError):
+    """An option of the enqueue does not fit. `data["errors"]` is a list of {field, message}."""
+
+    status, code = 422, "invalid_option"
+
+
+class PayloadTooLarge(HoldfastError):
+    """The payload is over the limit."""
+
+    status, code = 413, "payload_too_large"
+
+
+class IdempotencyConflict(HoldfastError):
+    """This idempotency key was used with another payload."""
+
+    status, code = 409, "idempotency_conflict"
+
+
+class WrongState(HoldfastError):
+    """The run is in a state in which this cannot be done."""
+
+    status, code = 409, "wrong_state"
+
+
+class NotInRun(HoldfastError):
+    """This can only be called inside a run."""
+
+    code = "not_in_run"
+
+
+class StepMisuse(HoldfastError):
+    """A step was used in a way that cannot be made durable."""
+
+    code = "step_misuse"
+
+
+class NotSerializable(HoldfastError):
+    """A value cannot be stored as JSON. `data["path"]` is where in the value it stands."""
+
+    status, code = 422, "not_serializable"
+
+
+class RunFailed(HoldfastError):
+    """The run that was waited for did not complete. `data` has status and error."""
+
+    code = "run_failed"
+
+
+class NonDeterministic(HoldfastError):
+    """The code asked for another step than the one that its history holds at this place."""
+
+    code = "non_deterministic"
+
+
+class DeclarationError(HoldfastError):
+    """A task, step, queue or retry policy is declared in a way that cannot work."""
+
+    code = "declaration"
