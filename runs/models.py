@@ -20,7 +20,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from queues.models import Queue, Worker
+from queues.models import Lane, Queue, Worker
 from runs.states import FINAL, AttemptStatus, Status
 
 STATUSES = [str(s) for s in Status]
@@ -34,6 +34,7 @@ class Task(models.Model):
     module = models.CharField(max_length=300)
     doc = models.TextField(blank=True, default="")
     queue = models.ForeignKey(Queue, models.PROTECT, related_name="tasks")
+    lane = models.SmallIntegerField(choices=Lane.choices, default=Lane.THREAD)
     retry = models.JSONField(default=dict)
     max_duration = models.FloatField(null=True, help_text="Seconds.")
     payload_schema = models.JSONField(default=dict, help_text="JSON Schema of the payload.")

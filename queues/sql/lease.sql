@@ -55,7 +55,7 @@ INSERT INTO queues_lease (entry_id, queue_id, worker_id, token, lane, priority, 
 SELECT t.entry_id, t.queue_id, %(worker)s, nextval('queues_lease_token'), t.lane, t.priority, t.concurrency_key,
        t.ready_at, (SELECT holdfast_now())
 FROM taken t
-RETURNING entry_id, token, queue_id, lane;
+RETURNING entry_id, token, queue_id, lane, extract(epoch FROM leased_at - ready_at)::float8;
 
 -- name: add_incoming
 -- A part of other statements: adds what their CTE `incoming (entry_id, queue_id, lane, priority, concurrency_key,

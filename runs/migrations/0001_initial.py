@@ -122,6 +122,7 @@ class Migration(migrations.Migration):
                 ('id', models.CharField(max_length=200, primary_key=True, serialize=False)),
                 ('module', models.CharField(max_length=300)),
                 ('doc', models.TextField(blank=True, default='')),
+                ('lane', models.SmallIntegerField(choices=[(0, 'coroutine'), (1, 'thread'), (2, 'process')], default=1)),
                 ('retry', models.JSONField(default=dict)),
                 ('max_duration', models.FloatField(help_text='Seconds.', null=True)),
                 ('payload_schema', models.JSONField(default=dict, help_text='JSON Schema of the payload.')),

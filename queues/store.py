@@ -1,0 +1,206 @@
+"""The only door to the narrow tables of flow. Every function takes an open psycopg connection and leaves the
+transaction to its caller, except where it says otherwise. The SQL stands in `queues/sql`.
+
+`ADD_INCOMING` is a piece of SQL for statements of other apps: see `add_incoming` in `lease.sql`.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from holdfast import sql
+
+SQL = sql.load(Path(__file__).parent / "sql")
+ADD_INCOMING: Final[str] = SQL.add_incoming
+
+#: First key of the advisory locks that workers hold; the second is the worker's id. ("HOLD" in ASCII.)
+LOCK_CLASS: Final = 0x484F4C44
+#: SQLSTATE that `queues_begin_batch` raises for a worker that was declared lost.
+FENCED: Final = "HF001"
+
+Conn = Connection[TupleRow]
+
+
+class Grant(NamedTuple):
+    """A lease that was just given: the entry, its fencing token, its queue, its lane, and how long it had waited."""
+
+    entry_id: uuid.UUID
+    token: int
+    queue_id: int
+    lane: int
+    waited: float  # seconds between ready and leased
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A worker that says it lives, and what speaks against it."""
+
+    id: int
+    name: str
+    silent: bool  # its heartbeat is too old
+    lock_tells: bool  # its lock was taken on this start of PostgreSQL: a free lock proves death
+
+
+class Seized(NamedTuple):
+    """A lease that was taken from a worker that is gone."""
+
+    entry_id: uuid.UUID
+    token: int
+    queue_id: int
+    lane: int
+    priority: int
+    concurrency_key: str | None
+
+
+def lease(conn: Conn, *, worker: int, pools: Sequence[str], coroutines: int, threads: int) -> list[Grant]:
+    """Leases up to `coroutines` + `threads` entries. Call inside a transaction: queue locks are held to its end."""
+    locked = [row[0] for row in conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True)]
+    rows = conn.execute(
+        SQL.lease,
+        {
+            "worker": worker,
+            "pools": list(pools),
+            "coroutines": coroutines,
+            "threads": threads,
+            "locked": locked,
+        },
+        prepare=True,
+    )
+    return [Grant(*row) for row in rows]
+
+
+def release(
+    cur: Cursor[TupleRow], *, ids: list[uuid.UUID], tokens: list[int], delays: list[float | None]
+) -> Cursor[TupleRow]:
+    """Ends leases, or gives their entries back after a delay in seconds. Rows: the ids that were really held."""
+    return cur.execute(SQL.release, {"ids": ids, "tokens": tokens, "delays": delays}, prepare=True)
+
+
+def promote(conn: Conn, *, limit: int) -> list[tuple[uuid.UUID, str]]:
+    """Makes due timers leasable. Returns (entry id, pool) of each."""
+    return [(row[0], row[1]) for row in conn.execute(SQL.promote, {"limit": limit}, prepare=True)]
+
+
+def next_due(conn: Conn) -> float | None:
+    """Seconds until the next timer falls due (negative when late), or None when no timer is set."""
+    row = conn.execute(SQL.next_due, prepare=True).fetchone()
+    return None if row is None else row[0]
+
+
+def withdraw(conn: Conn, entry_id: uuid.UUID) -> bool:
+    """Takes an entry out of the flow; False when a worker holds it (or it is not there)."""
+    return conn.execute(SQL.withdraw, {"id": entry_id}).fetchone() is not None
+
+
+def pools_with_entries(conn: Conn) -> set[str]:
+    """Pools in which an entry could be leased now."""
+    return {row[0] for row in conn.execute(SQL.pools_with_entries, prepare=True)}
+
+
+# ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def worker_register(
+    conn: Conn, *, name: str, pools: Sequence[str], hostname: str, pid: int, version: str, coroutines: int, threads: int
+) -> int:
+    """Registers a worker and takes its lock on this connection, which must live as long as the worker. Commits."""
+    with conn.transaction():
+        row = conn.execute(
+            SQL.register,
+            {
+                "name": name,
+                "pools": json.dumps(list(pools)),
+                "hostname": hostname,
+                "pid": pid,
+                "version": version,
+                "coroutines": coroutines,
+                "threads": threads,
+            },
+        ).fetchone()
+        assert row is not None
+        worker: int = row[0]
+        # Locked before the row is visible: nobody can see a registered worker whose lock is free.
+        worker_hold(conn, worker)
+    return worker
+
+
+def worker_hold(conn: Conn, worker: int) -> bool:
+    """Takes the worker's session lock. False when another session holds it still."""
+    row = conn.execute(SQL.hold, {"worker": worker, "lock_class": LOCK_CLASS}).fetchone()
+    return bool(row and row[0])
+
+
+def worker_beat(conn: Conn, worker: int, *, running: int, memory: int, draining: bool) -> datetime | None:
+    """One heartbeat. Returns the database's time, or None when the worker has been declared lost."""
+    row = conn.execute(
+        SQL.beat, {"worker": worker, "running": running, "memory": memory, "draining": draining}, prepare=True
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def worker_stop(conn: Conn, worker: int) -> None:
+    """Says goodbye."""
+    conn.execute(SQL.stop, {"worker": worker})
+
+
+def worker_returned(conn: Conn, worker: int) -> bool:
+    """Records that a worker that had been declared lost came back and was refused."""
+    return conn.execute(SQL.returned, {"worker": worker}).fetchone() is not None
+
+
+def begin_batch(cur: Cursor[TupleRow], worker: int, batch: int) -> None:
+    """First statement of a group commit. Raises an error of SQLSTATE `FENCED` for a worker declared lost."""
+    cur.execute(SQL.begin_batch, {"worker": worker, "batch": batch}, prepare=True)
+
+
+def last_batch(conn: Conn, worker: int) -> int | None:
+    """Number of the last group commit that is durable; None when the worker has been declared lost."""
+    row = conn.execute(SQL.last_batch, {"worker": worker}).fetchone()
+    return None if row is None else row[0]
+
+
+def suspects(conn: Conn, *, timeout: float) -> list[Suspect]:
+    """All workers that say they live; `timeout` is the age in seconds at which a heartbeat counts as silence."""
+    return [Suspect(*row) for row in conn.execute(SQL.suspects, {"timeout": timeout}, prepare=True)]
+
+
+def lock_is_free(conn: Conn, worker: int) -> bool:
+    """True when no session holds the worker's lock; this transaction holds it then, against other rescuers."""
+    row = conn.execute(SQL.lock_is_free, {"worker": worker, "lock_class": LOCK_CLASS}, prepare=True).fetchone()
+    return bool(row and row[0])
+
+
+def declare_lost(conn: Conn, worker: int) -> bool:
+    """Fences a worker off. False when somebody else did so first."""
+    return conn.execute(SQL.declare_lost, {"worker": worker}).fetchone() is not None
+
+
+def orphans(conn: Conn) -> list[int]:
+    """Workers that are gone and hold leases still."""
+    return [row[0] for row in conn.execute(SQL.orphans, prepare=True)]
+
+
+def seize(conn: Conn, worker: int) -> list[Seized]:
+    """Takes all leases of a worker that is gone."""
+    return [Seized(*row) for row in conn.execute(SQL.seize, {"worker": worker})]
+
+
+def held(conn: Conn, worker: int) -> dict[uuid.UUID, int]:
+    """What a worker holds according to the database: entry id → token."""
+    return {row[0]: row[1] for row in conn.execute(SQL.held, {"worker": worker})}
+
+
+def connect(params: dict[str, Any]) -> Conn:
+    """A connection of the engine's own (autocommit), from the parameters of Django's default database."""
+    from psycopg import connect as psycopg_connect
+
+    return psycopg_connect(**params, autocommit=True, prepare_threshold=1)

@@ -1,0 +1,58 @@
+"""Tickets: how work wakes workers. A ticket is an RQ job that says "there is work for this pool" (DESIGN D2).
+
+A worker at work on a ticket listens on the pool's channel, so waking costs one PUBLISH; only when nobody listens is a
+ticket pushed. Nothing here is needed for correctness: work whose wake-up was lost is found by the sweeper, and a
+worker without Redis polls PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final
+
+import redis
+from django.conf import settings
+from rq import Queue as RQQueue
+
+logger = logging.getLogger("holdfast.tickets")
+
+#: Tickets that may wait in one pool: more would only wake workers to find nothing.
+MAX_WAITING: Final = 4
+CHANNEL: Final = "holdfast:wake:{pool}"
+
+#: What a worker process does with a ticket; set by the worker when it starts.
+on_ticket: Callable[[str], None] | None = None
+
+
+@lru_cache(maxsize=1)
+def connection() -> redis.Redis:
+    """This process's Redis client for waking; short timeouts, because a caller's request waits for it."""
+    return redis.Redis.from_url(settings.HOLDFAST_REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
+
+
+def wake(pools: Iterable[str]) -> None:
+    """Tells each pool that there is work. Never raises: with Redis away, the sweeper or a poll finds the work."""
+    try:
+        for pool in pools:
+            if not connection().publish(CHANNEL.format(pool=pool), b""):
+                push(pool)
+    except redis.RedisError as error:
+        logger.warning("Redis did not take a wake-up (%s); workers find the work by polling", error)
+
+
+def push(pool: str) -> bool:
+    """Puts a ticket into RQ unless enough are waiting there already. True when one was put."""
+    queue = RQQueue(pool, connection=connection())
+    if queue.count >= MAX_WAITING:
+        return False
+    queue.enqueue(redeem, pool, job_timeout=-1, result_ttl=0, failure_ttl=60, description=f"shift for {pool}")
+    return True
+
+
+def redeem(pool: str) -> None:
+    """The RQ job itself: hands the ticket to this process's worker."""
+    if on_ticket is None:
+        raise RuntimeError("A Holdfast ticket reached a plain RQ worker. Start workers with: manage.py work")
+    on_ticket(pool)

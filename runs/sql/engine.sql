@@ -1,0 +1,151 @@
+-- A run's transitions. Each compares status and fencing token before it sets anything: no row, lost the race.
+
+-- name: start
+-- Leased runs begin, or go on: an attempt that is still open (after a wait or a handover) continues with its number.
+WITH leased AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS l (id, token)
+), begun AS (
+    UPDATE runs_run r
+    SET status = 'running', lease_token = l.token, worker_id = %(worker)s, next_at = NULL, waiting_for = NULL,
+        attempt = r.attempt + CASE
+            WHEN r.attempt > 0 AND EXISTS (
+                SELECT 1 FROM runs_attempt a WHERE a.run_id = r.id AND a.finished_at IS NULL) THEN 0
+            ELSE 1 END,
+        started_at = coalesce(r.started_at, holdfast_now()),
+        version = coalesce(%(versions)s::jsonb ->> r.task_id, r.version)
+    FROM leased l
+    WHERE r.id = l.id AND r.status IN ('scheduled', 'queued', 'retrying', 'waiting')
+    RETURNING r.id, r.task_id, r.queue_id, r.payload, r.attempt, r.failures, r.max_attempts, r.tags, r.trace_id,
+              r.lease_token, r.created_at
+), attempt AS (
+    INSERT INTO runs_attempt AS a (run_id, number, status, worker_id, started_at)
+    SELECT b.id, b.attempt, 'running', %(worker)s, holdfast_now() FROM begun b
+    ON CONFLICT (run_id, number) DO UPDATE SET worker_id = excluded.worker_id
+)
+SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.max_attempts, b.tags, b.trace_id,
+       b.lease_token, extract(epoch FROM b.created_at)::float8
+FROM begun b;
+
+-- name: history
+SELECT s.run_id, s.sequence, s.kind, s.key, s.attempt, s.output::text, s.state::text
+FROM runs_snapshot s
+WHERE s.run_id = ANY(%(ids)s)
+ORDER BY s.run_id, s.sequence;
+
+-- name: finish
+-- Attempts end, or are put down (status queued or waiting: the attempt stays open). `failed` counts towards
+-- max_attempts; `delay` is the seconds until a retry or a timer.
+WITH done AS (
+    SELECT * FROM unnest(
+        %(ids)s::uuid[], %(tokens)s::bigint[], %(statuses)s::text[], %(attempts)s::text[], %(outputs)s::text[],
+        %(errors)s::text[], %(failed)s::int[], %(delays)s::float8[], %(waits)s::text[]
+    ) AS d (id, token, status, attempt, output, error, failed, delay, waiting_for)
+), moved AS (
+    UPDATE runs_run r
+    SET status = d.status, output = d.output::jsonb, error = d.error::jsonb, failures = r.failures + d.failed,
+        next_at = CASE WHEN d.delay > 0 THEN holdfast_now() + make_interval(secs => d.delay) END,
+        waiting_for = d.waiting_for::jsonb,
+        finished_at = CASE WHEN d.delay IS NULL THEN holdfast_now() END
+    FROM done d
+    WHERE r.id = d.id AND r.lease_token = d.token AND r.status = 'running'
+    RETURNING r.id, d.attempt, d.error
+)
+UPDATE runs_attempt a
+SET status = m.attempt, error = m.error::jsonb, finished_at = holdfast_now()
+FROM moved m
+WHERE a.run_id = m.id AND a.finished_at IS NULL AND m.attempt IS NOT NULL;
+
+-- name: snapshots
+INSERT INTO runs_snapshot (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at,
+                           finished_at)
+SELECT s.run_id, s.sequence, s.kind, s.name, s.key, s.attempt, s.input::jsonb, s.output::jsonb, s.state::jsonb,
+       s.error::jsonb, to_timestamp(s.started_at), to_timestamp(s.finished_at)
+FROM unnest(
+    %(run_ids)s::uuid[], %(sequences)s::int[], %(kinds)s::text[], %(names)s::text[], %(keys)s::text[],
+    %(attempts)s::int[], %(inputs)s::text[], %(outputs)s::text[], %(states)s::text[], %(errors)s::text[],
+    %(started)s::float8[], %(finished)s::float8[]
+) AS s (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at, finished_at);
+
+-- name: logs
+INSERT INTO runs_logline (run_id, at, level, message, fields, attempt, step)
+SELECT l.run_id, to_timestamp(l.at), l.level, l.message, l.fields::jsonb, l.attempt, l.step
+FROM unnest(
+    %(run_ids)s::uuid[], %(ats)s::float8[], %(levels)s::smallint[], %(messages)s::text[], %(fields)s::text[],
+    %(attempts)s::int[], %(steps)s::text[]
+) WITH ORDINALITY AS l (run_id, at, level, message, fields, attempt, step, ord)
+ORDER BY l.ord;
+
+-- name: rollups
+INSERT INTO runs_rollup AS r (minute, kind, task_id, queue_id, worker_id, name, version, status, bucket, count, seconds)
+SELECT date_trunc('minute', holdfast_now()), u.kind, u.task, u.queue, %(worker)s, u.name, u.version, u.status,
+       u.bucket, u.count, u.seconds
+FROM unnest(
+    %(kinds)s::text[], %(tasks)s::text[], %(queues)s::bigint[], %(names)s::text[], %(versions)s::text[],
+    %(statuses)s::text[], %(buckets)s::smallint[], %(counts)s::bigint[], %(seconds)s::float8[]
+) AS u (kind, task, queue, name, version, status, bucket, count, seconds)
+ON CONFLICT (minute, kind, task_id, queue_id, name, version, status, bucket, worker_id)
+DO UPDATE SET count = r.count + excluded.count, seconds = r.seconds + excluded.seconds;
+
+-- name: crash
+-- Runs whose worker is gone: again at once, then with growing delay, until the crash limit makes them final.
+WITH lost AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS l (id, token)
+), moved AS (
+    UPDATE runs_run r
+    SET crashes = r.crashes + 1,
+        status = CASE WHEN r.crashes + 1 >= %(limit)s THEN 'crashed' ELSE 'queued' END,
+        error = %(error)s::jsonb,
+        next_at = CASE WHEN r.crashes BETWEEN 1 AND %(limit)s - 2
+                       THEN holdfast_now() + make_interval(secs => 2 ^ r.crashes) END,
+        finished_at = CASE WHEN r.crashes + 1 >= %(limit)s THEN holdfast_now() END
+    FROM lost l
+    WHERE r.id = l.id AND r.lease_token = l.token AND r.status = 'running'
+    RETURNING r.id, r.status, r.crashes
+), ended AS (
+    UPDATE runs_attempt a
+    SET status = 'crashed', error = %(error)s::jsonb, finished_at = holdfast_now()
+    FROM moved m WHERE a.run_id = m.id AND a.finished_at IS NULL
+)
+SELECT m.id, m.status, CASE WHEN m.crashes > 1 THEN 2 ^ (m.crashes - 1) ELSE 0 END::float8 FROM moved m;
+
+-- name: overlap
+-- A worker that had been declared lost came back: its attempts say so.
+UPDATE runs_attempt a SET overlap_at = holdfast_now()
+WHERE a.worker_id = %(worker)s AND a.run_id = ANY(%(ids)s) AND a.status = 'crashed' AND a.overlap_at IS NULL;
+
+-- name: give_back
+-- Adds entries again for runs that were taken from a worker.
+WITH incoming AS (
+    SELECT g.entry_id, g.queue_id, g.lane, g.priority, g.concurrency_key,
+           CASE WHEN g.delay > 0 THEN holdfast_now() + make_interval(secs => g.delay) END AS due_at
+    FROM unnest(%(ids)s::uuid[], %(queues)s::bigint[], %(lanes)s::smallint[], %(priorities)s::smallint[],
+                %(keys)s::varchar[], %(delays)s::float8[]) AS g (entry_id, queue_id, lane, priority, concurrency_key, delay)
+), {add_incoming}
+SELECT count(*) FROM incoming;
+
+-- name: ready
+-- Timers that fell due: scheduled runs are queued now; retrying and waiting ones keep their name until a lease.
+UPDATE runs_run SET status = 'queued', next_at = NULL WHERE id = ANY(%(ids)s) AND status = 'scheduled';
+
+-- name: cancel
+UPDATE runs_run r SET status = 'cancelled', finished_at = holdfast_now(), next_at = NULL
+WHERE r.id = %(id)s AND r.status IN ('scheduled', 'queued', 'retrying', 'waiting')
+RETURNING r.id;
+
+-- name: reopen
+-- A person's retry of a run that ended badly: same run, next attempt, finished steps kept, a fresh budget of tries.
+WITH moved AS (
+    UPDATE runs_run r
+    SET status = 'queued', finished_at = NULL, failures = 0, crashes = 0, next_at = NULL
+    WHERE r.id = %(id)s AND r.status IN ('failed', 'cancelled', 'expired', 'timed_out', 'crashed', 'unknown')
+    RETURNING r.id, r.task_id, r.queue_id, r.priority, r.concurrency_key
+), incoming AS (
+    SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key,
+           NULL::timestamptz AS due_at
+    FROM moved m JOIN runs_task t ON t.id = m.task_id
+), {add_incoming}
+SELECT m.id, q.pool FROM moved m JOIN queues_queue q ON q.id = m.queue_id;
+
+-- name: close_attempt
+-- After a cancel of a run that was put down: its open attempt ends with it.
+UPDATE runs_attempt SET status = 'cancelled', finished_at = holdfast_now() WHERE run_id = %(id)s AND finished_at IS NULL;

@@ -1,0 +1,50 @@
+-- Runs come into being.
+
+-- name: enqueue
+-- One row of `runs_run` and one entry or timer for each payload, in the order given. The id is a UUIDv7 of the
+-- database's clock, and the trace id is the run's own unless an enqueuing run hands its down.
+WITH queue AS (
+    SELECT q.id FROM queues_queue q WHERE q.name = %(queue)s
+), new AS MATERIALIZED (
+    SELECT uuidv7() AS id, p.ord, p.payload,
+           CASE WHEN %(run_after)s::timestamptz > holdfast_now() THEN %(run_after)s::timestamptz
+                WHEN %(delay)s::float8 > 0 THEN holdfast_now() + make_interval(secs => %(delay)s::float8) END AS due_at
+    FROM unnest(%(payloads)s::text[]) WITH ORDINALITY AS p (payload, ord)
+), incoming AS (
+    SELECT n.id AS entry_id, q.id AS queue_id, %(lane)s::smallint AS lane, %(priority)s::smallint AS priority,
+           %(concurrency_key)s::varchar AS concurrency_key, n.due_at
+    FROM new n CROSS JOIN queue q
+), {add_incoming}
+INSERT INTO runs_run (id, task_id, queue_id, status, payload, max_attempts, priority, concurrency_key, tags,
+                      idempotency_key, trace_id, parent_id, next_at, created_at)
+SELECT n.id, %(task)s, q.id, CASE WHEN n.due_at IS NULL THEN 'queued' ELSE 'scheduled' END, n.payload::jsonb,
+       %(max_attempts)s, %(priority)s, %(concurrency_key)s, %(tags)s::varchar[], %(idempotency_key)s,
+       coalesce(%(trace_id)s, replace(n.id::text, '-', '')), %(parent_id)s::uuid, n.due_at, holdfast_now()
+FROM new n CROSS JOIN queue q
+ORDER BY n.ord
+RETURNING id, (SELECT count(*) FROM queue) AS queues;
+
+-- name: claim_key
+-- The first caller with a key gets no row back and goes on to enqueue; everybody else gets the run that has it.
+-- DO UPDATE waits for a caller in flight, so that of fifty at once one inserts and the others see its row.
+INSERT INTO runs_idempotencykey AS k (task_id, key, run_id, payload_hash, created_at)
+VALUES (%(task)s, %(key)s, '00000000-0000-0000-0000-000000000000', %(hash)s, holdfast_now())
+ON CONFLICT (task_id, key) DO UPDATE SET
+    run_id = CASE WHEN k.created_at < holdfast_now() - make_interval(secs => %(ttl)s) THEN excluded.run_id ELSE k.run_id END,
+    payload_hash = CASE WHEN k.created_at < holdfast_now() - make_interval(secs => %(ttl)s) THEN excluded.payload_hash ELSE k.payload_hash END,
+    created_at = CASE WHEN k.created_at < holdfast_now() - make_interval(secs => %(ttl)s) THEN excluded.created_at ELSE k.created_at END
+RETURNING run_id, payload_hash;
+
+-- name: settle_key
+UPDATE runs_idempotencykey SET run_id = %(run_id)s WHERE task_id = %(task)s AND key = %(key)s;
+
+-- name: register_task
+INSERT INTO runs_task (id, module, doc, queue_id, lane, retry, max_duration, payload_schema, output_schema, version,
+                       registered_at)
+SELECT %(id)s, %(module)s, %(doc)s, q.id, %(lane)s, %(retry)s, %(max_duration)s, %(payload_schema)s, %(output_schema)s,
+       %(version)s, holdfast_now()
+FROM queues_queue q WHERE q.name = %(queue)s
+ON CONFLICT (id) DO UPDATE SET
+    module = excluded.module, doc = excluded.doc, queue_id = excluded.queue_id, lane = excluded.lane, retry = excluded.retry,
+    max_duration = excluded.max_duration, payload_schema = excluded.payload_schema,
+    output_schema = excluded.output_schema, version = excluded.version, registered_at = excluded.registered_at;
