@@ -1,0 +1,1 @@
+"""System checks: mistakes of an installation that are better heard of at start."""

@@ -1,0 +1,1 @@
+"""PostgreSQL and Valkey from their Python wheels, run in a data folder."""

@@ -1,0 +1,6 @@
+"""The root of all addresses."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
