@@ -1,0 +1,205 @@
+"""Plotly figures from rollups: plain dictionaries, ready for JSON, tested without a browser.
+
+A colour is the name of a design token, written `token:status-failed`; the browser puts the token's value of the
+current theme in its place (`static/holdfast/charts.js`), so one figure serves light and dark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from runs import histogram
+from runs.states import Status
+from runs.words import duration
+
+Figure = dict[str, Any]
+
+#: Ends that count as failures. A cancelled run was somebody's wish: it is in neither part of the rate.
+FAILED = frozenset({Status.FAILED, Status.TIMED_OUT, Status.CRASHED, Status.EXPIRED, Status.UNKNOWN})
+COUNTED = FAILED | {Status.COMPLETED}
+
+TICKS = (
+    (0.001, "1 ms"),
+    (0.01, "10 ms"),
+    (0.1, "100 ms"),
+    (1.0, "1 s"),
+    (10.0, "10 s"),
+    (60.0, "1 min"),
+    (600.0, "10 min"),
+    (3600.0, "1 h"),
+    (36000.0, "10 h"),
+    (86400.0 * 7, "1 week"),
+)
+#: So that a histogram of one bucket does not fill the whole width with one bar.
+FEWEST_BUCKETS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What charts need of a rollup row: `count` runs that ended in `minute` with `status` after about `bucket`."""
+
+    minute: datetime
+    status: str
+    bucket: int
+    count: int
+
+
+def failure_rate(cells: Iterable[Cell], *, start: datetime, end: datetime, bin_minutes: int = 1) -> Figure:
+    """The share of ended runs that failed, in bins of `bin_minutes` from `start` to `end`.
+
+    A bin in which nothing ended has no value: a gap, never 0 %.
+    """
+    size = timedelta(minutes=bin_minutes)
+    bins = max(1, math.ceil((end - start) / size))
+    ended = [0] * bins
+    failed = [0] * bins
+    for cell in cells:
+        place = (cell.minute - start) // size
+        if 0 <= place < bins and cell.status in COUNTED:
+            ended[place] += cell.count
+            failed[place] += cell.count if cell.status in FAILED else 0
+    times = [_utc(start + size * n) for n in range(bins)]
+    rates = [round(100 * bad / all_, 3) if all_ else None for bad, all_ in zip(failed, ended, strict=True)]
+    highest = max((rate for rate in rates if rate is not None), default=0)
+    trace = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "failure rate",
+        "x": times,
+        "y": rates,
+        "customdata": [list(pair) for pair in zip(failed, ended, strict=True)],
+        "connectgaps": False,
+        "line": {"color": "token:status-failed", "width": 2, "shape": "linear"},
+        "marker": {"color": "token:status-failed", "size": 4},
+        "fill": "tozeroy",
+        "fillcolor": "token:status-failed-fill",
+        "hovertemplate": "%{x|%H:%M} · %{customdata[0]:,} of %{customdata[1]:,} failed (%{y:.1f} %)<extra></extra>",
+    }
+    layout = _layout(
+        xaxis={"type": "date", "range": [times[0], _utc(end)], "hoverformat": "%H:%M"},
+        yaxis={"range": [0, _ceiling(highest)], "ticksuffix": " %", "rangemode": "tozero", "nticks": 5},
+    )
+    return {"data": [trace], "layout": layout}
+
+
+def duration_histogram(cells: Iterable[Cell]) -> Figure:
+    """How long ended runs took, on a logarithmic axis, completed and failed stacked, with p50 and p95 marked."""
+    counts: dict[bool, dict[int, int]] = {False: {}, True: {}}
+    for cell in cells:
+        if cell.status in COUNTED:
+            part = counts[cell.status in FAILED]
+            part[cell.bucket] = part.get(cell.bucket, 0) + cell.count
+    both = histogram.merge([*counts[False].items(), *counts[True].items()])
+    low, high = _span(both)
+    numbers = list(range(low, high + 1))
+    layout = _layout(
+        xaxis={
+            "range": [low - 1, high],
+            "tickvals": [_place(seconds) for seconds, _ in TICKS],
+            "ticktext": [text for _, text in TICKS],
+        },
+        yaxis={"rangemode": "tozero", "nticks": 5, "tickformat": ",d"},
+    )
+    layout |= {"barmode": "stack", "bargap": 0.08}
+    marks = [(q, histogram.percentile(both, q)) for q in (0.5, 0.95)]
+    layout["shapes"] = [_line(_place(value)) for _, value in marks if value is not None]
+    layout["annotations"] = [
+        _note(_place(value), f"p{q * 100:.0f} {duration(value)}", row) for row, (q, value) in enumerate(marks) if value
+    ]
+    data = [
+        _bars("completed", "token:status-completed", numbers, counts[False]),
+        _bars("failed", "token:status-failed", numbers, counts[True]),
+    ]
+    return {"data": data, "layout": layout}
+
+
+def _bars(name: str, color: str, numbers: list[int], counts: dict[int, int]) -> Figure:
+    texts = []
+    for number in numbers:
+        low, high = histogram.bounds(number)
+        texts.append(f"over {duration(low)}" if high == math.inf else f"{duration(low)} – {duration(high)}")
+    return {
+        "type": "bar",
+        "name": name,
+        "x": [number - 0.5 for number in numbers],
+        "y": [counts.get(number, 0) for number in numbers],
+        "text": texts,
+        "textposition": "none",
+        "marker": {"color": color},
+        "hovertemplate": "%{text}: %{y:,} " + name + "<extra></extra>",
+    }
+
+
+def _layout(*, xaxis: Figure, yaxis: Figure) -> Figure:
+    axis = {
+        "gridcolor": "token:line",
+        "linecolor": "token:line",
+        "zerolinecolor": "token:line",
+        "tickfont": {"color": "token:text-muted"},
+        "fixedrange": True,
+    }
+    return {
+        "margin": {"l": 44, "r": 12, "t": 16, "b": 32},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "token:text", "family": "token:font-sans", "size": 12},
+        "hoverlabel": {"bgcolor": "token:surface-raised", "bordercolor": "token:line", "font": {"color": "token:text"}},
+        "showlegend": False,
+        "xaxis": {**axis, "showgrid": False, **xaxis},
+        "yaxis": {**axis, **yaxis},
+    }
+
+
+def _line(x: float) -> Figure:
+    return {
+        "type": "line",
+        "xref": "x",
+        "yref": "paper",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": "token:text-muted", "width": 1, "dash": "dot"},
+    }
+
+
+def _note(x: float, text: str, row: int) -> Figure:
+    """`row` 0 stands at the left of its line and row 1 at the right, so that close percentiles do not overlap."""
+    return {
+        "x": x,
+        "y": 1,
+        "xref": "x",
+        "yref": "paper",
+        "text": text,
+        "showarrow": False,
+        "xanchor": "left" if row else "right",
+        "yanchor": "top",
+        "font": {"color": "token:text-muted", "size": 11},
+    }
+
+
+def _span(counts: dict[int, int]) -> tuple[int, int]:
+    if not counts:
+        return histogram.bucket(0.01), histogram.bucket(60)
+    low, high = min(counts) - 1, max(counts) + 1
+    missing = max(0, FEWEST_BUCKETS - (high - low + 1))
+    low = max(0, low - missing // 2)
+    return low, min(histogram.LAST, max(high, low + FEWEST_BUCKETS - 1))
+
+
+def _place(seconds: float) -> float:
+    """Where a duration stands on an axis on which bucket b covers b - 1 to b."""
+    return histogram.PER_OCTAVE * math.log2(seconds / histogram.SMALLEST) if seconds > histogram.SMALLEST / 2 else -1.0
+
+
+def _ceiling(percent: float) -> float:
+    """The upper end of the axis: small rates stay readable, and the axis does not jump with each point."""
+    return next(step for step in (1, 2, 5, 10, 25, 50, 105) if percent * 1.05 <= step)
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
