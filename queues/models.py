@@ -14,11 +14,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models.functions import Now
 
+from queues.declare import MAX_LIMIT
+
 QUEUE_NAME = RegexValidator(
     r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$",
     "Use 1 to 100 letters, digits, dots, dashes or underscores, beginning with a letter or digit.",
 )
-MAX_LIMIT = 1_000_000
 LIMIT_RANGE = [MinValueValidator(1), MaxValueValidator(MAX_LIMIT)]
 
 

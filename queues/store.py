@@ -18,6 +18,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from holdfast import sql
+from queues.declare import Queue
 
 SQL = sql.load(Path(__file__).parent / "sql")
 ADD_INCOMING: Final[str] = SQL.add_incoming
@@ -199,8 +200,13 @@ def held(conn: Conn, worker: int) -> dict[uuid.UUID, int]:
     return {row[0]: row[1] for row in conn.execute(SQL.held, {"worker": worker})}
 
 
-def connect(params: dict[str, Any]) -> Conn:
-    """A connection of the engine's own (autocommit), from the parameters of Django's default database."""
-    from psycopg import connect as psycopg_connect
+# ── queues ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    return psycopg_connect(**params, autocommit=True, prepare_threshold=1)
+
+def declare_queue(conn: Conn, queue: Queue) -> None:
+    """Makes a queue that code declares, or adopts what the declaration changed; a person's edit of the limit stays."""
+    conn.execute(
+        SQL.declare_queue, {"name": queue.name, "pool": queue.pool, "concurrency_limit": queue.concurrency_limit}
+    )
+
+

@@ -1,0 +1,42 @@
+"""Durable tasks as plain functions.
+
+    from runs import task, step, checkpoint, log, current_run, Retry, Abort
+
+These names are loaded on first use, so that importing the app (which Django does before its settings are complete)
+costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runs.sdk.checkpoint import acheckpoint, checkpoint
+    from runs.sdk.context import current_run
+    from runs.sdk.handle import RunHandle
+    from runs.sdk.log import log
+    from runs.sdk.retry import Abort, Retry
+    from runs.sdk.step import step
+    from runs.sdk.task import task
+
+_ROOMS = {
+    "task": "runs.sdk.task",
+    "step": "runs.sdk.step",
+    "checkpoint": "runs.sdk.checkpoint",
+    "acheckpoint": "runs.sdk.checkpoint",
+    "log": "runs.sdk.log",
+    "current_run": "runs.sdk.context",
+    "Retry": "runs.sdk.retry",
+    "Abort": "runs.sdk.retry",
+    "RunHandle": "runs.sdk.handle",
+}
+
+__all__ = ["Abort", "Retry", "RunHandle", "acheckpoint", "checkpoint", "current_run", "log", "step", "task"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'runs' has no attribute {name!r}")
+    value = getattr(import_module(_ROOMS[name]), name)
+    globals()[name] = value
+    return value

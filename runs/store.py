@@ -118,8 +118,9 @@ class RollupKey(NamedTuple):
     bucket: int
 
 
-def enqueue(conn: Conn, new: NewRuns) -> list[uuid.UUID]:
-    """Stores the runs and makes them leasable, in one statement. Returns their ids in order; empty: no such queue."""
+def enqueue(conn: Conn, new: NewRuns) -> tuple[list[uuid.UUID], str]:
+    """Stores the runs and makes them leasable, in one statement. Returns their ids in order, and the pool to wake;
+    no ids: there is no such queue."""
     rows = conn.execute(
         SQL.enqueue,
         {
@@ -138,8 +139,8 @@ def enqueue(conn: Conn, new: NewRuns) -> list[uuid.UUID]:
             "parent_id": new.parent_id,
         },
         prepare=True,
-    )
-    return [row[0] for row in rows]
+    ).fetchall()
+    return [row[0] for row in rows], rows[0][1] if rows else ""
 
 
 def claim_key(conn: Conn, *, task: str, key: str, payload_hash: bytes, ttl: float) -> tuple[uuid.UUID, bytes]:

@@ -10,6 +10,3 @@ ON CONFLICT (name) DO UPDATE SET
     updated_at = excluded.updated_at
 WHERE (queues_queue.pool, queues_queue.declared_concurrency_limit)
       IS DISTINCT FROM (excluded.pool, excluded.declared_concurrency_limit);
-
--- name: pool_of
-SELECT pool FROM queues_queue WHERE name = %(name)s;

@@ -4,7 +4,7 @@
 -- One row of `runs_run` and one entry or timer for each payload, in the order given. The id is a UUIDv7 of the
 -- database's clock, and the trace id is the run's own unless an enqueuing run hands its down.
 WITH queue AS (
-    SELECT q.id FROM queues_queue q WHERE q.name = %(queue)s
+    SELECT q.id, q.pool FROM queues_queue q WHERE q.name = %(queue)s
 ), new AS MATERIALIZED (
     SELECT uuidv7() AS id, p.ord, p.payload,
            CASE WHEN %(run_after)s::timestamptz > holdfast_now() THEN %(run_after)s::timestamptz
@@ -22,7 +22,7 @@ SELECT n.id, %(task)s, q.id, CASE WHEN n.due_at IS NULL THEN 'queued' ELSE 'sche
        coalesce(%(trace_id)s, replace(n.id::text, '-', '')), %(parent_id)s::uuid, n.due_at, holdfast_now()
 FROM new n CROSS JOIN queue q
 ORDER BY n.ord
-RETURNING id, (SELECT count(*) FROM queue) AS queues;
+RETURNING id, (SELECT pool FROM queue);
 
 -- name: claim_key
 -- The first caller with a key gets no row back and goes on to enqueue; everybody else gets the run that has it.

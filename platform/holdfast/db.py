@@ -1,0 +1,45 @@
+"""Two ways to a psycopg connection: the caller's own, through Django, and one of the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+from django.db import connection as django_connection
+from django.db import connections
+from psycopg.rows import TupleRow
+
+Conn = psycopg.Connection[TupleRow]
+
+
+class _ServerBound:
+    """Executes on Django's connection with parameters bound by the server: Django's own cursors bind in the client,
+    which spells an array of a thousand payloads into the statement and plans it anew each time."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Conn) -> None:
+        self._connection = connection
+
+    def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None) -> psycopg.Cursor[TupleRow]:
+        return psycopg.Cursor(self._connection).execute(query, params, prepare=prepare)
+
+
+@contextmanager
+def callers() -> Iterator[Conn]:
+    """Django's connection of this thread, inside whatever transaction the caller has open."""
+    django_connection.ensure_connection()
+    with django_connection.wrap_database_errors:
+        yield cast(Conn, _ServerBound(cast(Conn, django_connection.connection)))
+
+
+def connect(name: str) -> Conn:
+    """A new connection of the engine's own, in autocommit; `name` is shown in pg_stat_activity."""
+    wrapper = connections["default"]
+    params = dict(wrapper.get_connection_params())
+    for ours in ("cursor_factory", "context", "pool", "prepare_threshold", "server_side_binding"):
+        params.pop(ours, None)
+    params["application_name"] = f"holdfast {name}"
+    return psycopg.connect(**params, autocommit=True, prepare_threshold=1)

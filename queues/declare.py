@@ -1,0 +1,50 @@
+"""Queues and rates as code declares them: `llm = Queue("llm-calls", concurrency_limit=10)`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+#: Longest name, and highest limit, of a queue.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MAX_LIMIT = 1_000_000
+LIMIT_WORDS = f"a concurrency limit is a whole number from 1 to {MAX_LIMIT:,}, or empty for no limit"
+
+
+class QueueDeclarationError(ValueError):
+    """A queue is declared in a way that cannot work."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A named queue. What is written here are defaults: an admin's edit in the dashboard overrides the limit.
+
+    Args:
+        name: 1 to 100 letters, digits, dots, dashes, underscores.
+        concurrency_limit: At most so many runs at once, over all workers and hosts; None for no limit.
+        pool: The worker pool that serves it.
+    """
+
+    name: str
+    concurrency_limit: int | None = None
+    pool: str = "default"
+
+    declared: ClassVar[dict[str, Queue]] = {}
+
+    def __post_init__(self) -> None:
+        for what in ("name", "pool"):
+            if not isinstance(getattr(self, what), str) or not NAME.fullmatch(getattr(self, what)):
+                raise QueueDeclarationError(
+                    f"Queue {self.name!r}: {what} is {getattr(self, what)!r}; use 1 to 100 letters, digits, dots, "
+                    "dashes or underscores, beginning with a letter or digit"
+                )
+        limit = self.concurrency_limit
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT):
+            raise QueueDeclarationError(f"Queue {self.name!r}: concurrency_limit is {limit!r}; {LIMIT_WORDS}")
+        other = Queue.declared.get(self.name)
+        if other is not None and other != self:
+            raise QueueDeclarationError(
+                f"Queue {self.name!r} is declared twice, as {other!r} and as {self!r}. Declare it once and import it."
+            )
+        Queue.declared[self.name] = self

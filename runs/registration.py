@@ -1,0 +1,123 @@
+"""Tasks and queues that code declares get their rows: at the start of every process, and before a first enqueue."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.module_loading import autodiscover_modules
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from holdfast import db
+from queues import store as queue_store
+from queues.models import Lane
+from runs import store
+from runs.errors import DeclarationError
+from runs.sdk.task import Task, registry
+
+_registered: set[str] = set()
+
+
+def discover() -> None:
+    """Imports `tasks.py` of every installed app and the modules or files of HOLDFAST_TASKS.
+
+    Raises:
+        DeclarationError: a module or file does not exist.
+    """
+    autodiscover_modules("tasks")
+    for name in settings.HOLDFAST_TASKS:
+        _import(name)
+
+
+def _import(name: str) -> None:
+    if name.endswith(".py"):
+        path = Path(name).resolve()
+        module_name = f"holdfast_tasks_{path.stem}"
+        if module_name in sys.modules:
+            return
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise DeclarationError(f"HOLDFAST_TASKS names {name}, which is no readable file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        spec.loader.exec_module(module)
+        return
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise DeclarationError(
+                f"HOLDFAST_TASKS names the module {name!r}, which cannot be found. Write a module that Python can "
+                "import from here, or the path of a .py file."
+            ) from None
+        raise
+
+
+def lane_of(task: Task[..., Any]) -> Lane:
+    return Lane.COROUTINE if task.is_async else Lane.THREAD
+
+
+def register(tasks: Iterable[Task[..., Any]]) -> None:
+    """Writes the rows of tasks and their queues, in the caller's transaction if there is one."""
+    chosen = sorted(tasks, key=lambda t: t.id)
+    with transaction.atomic(), db.callers() as conn:
+        for queue in sorted({t.queue for t in chosen}, key=lambda q: q.name):
+            queue_store.declare_queue(conn, queue)
+        for task in chosen:
+            store.register_task(conn, _row(task))
+    names = {t.id for t in chosen}
+    # Only once it is sure that the rows stay: the caller may roll back.
+    transaction.on_commit(lambda: _registered.update(names))
+
+
+def register_all() -> None:
+    """For the start of a process: everything that `discover` found."""
+    register(registry)
+
+
+def ensure(task: Task[..., Any]) -> None:
+    """Before an enqueue: the task has its row."""
+    if task.id not in _registered:
+        register([task])
+
+
+def _row(task: Task[..., Any]) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "module": task.function.__module__,
+        "doc": (task.function.__doc__ or "").strip(),
+        "queue": task.queue.name,
+        "lane": int(lane_of(task)),
+        "retry": json.dumps(task.retry.describe()),
+        "max_duration": task.max_duration,
+        "payload_schema": json.dumps(_payload_schema(task)),
+        "output_schema": json.dumps(_schema(task.output)),
+        "version": task.version,
+    }
+
+
+def _payload_schema(task: Task[..., Any]) -> dict[str, Any]:
+    """The payload's JSON Schema with the function's defaults, which the validator leaves to the function."""
+    schema = _schema(task.payload)
+    properties = schema.get("properties", {})
+    for name, parameter in task.signature.parameters.items():
+        if parameter.default is not parameter.empty and name in properties:
+            try:
+                properties[name]["default"] = json.loads(json.dumps(parameter.default, allow_nan=False))
+            except (TypeError, ValueError):
+                continue  # a default that JSON cannot show is still the function's default
+    return schema
+
+
+def _schema(adapter: Any) -> dict[str, Any]:
+    try:
+        return dict(adapter.json_schema())
+    except PydanticInvalidForJsonSchema:
+        return {}

@@ -1,0 +1,106 @@
+"""Python values ⇄ JSON text, by type annotation. What goes out is known to fit into PostgreSQL's jsonb."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from runs import jsonvalue
+from runs.errors import DeclarationError, HoldfastError, NotSerializable
+
+_CONFIG = ConfigDict(ser_json_inf_nan="constants", arbitrary_types_allowed=False)
+
+
+def adapter_for(annotation: Any, where: str) -> TypeAdapter[Any]:
+    """The validator and serialiser of a type. `where` names the place for the error's message."""
+    try:
+        return TypeAdapter(annotation)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise DeclarationError(
+            f"{where} has a type that cannot be stored as JSON ({annotation!r}). Use built-in types, dataclasses, "
+            f"TypedDicts or Pydantic models. ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def hints_of(function: Any) -> dict[str, Any]:
+    """The function's annotations, resolved; names that do not resolve are named in the error."""
+    try:
+        return get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise DeclarationError(
+            f"{function.__module__}.{function.__qualname__}: the annotation {error.name!r} cannot be resolved. "
+            "Import it at module level (not under TYPE_CHECKING), because Holdfast validates values against it."
+        ) from error
+
+
+_FALLBACK: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def dump(adapter: TypeAdapter[Any] | None, value: Any, path: str) -> str:
+    """JSON text of a value.
+
+    Raises:
+        NotSerializable: `data["path"]` and the message say which part of the value it was.
+    """
+    if value is None:
+        return "null"
+    try:
+        text = (adapter or _FALLBACK).dump_json(value, warnings=False, by_alias=True).decode()
+    except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+        raise _culprit(adapter, value, path, error) from error
+    # What jsonb would refuse is rare, and can hide only behind these marks.
+    if "\\u0000" in text or "null" in text or "NaN" in text or "Infinity" in text or len(text) > jsonvalue.MAX_DIGITS:
+        _check_text(adapter, value, text, path)
+    return text
+
+
+def _check_text(adapter: TypeAdapter[Any] | None, value: Any, text: str, path: str) -> None:
+    try:
+        plain = (adapter or _FALLBACK).dump_python(value, mode="python", warnings=False)
+        if _has_nonfinite(plain):
+            raise NotSerializable(
+                f"{path} holds NaN or infinity, which JSON lacks. Use None, or text.",
+                path=path,
+                errors=[{"field": path, "message": "holds NaN or infinity, which JSON lacks; use null"}],
+            )
+        jsonvalue.check(json.loads(text), path, NotSerializable)
+    except (ValueError, RecursionError) as error:
+        raise NotSerializable(f"{path} cannot be stored as JSON: {error}", path=path) from error
+
+
+def _has_nonfinite(value: Any) -> bool:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, float):
+            if item != item or item in (float("inf"), float("-inf")):
+                return True
+        elif isinstance(item, dict):
+            todo.extend(item.values())
+        elif isinstance(item, list | tuple | set | frozenset):
+            todo.extend(item)
+    return False
+
+
+def _culprit(adapter: TypeAdapter[Any] | None, value: Any, path: str, error: Exception) -> HoldfastError:
+    """Which part of `value` cannot be stored."""
+    try:
+        jsonvalue.check(value, path, NotSerializable)
+    except HoldfastError as found:
+        found.data.setdefault("path", (found.data.get("errors") or [{"field": path}])[0]["field"])
+        return found
+    return NotSerializable(f"{path} cannot be stored as JSON: {error}", path=path)
+
+
+def field_errors(error: ValidationError, path: str) -> list[dict[str, str]]:
+    """Pydantic's errors as {field, message}, the field spelled like `payload.items[3].name`."""
+    found = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        field = path
+        for part in item["loc"]:
+            field += f"[{part}]" if isinstance(part, int) else f".{part}"
+        found.append({"field": field, "message": item["msg"]})
+    return found

@@ -1,0 +1,72 @@
+"""The current run: what task code may know of it, and what the SDK asks of whoever executes it."""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from runs.errors import NotInRun
+
+if TYPE_CHECKING:
+    from runs.sdk.step import Step
+
+
+class RunContext(ABC):
+    """A run while it is executed. The engine has the one implementation."""
+
+    __slots__ = ("attempt", "id", "state", "tags", "task_id", "trace_id")
+
+    id: uuid.UUID
+    attempt: int
+    task_id: str
+    tags: tuple[str, ...]
+    trace_id: str
+    #: The state that `checkpoint` saved last, or None.
+    state: Any
+
+    @property
+    @abstractmethod
+    def is_replaying(self) -> bool:
+        """True while steps of an earlier stay are answered from their snapshots."""
+
+    @property
+    @abstractmethod
+    def is_async(self) -> bool:
+        """True when the task is `async def`."""
+
+    @abstractmethod
+    async def step_async(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+
+    @abstractmethod
+    def step_sync(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+
+    @abstractmethod
+    def save_state(self, state: Any, saved: Callable[[BaseException | None], None]) -> None:
+        """Makes `state` durable; calls `saved` (from another thread) when it is, or with why it is not."""
+
+    @abstractmethod
+    def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:
+        """Adds a log line."""
+
+
+current: ContextVar[RunContext | None] = ContextVar("holdfast_current_run", default=None)
+#: The step that is being executed, by its key; steps nest no steps.
+current_step: ContextVar[str] = ContextVar("holdfast_current_step", default="")
+
+
+def current_run() -> RunContext:
+    """The run this code is executed for: `id, attempt, task_id, tags, trace_id, state, is_replaying`.
+
+    Raises:
+        NotInRun: called outside a run.
+    """
+    run = current.get()
+    if run is None:
+        raise NotInRun(
+            "current_run() was called outside a run. Call it inside a task that a worker executes; "
+            "where code serves both, ask runs.sdk.context.current.get() which gives None outside."
+        )
+    return run

@@ -1,0 +1,95 @@
+"""The handle of an enqueued run."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any, Generic, TypeVar
+
+from asgiref.sync import sync_to_async
+from pydantic import TypeAdapter
+
+from runs.errors import RunFailed, UnknownRun
+from runs.states import FINAL, Status
+
+R = TypeVar("R")
+
+#: `result()` looks at the run this often: quickly at first, then with patience (seconds).
+_FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.5
+
+
+class RunHandle(Generic[R]):
+    """What `enqueue` returns: the run's id, and ways to ask how it goes."""
+
+    def __init__(self, id: uuid.UUID, output: TypeAdapter[Any] | None = None, *, created: bool = True) -> None:  # noqa: A002
+        self.id = id
+        #: False when an idempotency key led to a run that was there already.
+        self.created = created
+        self._output = output
+        self._row: Any = None
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}>"
+
+    def refresh(self) -> RunHandle[R]:
+        """Reads the run again. Raises UnknownRun when it does not exist (its transaction rolled back, say)."""
+        from runs.models import Run
+
+        try:
+            self._row = Run.objects.only("status", "output", "error", "attempt").get(pk=self.id)
+        except Run.DoesNotExist:
+            raise UnknownRun(f"Run {self.id} does not exist. Was the transaction that enqueued it rolled back?") from None
+        return self
+
+    async def arefresh(self) -> RunHandle[R]:
+        """`refresh` for `async def`."""
+        return await sync_to_async(self.refresh)()
+
+    @property
+    def status(self) -> Status:
+        """The run's status when it was last read; reads it the first time."""
+        if self._row is None:
+            self.refresh()
+        return Status(self._row.status)
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """{type, message, fingerprint, traceback} of the last failure."""
+        if self._row is None:
+            self.refresh()
+        found: dict[str, Any] | None = self._row.error
+        return found
+
+    def result(self, timeout: float | None = None) -> R:
+        """Waits for the run's end and returns what the task returned.
+
+        Args:
+            timeout: Seconds to wait at most; None waits for ever.
+
+        Raises:
+            TimeoutError: it did not end in time.
+            RunFailed: it ended without a result.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = _FIRST_LOOK
+        while self.refresh().status not in FINAL:
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"Run {self.id} is {self.status} after {timeout} s")
+                pause = min(pause, left)
+            time.sleep(pause)
+            pause = min(pause * 1.5, _SLOWEST_LOOK)
+        if self.status != Status.COMPLETED:
+            error = self.error or {}
+            raise RunFailed(
+                f"Run {self.id} is {self.status}: {error.get('type', '')} {error.get('message', '')}".rstrip(": "),
+                status=str(self.status),
+                error=error,
+            )
+        value = self._row.output
+        return self._output.validate_python(value) if self._output is not None else value
+
+    async def aresult(self, timeout: float | None = None) -> R:
+        """`result` for `async def`."""
+        return await sync_to_async(self.result, thread_sensitive=False)(timeout)

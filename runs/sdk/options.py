@@ -1,0 +1,94 @@
+"""Options of one enqueue, as `using(...)` and the API's `options` take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from runs.errors import InvalidOption
+from runs.sdk.retry import MAX_ATTEMPTS
+
+MAX_TAGS = 20
+MAX_TAG = 100
+MAX_KEY = 200
+PRIORITIES = range(-100, 101)
+#: Longest delay in seconds: 5 years.
+MAX_DELAY = 5 * 366 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run is enqueued. None means: as the task declares it."""
+
+    queue_name: str | None = None
+    priority: int | None = None
+    run_after: datetime | None = None
+    delay: float | timedelta | None = None
+    idempotency_key: str | None = None
+    concurrency_key: str | None = None
+    tags: list[str] | None = None
+    max_attempts: int | None = None
+
+    @classmethod
+    def parse(cls, data: dict[str, Any], path: str = "options") -> Options:
+        """Options as they come over HTTP: times as RFC 3339 text. Raises InvalidOption."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise _refusal([(f"{path}.{unknown[0]}", f"is no option; known are {', '.join(sorted(known))}")])
+        values = dict(data)
+        if isinstance(values.get("run_after"), str):
+            try:
+                values["run_after"] = datetime.fromisoformat(values["run_after"])
+            except ValueError:
+                raise _refusal([(f"{path}.run_after", "is no time; write it like 2026-01-31T09:00:00Z")]) from None
+        options = cls(**values)
+        options.check(path)
+        return options
+
+    @property
+    def delay_seconds(self) -> float | None:
+        return self.delay.total_seconds() if isinstance(self.delay, timedelta) else self.delay
+
+    def check(self, path: str = "options") -> None:
+        """Raises InvalidOption that names each field that does not fit."""
+        if problems := [(f"{path}.{name}", message) for name, message in self._problems()]:
+            raise _refusal(problems)
+
+    def _problems(self) -> Any:
+        for name in ("queue_name", "idempotency_key", "concurrency_key"):
+            value = getattr(self, name)
+            if value is not None and not _word(value, MAX_KEY):
+                yield name, f"is {value!r:.60}; write text of 1 to {MAX_KEY} characters"
+        if self.priority is not None and not (_whole(self.priority) and self.priority in PRIORITIES):
+            yield "priority", f"is {self.priority!r:.60}; write a whole number from -100 to 100"
+        if self.max_attempts is not None and not (_whole(self.max_attempts) and 1 <= self.max_attempts <= MAX_ATTEMPTS):
+            yield "max_attempts", f"is {self.max_attempts!r:.60}; write a whole number from 1 to {MAX_ATTEMPTS}"
+        if self.run_after is not None and (not isinstance(self.run_after, datetime) or self.run_after.tzinfo is None):
+            yield "run_after", f"is {self.run_after!r:.60}; write a time with its zone, like 2026-01-31T09:00:00Z"
+        if self.delay is not None:
+            seconds = self.delay_seconds
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_DELAY:
+                yield "delay", f"is {self.delay!r:.60}; write seconds from 0 to {MAX_DELAY:.0f}"
+            if self.run_after is not None:
+                yield "delay", "stands beside run_after; give one of the two"
+        if self.tags is not None and not (
+            isinstance(self.tags, list) and len(self.tags) <= MAX_TAGS and all(_word(t, MAX_TAG) for t in self.tags)
+        ):
+            yield "tags", f"must be a list of at most {MAX_TAGS} texts of 1 to {MAX_TAG} characters"
+
+
+def _word(value: Any, limit: int) -> bool:
+    """Text that PostgreSQL can hold."""
+    if not isinstance(value, str) or not 0 < len(value) <= limit or "\x00" in value:
+        return False
+    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _refusal(problems: list[tuple[str, str]]) -> InvalidOption:
+    field, message = problems[0]
+    return InvalidOption(f"{field} {message}", errors=[{"field": f, "message": m} for f, m in problems])

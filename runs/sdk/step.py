@@ -1,0 +1,118 @@
+"""`@step`: a retry boundary whose result is stored once and never computed again."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from runs.errors import DeclarationError, StepMisuse
+from runs.sdk import codec
+from runs.sdk.context import current, current_step
+from runs.sdk.retry import NO_RETRY, Retry
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NAME_LIMIT = 200
+
+
+def seconds(value: float | timedelta | None, where: str) -> float | None:
+    """A duration as seconds. Raises DeclarationError unless it is positive."""
+    if value is None:
+        return None
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
+        raise DeclarationError(f"{where} is {value!r}; write seconds greater than 0, or a timedelta")
+    return float(number)
+
+
+class Step(Generic[P, R]):
+    """A durable step. Call it like the function it wraps; outside a run it *is* that function."""
+
+    def __init__(
+        self, function: Callable[P, R], *, name: str, retry: Retry, timeout: float | None, key: str | None = None
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name
+        self.retry = retry
+        self.timeout = timeout
+        self.key = key
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.signature = inspect.signature(function)
+        if timeout is not None and not self.is_async:
+            raise DeclarationError(
+                f"step {name!r}: a timeout needs `async def`; a thread cannot be interrupted. Make the step async, or "
+                "give the call inside it a timeout of its own (an HTTP client's, a statement's)."
+            )
+        hint = codec.hints_of(function).get("return", Any)
+        self.output = codec.adapter_for(hint, f"step {name!r}: its result")
+        self.checked = hint is not Any
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        run = current.get()
+        if run is None:
+            return self.function(*args, **kwargs)
+        if outer := current_step.get():
+            raise StepMisuse(
+                f"Step {self.name!r} was called inside step {outer!r}. Steps nest no steps: call it from the task, or "
+                f"call the plain function, {self.name}.function(…)."
+            )
+        if self.is_async:
+            return cast(R, run.step_async(self, args, kwargs))
+        return cast(R, run.step_sync(self, args, kwargs))
+
+    def using(
+        self, *, key: str | None = None, retry: Retry | None = None, timeout: float | timedelta | None = None
+    ) -> Step[P, R]:
+        """The step with another identity, retry policy or timeout (seconds) for one call.
+
+        `key` replaces the count in the step's identity: give one where the order of calls may differ between tries.
+        """
+        if key is not None and not (isinstance(key, str) and 0 < len(key) <= NAME_LIMIT):
+            raise StepMisuse(f"step {self.name!r}: key is {key!r}; write text of 1 to {NAME_LIMIT} characters")
+        return Step(
+            self.function,
+            name=self.name,
+            retry=retry or self.retry,
+            timeout=seconds(timeout, f"step {self.name!r}: timeout") or self.timeout,
+            key=key or self.key,
+        )
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by name, for the snapshot."""
+        return dict(self.signature.bind(*args, **kwargs).arguments) if args or kwargs else {}
+
+
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(
+    *, name: str | None = None, retry: Retry | None = None, timeout: float | timedelta | None = None
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+def step(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retry: Retry | None = None,
+    timeout: float | timedelta | None = None,
+) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
+    """Makes a function a durable step.
+
+    Args:
+        name: What the step is called in snapshots and charts; the function's name unless given.
+        retry: Its own retry policy; without one a failure goes straight to the task.
+        timeout: Seconds for one try (`async def` only).
+    """
+
+    def wrap(f: Callable[P, R]) -> Step[P, R]:
+        called = name or f.__name__
+        if len(called) > NAME_LIMIT:
+            raise DeclarationError(f"step {called[:40]!r}…: the name is longer than {NAME_LIMIT} characters")
+        return Step(f, name=called, retry=retry or NO_RETRY, timeout=seconds(timeout, f"step {called!r}: timeout"))
+
+    return wrap(function) if function is not None else wrap

@@ -1,0 +1,280 @@
+"""`@task`: a function that can be enqueued, and the registry of those that this process knows."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from asgiref.sync import sync_to_async
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from queues.declare import Queue
+from runs.errors import DeclarationError, InvalidPayload
+from runs.sdk import codec
+from runs.sdk.handle import RunHandle
+from runs.sdk.options import Options
+from runs.sdk.retry import NO_RETRY, Retry
+from runs.sdk.step import seconds
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+DEFAULT_QUEUE = Queue("default")
+
+
+class Task(Generic[P, R]):
+    """A task. Call it and it is the plain function; `enqueue` it and a worker runs it durably."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        id: str,  # noqa: A002 - the contract's name
+        queue: Queue,
+        retry: Retry,
+        max_duration: float | None,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.id = id
+        self.queue = queue
+        self.retry = retry
+        self.max_duration = max_duration
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.signature = inspect.signature(function)
+        hints = codec.hints_of(function)
+        self.payload = _payload_adapter(self, hints)
+        self.output = codec.adapter_for(hints.get("return", Any), f"task {id!r}: its result")
+        self.version = _fingerprint(function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task {self.id}>"
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+        """Stores a run of this task and returns its handle. Inside `transaction.atomic()` the run is the caller's:
+        it exists when the caller's transaction commits, and never when it rolls back.
+
+        Raises:
+            InvalidPayload: an argument does not fit the annotations; `data["errors"]` names the field.
+            PayloadTooLarge: the payload is over HOLDFAST_PAYLOAD_LIMIT bytes.
+        """
+        return Bound(self, Options()).enqueue(*args, **kwargs)
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+        """`enqueue` for `async def`."""
+        return await Bound(self, Options()).aenqueue(*args, **kwargs)
+
+    def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[RunHandle[R]]:
+        """Stores one run for each payload, all or none, and returns their handles in order."""
+        return Bound(self, Options()).enqueue_many(payloads)
+
+    def using(
+        self,
+        *,
+        queue_name: str | None = None,
+        priority: int | None = None,
+        run_after: datetime | None = None,
+        delay: float | timedelta | None = None,
+        idempotency_key: str | None = None,
+        concurrency_key: str | None = None,
+        tags: Iterable[str] | None = None,
+        max_attempts: int | None = None,
+    ) -> Bound[P, R]:
+        """The task with options for the next enqueue.
+
+        Args:
+            queue_name: Another queue than the declared one; it must exist.
+            priority: -100 to 100; higher starts first within a queue.
+            run_after: Not before this time (with a time zone).
+            delay: Not before so many seconds from now.
+            idempotency_key: The same key with the same payload gives the same run (for 24 h).
+            concurrency_key: Whom the run is for; limits per key go by it.
+            tags: Up to 20 words to find the run by.
+            max_attempts: Instead of the retry policy's.
+        """
+        return Bound(
+            self,
+            Options(
+                queue_name=queue_name,
+                priority=priority,
+                run_after=run_after,
+                delay=delay,
+                idempotency_key=idempotency_key,
+                concurrency_key=concurrency_key,
+                tags=list(tags) if tags is not None else None,
+                max_attempts=max_attempts,
+            ),
+        )
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Positional arguments joined to the keyword ones."""
+        if not args:
+            return kwargs
+        try:
+            return dict(self.signature.bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise InvalidPayload(f"{self.id}: {error}", errors=[{"field": "payload", "message": str(error)}]) from None
+
+    def encode_payload(self, payload: Mapping[str, Any], path: str = "payload") -> str:
+        """The payload as JSON text, validated against the annotations."""
+        try:
+            values = self.payload.validate_python(payload)
+        except ValidationError as error:
+            problems = codec.field_errors(error, path)
+            raise InvalidPayload(
+                f"{self.id}: {problems[0]['field']}: {problems[0]['message']}"
+                + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+                errors=problems,
+            ) from None
+        return codec.dump(self.payload, values, path)
+
+
+class Bound(Generic[P, R]):
+    """A task with enqueue options."""
+
+    __slots__ = ("options", "task")
+
+    def __init__(self, task: Task[P, R], options: Options) -> None:
+        options.check()
+        self.task = task
+        self.options = options
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+        """See `Task.enqueue`."""
+        from runs import enqueue
+
+        text = self.task.encode_payload(self.task.bind(args, cast("dict[str, Any]", kwargs)))
+        stored = enqueue.enqueue(self.task, text, self.options)
+        return RunHandle(stored.id, self.task.output, created=stored.created)
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+        """See `Task.enqueue`."""
+        return await sync_to_async(self.enqueue)(*args, **kwargs)
+
+    def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[RunHandle[R]]:
+        """See `Task.enqueue_many`. An idempotency key needs single enqueues."""
+        from runs import enqueue
+
+        texts = [self.task.encode_payload(p, f"payloads[{i}]") for i, p in enumerate(payloads)]
+        ids = enqueue.enqueue_many(self.task, texts, self.options)
+        return [RunHandle(run_id, self.task.output) for run_id in ids]
+
+
+class Registry:
+    """The tasks that this process knows, by id."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task[..., Any]] = {}
+
+    def add(self, task: Task[..., Any]) -> None:
+        known = self._tasks.get(task.id)
+        if known is not None and (known.function.__module__, known.function.__qualname__) != (
+            task.function.__module__,
+            task.function.__qualname__,
+        ):
+            raise DeclarationError(
+                f"Two tasks have the id {task.id!r}: {known.function.__module__}.{known.function.__qualname__} and "
+                f"{task.function.__module__}.{task.function.__qualname__}. Give one of them another id."
+            )
+        self._tasks[task.id] = task
+
+    def get(self, task_id: str) -> Task[..., Any] | None:
+        return self._tasks.get(task_id)
+
+    def __iter__(self) -> Any:
+        return iter(self._tasks.values())
+
+    def ids(self) -> list[str]:
+        return sorted(self._tasks)
+
+
+registry = Registry()
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    id: str | None = None,  # noqa: A002
+    queue: Queue | None = None,
+    retry: Retry | None = None,
+    max_duration: float | timedelta | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    id: str | None = None,  # noqa: A002
+    queue: Queue | None = None,
+    retry: Retry | None = None,
+    max_duration: float | timedelta | None = None,
+) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+    """Makes a function a task.
+
+    Args:
+        id: The task's name for ever: runs refer to it. The function's name unless given.
+        queue: Its queue; `default` unless given.
+        retry: Its retry policy; one attempt unless given.
+        max_duration: Longest active time of one attempt, in seconds.
+    """
+
+    def wrap(f: Callable[P, R]) -> Task[P, R]:
+        called = id or f.__name__
+        if not TASK_ID.fullmatch(called):
+            raise DeclarationError(
+                f"task id {called!r}: use 1 to 200 letters, digits, dots, dashes or underscores, "
+                "beginning with a letter or digit"
+            )
+        made = Task(
+            f,
+            id=called,
+            queue=queue or DEFAULT_QUEUE,
+            retry=retry or NO_RETRY,
+            max_duration=seconds(max_duration, f"task {called!r}: max_duration"),
+        )
+        registry.add(made)
+        return made
+
+    return wrap(function) if function is not None else wrap
+
+
+def _payload_adapter(task: Task[..., Any], hints: dict[str, Any]) -> TypeAdapter[Any]:
+    """Validates a payload against the function's parameters: a TypedDict, so that any parameter name will do."""
+    fields: dict[str, Any] = {}
+    for name, parameter in task.signature.parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise DeclarationError(
+                f"task {task.id!r}: parameter {name!r} is {parameter.kind.description}. A payload has named fields: "
+                "give each parameter a name of its own."
+            )
+        hint = hints.get(name, Any)
+        fields[name] = hint if parameter.default is parameter.empty else NotRequired[hint]
+    shape = TypedDict(f"{task.function.__name__}_payload", fields)  # type: ignore[operator]
+    shape.__pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")  # type: ignore[attr-defined]
+    try:
+        return TypeAdapter(shape)
+    except (PydanticUserError, TypeError) as error:
+        raise DeclarationError(
+            f"task {task.id!r}: its parameters cannot be validated ({str(error).splitlines()[0]}). Annotate them with "
+            "built-in types, dataclasses, TypedDicts or Pydantic models."
+        ) from error
+
+
+def _fingerprint(function: Callable[..., Any]) -> str:
+    """Twelve hex digits of the function's source: which code a run ran."""
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        source = function.__qualname__
+    return hashlib.sha256(source.encode()).hexdigest()[:12]

@@ -1,0 +1,123 @@
+"""What people and programs may do to runs: one transaction each, with an audit row (DESIGN, invariant 5).
+
+Callers check the grant first (`holdfast.access.grants.require`); these functions do the deed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from difflib import get_close_matches
+from typing import Any
+
+from django.db import transaction
+
+from holdfast import db
+from holdfast.access.grants import Actor
+from holdfast.access.services import audit
+from queues import store as queue_store
+from queues import tickets
+from runs import enqueue, store
+from runs.errors import InvalidPayload, UnknownRun, UnknownTask, WrongState
+from runs.models import Run
+from runs.sdk.options import Options
+from runs.sdk.task import Task, registry
+
+
+def task_get(task_id: str) -> Task[..., Any]:
+    """The task of this process's code. Raises UnknownTask with near matches."""
+    task = registry.get(task_id)
+    if task is None:
+        near = get_close_matches(task_id, registry.ids(), n=3, cutoff=0.5)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise UnknownTask(f"There is no task {task_id!r:.220}.{hint}", near=near)
+    return task
+
+
+def task_enqueue(task_id: str, payload: Any, options: dict[str, Any], *, actor: Actor) -> tuple[uuid.UUID, bool]:
+    """Stores one run. Returns its id, and False when an idempotency key led to an earlier run."""
+    del actor  # the run itself is the record; enqueues are not audited, they are listed
+    task = task_get(task_id)
+    chosen = Options.parse(options)
+    stored = enqueue.enqueue(task, task.encode_payload(_object(payload, "payload")), chosen)
+    return stored.id, stored.created
+
+
+def task_enqueue_many(task_id: str, items: list[dict[str, Any]], *, actor: Actor) -> list[uuid.UUID]:
+    """Stores a run for each {payload, options}, all or none. Returns their ids in the order of the items."""
+    del actor
+    task = task_get(task_id)
+    ids: list[uuid.UUID | None] = [None] * len(items)
+    groups: dict[str, tuple[Options, list[int], list[str]]] = {}
+    for index, item in enumerate(items):
+        path = f"items[{index}]"
+        raw = item.get("options") or {}
+        options = Options.parse(_object(raw, f"{path}.options"), f"{path}.options")
+        text = task.encode_payload(_object(item.get("payload", {}), f"{path}.payload"), f"{path}.payload")
+        # Items with the same options go in one statement; an idempotency key makes an item a group of its own.
+        name = repr(sorted(raw.items(), key=lambda pair: pair[0])) + (str(index) if options.idempotency_key else "")
+        group = groups.setdefault(name, (options, [], []))
+        group[1].append(index)
+        group[2].append(text)
+    with transaction.atomic():
+        for options, places, texts in groups.values():
+            if options.idempotency_key:
+                found = [enqueue.enqueue(task, texts[0], options).id]
+            else:
+                found = enqueue.enqueue_many(task, texts, options)
+            for place, run_id in zip(places, found, strict=True):
+                ids[place] = run_id
+    return [run_id for run_id in ids if run_id is not None]
+
+
+def _object(value: Any, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidPayload(
+            f"{path} must be an object with the task's parameters, not {type(value).__name__}",
+            errors=[{"field": path, "message": "must be an object"}],
+        )
+    return value
+
+
+def run_retry(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
+    """The same run goes on: next attempt, finished steps kept.
+
+    Raises:
+        UnknownRun, WrongState: it does not exist, or has not ended badly.
+    """
+    with transaction.atomic(), db.callers() as conn:
+        status = _status(run_id)
+        pool = store.reopen(conn, run_id)
+        if pool is None:
+            raise WrongState(
+                f"Run {run_id} is {status}; only a run that failed, crashed, timed out, expired or was cancelled can "
+                "be retried.",
+                status=status,
+            )
+        audit(actor, "runs.retry", "run", run_id, reason, before={"status": status}, after={"status": "queued"})
+        transaction.on_commit(lambda: tickets.wake((pool,)))
+
+
+def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
+    """Cancels a run that no worker holds.
+
+    Raises:
+        UnknownRun, WrongState: it does not exist, runs already, or has ended.
+    """
+    with transaction.atomic(), db.callers() as conn:
+        # The entry first, then the run: the order in which a lease takes them, so that the two never wait crosswise.
+        withdrawn = queue_store.withdraw(conn, run_id)
+        status = _status(run_id)
+        if not withdrawn or not store.cancel(conn, run_id):
+            raise WrongState(
+                f"Run {run_id} is {status}; only a run that has not started, or waits for its next attempt, can be "
+                "cancelled.",
+                status=status,
+            )
+        audit(actor, "runs.cancel", "run", run_id, reason, before={"status": status}, after={"status": "cancelled"})
+
+
+def _status(run_id: uuid.UUID) -> str:
+    status = Run.objects.filter(pk=run_id).values_list("status", flat=True).first()
+    if status is None:
+        raise UnknownRun(f"There is no run {run_id}.")
+    return status
