@@ -29,7 +29,18 @@ on_ticket: Callable[[str], None] | None = None
 @lru_cache(maxsize=1)
 def connection() -> redis.Redis:
     """This process's Redis client for waking; short timeouts, because a caller's request waits for it."""
-    return redis.Redis.from_url(settings.HOLDFAST_REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
+    return redis.Redis.from_url(url(), socket_timeout=2, socket_connect_timeout=1)
+
+
+def blocking_connection() -> redis.Redis:
+    """A client for a worker's main loop, which blocks on its queues: no limit on how long an answer may take."""
+    return redis.Redis.from_url(url(), socket_connect_timeout=2)
+
+
+def url() -> str:
+    """Where Redis is."""
+    found: str = settings.HOLDFAST_REDIS_URL
+    return found
 
 
 def wake(pools: Iterable[str]) -> None:
@@ -49,6 +60,14 @@ def push(pool: str) -> bool:
         return False
     queue.enqueue(redeem, pool, job_timeout=-1, result_ttl=0, failure_ttl=60, description=f"shift for {pool}")
     return True
+
+
+def push_safely(pool: str) -> bool:
+    """`push` that takes a silent Redis for "not put"."""
+    try:
+        return push(pool)
+    except redis.RedisError:
+        return False
 
 
 def redeem(pool: str) -> None:

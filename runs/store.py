@@ -56,6 +56,7 @@ class Started(NamedTuple):
     trace_id: str
     token: int
     created: float  # Unix time
+    resumed: bool  # the attempt goes on after a wait or a handover
 
 
 class Fact(NamedTuple):
@@ -252,3 +253,42 @@ def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
     """A person's retry. Returns the pool to wake, or None when the run is in no state to be retried."""
     row = conn.execute(SQL.reopen, {"id": run_id}).fetchone()
     return None if row is None else row[1]
+
+
+# ── partitions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+#: Length of a partition, and how many lie ahead of the present one.
+PARTITION_DAYS, PARTITIONS_AHEAD = 7, 2
+PARTITIONED = ("runs_snapshot", "runs_logline")
+
+
+def partition_bounds(week: int) -> tuple[uuid.UUID, uuid.UUID]:
+    """The UUIDv7 range of runs created in the `week`-th week since 1970."""
+
+    def first(number: int) -> uuid.UUID:
+        milliseconds = number * PARTITION_DAYS * 86_400_000
+        return uuid.UUID(int=milliseconds << 80)
+
+    return first(week), first(week + 1)
+
+
+def ensure_partitions(conn: Conn) -> list[str]:
+    """Makes the partitions of this week and the next ones. Returns the names of the new ones."""
+    row = conn.execute("SELECT floor(extract(epoch FROM now()) / 86400 / %s)::int", [PARTITION_DAYS]).fetchone()
+    assert row is not None
+    made = []
+    for week in range(row[0], row[0] + PARTITIONS_AHEAD + 1):
+        low, high = partition_bounds(week)
+        for table in PARTITIONED:
+            name = f"{table}_w{week}"
+            with conn.transaction():
+                # One scheduler at a time; the second finds the table made.
+                conn.execute("SELECT pg_advisory_xact_lock(hashtext('holdfast partitions'))")
+                found = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
+                if found is not None and found[0] is None:
+                    # Names and bounds are our own; DDL takes no parameters.
+                    conn.execute(
+                        f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{low}') TO ('{high}')"  # noqa: S608
+                    )
+                    made.append(name)
+    return made

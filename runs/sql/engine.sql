@@ -23,7 +23,9 @@ WITH leased AS (
     ON CONFLICT (run_id, number) DO UPDATE SET worker_id = excluded.worker_id
 )
 SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.max_attempts, b.tags, b.trace_id,
-       b.lease_token, extract(epoch FROM b.created_at)::float8
+       b.lease_token, extract(epoch FROM b.created_at)::float8,
+       -- Only this statement's own snapshot can say so: an attempt that was open before it.
+       b.attempt > 0 AND EXISTS (SELECT 1 FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS resumed
 FROM begun b;
 
 -- name: history

@@ -1,0 +1,386 @@
+"""A worker process's engine: its threads, its event loop, its runs in flight.
+
+    leaser ──runs──▶ event loop (async def) / threads (def) ──rows──▶ writer ──commits──▶ PostgreSQL
+       ▲                                                                  │
+       └───────────────────────── something ended, there may be room ─────┘
+    beat: lock, heartbeat, the dead          ear: wake-ups from Redis          hints: open pages
+
+The engine lives as long as the process. A *shift* is the time in which it leases: from a ticket until there has been
+nothing to do for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import close_old_connections, connections
+
+from holdfast import db
+from holdfast.telemetry import emit
+from queues import store as queue_store
+from queues.models import Lane
+from runs import store
+from runs.engine import capture
+from runs.engine.beat import Beat
+from runs.engine.clock import Clock
+from runs.engine.context import ActiveRun, Port, Sample
+from runs.engine.execute import execute_async, execute_sync
+from runs.engine.hints import Hints
+from runs.engine.leaser import Ear, Leaser, Work
+from runs.engine.outcome import Fenced, Outcome
+from runs.engine.writer import Batch, Writer
+from runs.models import RollupKind
+from runs.sdk.context import current
+from runs.sdk.task import registry
+
+logger = logging.getLogger("holdfast.engine")
+
+#: Seconds without work after which a shift ends.
+LINGER: Final = 5.0
+#: Seconds after which a run of a task that this worker does not know is offered again.
+UNKNOWN_DELAY: Final = 5.0
+#: Seconds that runs get to leave at a step boundary once the grace period is over.
+HANDOVER: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker takes on."""
+
+    coroutines: int
+    threads: int
+    grace: float  # seconds that running work may go on after a stop was asked for
+    heartbeat_timeout: float
+
+    @classmethod
+    def from_settings(cls) -> Limits:
+        return cls(
+            settings.HOLDFAST_CONCURRENCY,
+            settings.HOLDFAST_THREADS,
+            settings.HOLDFAST_GRACE,
+            settings.HOLDFAST_HEARTBEAT_TIMEOUT,
+        )
+
+
+class Engine:
+    """See the module. `start`, then `shift` as often as there are tickets, then `stop`."""
+
+    def __init__(self, *, name: str, pools: list[str], limits: Limits) -> None:
+        self.name = name
+        self.pools = pools
+        self.limits = limits
+        self.clock = Clock()
+        self.worker_id = 0
+        self.draining = False
+        self.fenced = False
+        self._handing_over = False
+        self._runs: dict[UUID, ActiveRun] = {}
+        self._lock = threading.Lock()
+        self._used = {Lane.COROUTINE: 0, Lane.THREAD: 0}
+        self._busy_at = time.monotonic()
+        self._drivers: dict[UUID, asyncio.Task[None]] = {}
+        self._loop = _new_loop()
+        self._loop.set_task_factory(_remember_task)
+        self._loop_thread = threading.Thread(target=self._loop.run_forever, name="holdfast-loop", daemon=True)
+        self._threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-run")
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Registers the worker and starts its threads; leases nothing yet."""
+        self._beat = Beat(self, self.limits.heartbeat_timeout)
+        self.worker_id = queue_store.worker_register(
+            self._beat.conn,
+            name=self.name,
+            pools=self.pools,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            version=_version(),
+            coroutines=self.limits.coroutines,
+            threads=self.limits.threads,
+        )
+        versions = json.dumps({task.id: task.version for task in registry})
+        self._writer = Writer(self.worker_id, self._committed, self.fence)
+        self._port = Port(self._writer, self.clock, lambda: self._handing_over)
+        self._leaser = Leaser(self, versions)
+        self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
+        self._hints = Hints()
+        capture.install()
+        for thread in (self._loop_thread, self._writer, self._leaser, self._ear, self._hints, self._beat):
+            thread.start()
+        emit("worker.started", worker=self.name)
+
+    def stop(self) -> None:
+        """Drains, hands over what is left, says goodbye. Safe to call twice."""
+        self.draining = True
+        self._leaser.active = False
+        self._ear.close()
+        self._leaser.close()
+        if not self.fenced:
+            self._drain()
+            self._writer.close(timeout=10)
+        self._hints.close()
+        if not self.fenced and self._writer.is_alive() is False:
+            self._say_goodbye()
+        self._beat.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        emit("worker.stopped", worker=self.name)
+
+    def _drain(self) -> None:
+        if not self._wait_idle(self.limits.grace):
+            logger.info("%d runs are still at work after %g s; handing them over", self.in_flight, self.limits.grace)
+            self._handing_over = True
+            if not self._wait_idle(HANDOVER):
+                self._loop.call_soon_threadsafe(self._cancel_all)
+                self._wait_idle(HANDOVER)
+
+    def _wait_idle(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while self._runs and time.monotonic() < deadline and not self.fenced:
+            threading.Event().wait(0.02)
+        return not self._runs
+
+    def _cancel_all(self) -> None:
+        for run_id, driver in list(self._drivers.items()):
+            run = self._runs.get(run_id)
+            if run is not None:
+                run.cancelled_by_worker = True
+            driver.cancel()
+
+    def _say_goodbye(self) -> None:
+        # Whatever a thread still holds stays leased; as the lock goes with this process, it is recovered at once.
+        if not self._runs:
+            with db.connect("goodbye") as conn:
+                queue_store.worker_stop(conn, self.worker_id)
+
+    def fence(self) -> None:
+        """This worker was declared lost while it lived (it was frozen, or cut off): stop quietly, write nothing."""
+        if self.fenced:
+            return
+        self.fenced = True
+        self._leaser.active = False
+        ids = list(self._runs)
+        logger.error("declared lost while %d runs were at work; they belong to others now", len(ids))
+        with db.connect("fenced") as conn, conn.transaction():
+            queue_store.worker_returned(conn, self.worker_id)
+            store.record_overlap(conn, worker=self.worker_id, ids=ids)
+        emit("worker.fenced", worker=self.name, runs=len(ids))
+        self._loop.call_soon_threadsafe(self._cancel_all)
+
+    # ── shift ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def shift(self, until: Callable[[], bool], *, linger: float = LINGER, tick: Callable[[], None] | None = None) -> None:
+        """Works until there has been nothing to do for `linger` seconds, or `until()` says so (asked twice a second).
+
+        `tick` is called about once a second, from this thread.
+        """
+        self._busy_at = time.monotonic()
+        self._ear.listen()
+        self._leaser.active = True
+        self._leaser.wake()
+        try:
+            while not until() and not self.fenced:
+                threading.Event().wait(0.5 if linger >= 0.5 else linger)
+                if tick is not None:
+                    tick()
+                if self._idle_for() >= linger:
+                    # Deaf first, then one last look: an enqueuer that still found us listening is seen by it.
+                    self._ear.deaf()
+                    self._leaser.look_once(timeout=5)
+                    if not self._runs:
+                        return
+                    self._ear.listen()
+        finally:
+            self._leaser.active = False
+            self._ear.deaf()
+
+    def _idle_for(self) -> float:
+        return 0.0 if self._runs else time.monotonic() - self._busy_at
+
+    def wake(self) -> None:
+        self._leaser.wake()
+
+    def _set_hearing(self, hearing: bool) -> None:
+        self._leaser.hearing = hearing
+
+    # ── work ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._runs)
+
+    def free(self) -> tuple[int, int]:
+        """Room for more: coroutines, threads."""
+        if self.draining or self.fenced:
+            return 0, 0
+        with self._lock:
+            return (
+                self.limits.coroutines - self._used[Lane.COROUTINE],
+                self.limits.threads - self._used[Lane.THREAD],
+            )
+
+    def begin(self, work: Work) -> None:
+        """Starts leased runs. Called by the leaser's thread."""
+        coroutines: list[ActiveRun] = []
+        threads: list[ActiveRun] = []
+        samples: list[Sample] = []
+        for started, facts, grant in work:
+            task = registry.get(started.task_id)
+            if task is None:
+                self._defer(started)
+                continue
+            run = ActiveRun(self._port, task, started, facts)
+            (coroutines if task.is_async else threads).append(run)
+            self._runs[run.id] = run
+            sample = (RollupKind.DELAY, task.id, started.queue_id, "", task.version, "started", grant.waited)
+            samples.append(sample)
+        with self._lock:
+            self._used[Lane.COROUTINE] += len(coroutines)
+            self._used[Lane.THREAD] += len(threads)
+        self._writer.count(samples)
+        self._hints.touch([started.id for started, _, _ in work], lists=True)
+        if coroutines:
+            self._loop.call_soon_threadsafe(self._spawn, coroutines)
+        for run in threads:
+            context = Context()
+            context.run(current.set, run)
+            self._threads.submit(context.run, self._drive_sync, run)
+
+    def _defer(self, started: store.Started) -> None:
+        """A task that this worker's code does not have: another version's worker may, in a moment."""
+        logger.warning("run %s is of task %r, which this worker does not know; leaving it", started.id, started.task_id)
+        waiting = json.dumps({"kind": "unknown_task", "task": started.task_id})
+        self._writer.put_finish(
+            store.FinishRow(started.id, started.token, "waiting", None, None, None, 0, UNKNOWN_DELAY, waiting), ()
+        )
+
+    def _spawn(self, runs: list[ActiveRun]) -> None:
+        for run in runs:
+            context = copy_context()
+            context.run(current.set, run)
+            self._drivers[run.id] = self._loop.create_task(self._drive_async(run), context=context)
+
+    async def _drive_async(self, run: ActiveRun) -> None:
+        try:
+            outcome = await execute_async(run)
+            if run.tasks:
+                await _end_tasks(run)
+        except Fenced:
+            outcome = None
+        finally:
+            self._drivers.pop(run.id, None)
+        self._ended(run, outcome, Lane.COROUTINE)
+
+    def _drive_sync(self, run: ActiveRun) -> None:
+        try:
+            close_old_connections()
+            outcome = execute_sync(run)
+        except Fenced:
+            outcome = None
+        finally:
+            _tidy_connections()
+        self._ended(run, outcome, Lane.THREAD)
+
+    def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
+        """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
+        if outcome is not None and not self.fenced:
+            run.flush_print()
+            self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome))
+        with self._lock:
+            self._used[lane] -= 1
+        self._busy_at = time.monotonic()
+        del self._runs[run.id]
+
+    def _samples(self, run: ActiveRun, outcome: Outcome) -> list[Sample]:
+        now = self.clock.now()
+        task, queue, version = run.task_id, run.started.queue_id, run.task.version
+        samples: list[Sample] = []
+        if outcome.attempt is not None:
+            samples.append((RollupKind.ATTEMPT, task, queue, "", version, outcome.attempt, now - run.began))
+        if outcome.delay is None:
+            samples.append((RollupKind.RUN, task, queue, "", version, outcome.status, now - run.started.created))
+        return samples
+
+    def _committed(self, batch: Batch) -> None:
+        """After each group commit, in the writer's thread."""
+        if batch.finishes and self._leaser.active:
+            self._leaser.wake()
+        runs = batch.run_ids
+        if runs:
+            self._hints.touch(runs, lists=bool(batch.finishes))
+
+
+def _finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
+    return store.FinishRow(
+        run.id,
+        run.started.token,
+        outcome.status,
+        outcome.attempt,
+        outcome.output,
+        outcome.error,
+        outcome.failed,
+        outcome.delay,
+        outcome.waiting_for,
+    )
+
+
+async def _end_tasks(run: ActiveRun) -> None:
+    """What the run's code started and left behind ends with its stay."""
+    left = [task for task in run.tasks if not task.done()]
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=5)
+    for task in run.tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # seen: it was the run's own doing, and its outcome is known already
+    run.tasks.clear()
+
+
+def _remember_task(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: Context | None = None
+) -> asyncio.Task[Any]:
+    """Task factory: a task that a run's code starts is noted in the run."""
+    task = asyncio.Task(coroutine, loop=loop, context=context)
+    run = current.get()
+    if isinstance(run, ActiveRun):
+        run.tasks.add(task)
+        task.add_done_callback(run.tasks.discard)
+    return task
+
+
+def _tidy_connections() -> None:
+    """Between two runs a thread keeps a healthy Django connection, but no open transaction of somebody else's."""
+    for wrapper in connections.all(initialized_only=True):
+        if wrapper.in_atomic_block or wrapper.errors_occurred:
+            wrapper.close()
+        else:
+            wrapper.close_if_unusable_or_obsolete()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("holdfast")

@@ -1,0 +1,87 @@
+"""Calling the task's function, and naming the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from runs.engine import failure
+from runs.engine.context import ActiveRun
+from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown
+from runs.errors import InvalidPayload
+from runs.sdk import codec
+from runs.states import AttemptStatus, Status
+
+
+async def execute_async(run: ActiveRun) -> Outcome:
+    """A stay of a coroutine task. Raises Fenced only."""
+    limit = run.task.max_duration
+    scope = asyncio.timeout(limit)
+    try:
+        async with scope:
+            value = await run.task.function(**run.arguments())
+        return completed(run, value)
+    except TimeoutError as error:
+        return timed_out(run, error) if scope.expired() else failed(run, error)
+    except asyncio.CancelledError as error:
+        # Nobody but a stopping worker cancels the outermost task of a run, unless the run's own code did.
+        return put_down(HandOver()) if run.cancelled_by_worker else failed(run, error)
+    except PutDown as unwound:
+        return put_down(unwound)
+    except Fenced:
+        raise
+    except BaseException as error:
+        return failed(run, error)
+
+
+def execute_sync(run: ActiveRun) -> Outcome:
+    """A stay of a plain function, in a thread of its own. Raises Fenced only."""
+    began = time.monotonic()
+    try:
+        value = run.task.function(**run.arguments())
+        limit = run.task.max_duration
+        if limit is not None and time.monotonic() - began > limit:
+            return timed_out(run, TimeoutError())
+        return completed(run, value)
+    except PutDown as unwound:
+        return put_down(unwound)
+    except Fenced:
+        raise
+    except BaseException as error:
+        return failed(run, error)
+
+
+def completed(run: ActiveRun, value: Any) -> Outcome:
+    try:
+        if value is not None:
+            value = run.task.output.validate_python(value)
+        output = codec.dump(run.task.output, value, "result")
+    except Exception as error:
+        return failed(run, error)
+    return Outcome(Status.COMPLETED, AttemptStatus.COMPLETED, output=output)
+
+
+def failed(run: ActiveRun, error: BaseException) -> Outcome:
+    """Again after a delay, or for good."""
+    text = failure.encode(failure.describe(error))
+    failures = run.started.failures + 1
+    retry = run.task.retry
+    if isinstance(error, InvalidPayload) or not retry.allows(error, failures, max_attempts=run.started.max_attempts):
+        return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1)
+    return Outcome(Status.RETRYING, AttemptStatus.FAILED, error=text, failed=1, delay=retry.delay(failures, error))
+
+
+def timed_out(run: ActiveRun, error: BaseException) -> Outcome:
+    named = TimeoutError(f"the attempt took longer than max_duration, {run.task.max_duration:g} s")
+    named.__traceback__ = error.__traceback__
+    return Outcome(
+        Status.TIMED_OUT, AttemptStatus.TIMED_OUT, error=failure.encode(failure.describe(named)), failed=1
+    )
+
+
+def put_down(unwound: PutDown) -> Outcome:
+    """The attempt stays open; the run comes back."""
+    if isinstance(unwound, HandOver):
+        return Outcome(Status.QUEUED, None, delay=0.0)
+    return Outcome(Status.WAITING, None, delay=unwound.delay, waiting_for=unwound.waiting_for)

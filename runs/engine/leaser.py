@@ -1,0 +1,210 @@
+"""Fetches work: leases runs in batches for as long as a shift lasts, and sleeps when there is none."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import psycopg
+import redis
+
+from holdfast import db
+from queues import store as queue_store
+from queues import tickets
+from queues.models import Lane
+from runs import store
+
+if TYPE_CHECKING:
+    from runs.engine.engine import Engine
+
+logger = logging.getLogger("holdfast.leaser")
+
+#: Runs of one lease at most.
+MAX_LEASE: Final = 250
+#: Seconds between looks into PostgreSQL when nothing wakes us; the shorter one while Redis does not answer.
+POLL, POLL_DEAF = 1.0, 0.25
+
+Work = list[tuple[store.Started, list[store.Fact], queue_store.Grant]]
+
+
+class Leaser(threading.Thread):
+    """One thread, one connection. `active` is the shift: outside it, nothing is leased."""
+
+    def __init__(self, engine: Engine, versions: str) -> None:
+        super().__init__(name="holdfast-leaser", daemon=True)
+        self._engine = engine
+        self._versions = versions
+        self._wake = threading.Event()
+        self._looked = threading.Event()
+        self._conn: queue_store.Conn | None = None
+        self._closing = False
+        self.active = False
+        #: Redis answers: wake-ups arrive, so polling may be slow.
+        self.hearing = True
+        #: The last lease was as large as it could be: there is more, and others may help.
+        self.more = False
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def look_once(self, timeout: float) -> None:
+        """One look, and back when it is over: closes the gap between the last wake-up and the end of a shift."""
+        self._looked.clear()
+        self._wake.set()
+        self._looked.wait(timeout)
+
+    def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+        self.join(5)
+
+    def run(self) -> None:
+        while not self._closing:
+            self._wake.wait(POLL if self.hearing else POLL_DEAF)
+            self._wake.clear()
+            if self._closing:
+                break
+            try:
+                if self.active:
+                    self._lease()
+            except psycopg.Error as error:
+                logger.warning("leasing failed (%s); trying again", str(error).strip().splitlines()[0])
+                self._drop_connection()
+                threading.Event().wait(0.2)
+            finally:
+                self._looked.set()
+        self._drop_connection()
+
+    def _drop_connection(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def _lease(self) -> None:
+        coroutines, threads = self._engine.free()
+        coroutines = min(coroutines, MAX_LEASE)
+        threads = min(threads, MAX_LEASE)
+        if not coroutines and not threads:
+            self._call_others()
+            return
+        if self._conn is None:
+            self._conn = db.connect("leaser")
+            # A lease lost with a crash of PostgreSQL is only a run that starts again: no need to wait for the disk.
+            # What a run writes afterwards is synchronous, and brings this along.
+            self._conn.execute("SET synchronous_commit = off")
+        with self._conn.transaction():
+            grants = queue_store.lease(
+                self._conn,
+                worker=self._engine.worker_id,
+                pools=self._engine.pools,
+                coroutines=coroutines,
+                threads=threads,
+            )
+            if not grants:
+                self.more = False
+                return
+            started = store.start(
+                self._conn, worker=self._engine.worker_id, grants=grants, versions=self._versions
+            )
+            self._drop_endless(grants, started)
+        again = [run.id for run in started if run.attempt > 1 or run.resumed]
+        facts = store.history(self._conn, again) if again else {}
+        by_id = {grant.entry_id: grant for grant in grants}
+        self._engine.begin([(run, facts.get(run.id, []), by_id[run.id]) for run in started])
+        taken = {Lane.COROUTINE: 0, Lane.THREAD: 0}
+        for grant in grants:
+            taken[Lane(grant.lane)] += 1
+        self.more = taken[Lane.COROUTINE] >= coroutines > 0 or taken[Lane.THREAD] >= threads > 0
+        if self.more:
+            self._wake.set()
+            self._call_others()
+
+    def _drop_endless(self, grants: list[queue_store.Grant], started: list[store.Started]) -> None:
+        """Leases whose run is over (it was deleted, or ended by hand in the database) lead nowhere."""
+        if len(started) == len(grants):
+            return
+        assert self._conn is not None
+        begun: set[UUID] = {run.id for run in started}
+        stray = [grant for grant in grants if grant.entry_id not in begun]
+        logger.warning("dropping %d entries without a run that could start", len(stray))
+        with self._conn.cursor() as cur:
+            queue_store.release(
+                cur, ids=[g.entry_id for g in stray], tokens=[g.token for g in stray], delays=[None] * len(stray)
+            )
+
+    def _call_others(self) -> None:
+        """There is more than this worker can take: a ticket for each pool lets an idle one help."""
+        for pool in self._engine.pools:
+            tickets.push_safely(pool)
+
+
+class Ear(threading.Thread):
+    """Listens for wake-ups on the pools' channels while a shift lasts.
+
+    That somebody listens is what an enqueuer goes by (it pushes a ticket only when nobody does), so `deaf()` must come
+    before the last look of a shift.
+    """
+
+    #: Seconds of one wait for a message: how long `deaf()` may take.
+    WAIT: Final = 0.2
+
+    def __init__(self, pools: list[str], heard: Callable[[], None], hearing: Callable[[bool], None]) -> None:
+        super().__init__(name="holdfast-ear", daemon=True)
+        self._channels = [tickets.CHANNEL.format(pool=pool) for pool in pools]
+        self._heard = heard
+        self._hearing = hearing
+        self._listening = threading.Event()
+        self._silent = threading.Event()
+        self._pubsub: redis.client.PubSub | None = None
+        self._closing = False
+
+    def listen(self) -> None:
+        self._silent.clear()
+        self._listening.set()
+
+    def deaf(self) -> None:
+        """Stops listening; when it returns, no enqueuer counts on us any more."""
+        self._listening.clear()
+        self._silent.wait(5 * self.WAIT)
+
+    def close(self) -> None:
+        self._closing = True
+        self._listening.set()
+        self.join(5)
+
+    def run(self) -> None:
+        while True:
+            self._listening.wait()
+            while self._listening.is_set() and not self._closing:
+                try:
+                    self._hear()
+                except (redis.RedisError, OSError) as error:
+                    logger.warning("Redis is away (%s); polling PostgreSQL until it is back", error)
+                    self._hearing(False)
+                    self._hang_up()
+                    threading.Event().wait(self.WAIT)
+            self._hang_up()
+            self._silent.set()
+            if self._closing:
+                return
+
+    def _hear(self) -> None:
+        if self._pubsub is None:
+            client = redis.Redis.from_url(tickets.url(), socket_timeout=5, socket_connect_timeout=1)
+            self._pubsub = client.pubsub()
+            self._pubsub.subscribe(*self._channels)
+        message = self._pubsub.get_message(timeout=self.WAIT)
+        if message is not None:
+            self._hearing(True)
+            self._heard()
+
+    def _hang_up(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            try:
+                pubsub.close()
+            except (redis.RedisError, OSError):
+                logger.debug("the connection to Redis was gone already")

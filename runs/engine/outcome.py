@@ -1,0 +1,40 @@
+"""How a stay of a run in a worker ends, and how it is unwound before its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runs.states import AttemptStatus, Status
+
+
+class PutDown(BaseException):  # noqa: N818 - not an error: the run leaves the worker and comes back
+    """Unwinds a run that will be entered again. A BaseException, so that `except Exception` lets it pass."""
+
+    def __init__(self, delay: float, waiting_for: str | None = None) -> None:
+        super().__init__(delay)
+        self.delay = delay
+        self.waiting_for = waiting_for
+
+
+class HandOver(PutDown):
+    """The worker is stopping: the run goes on elsewhere, at once, in the same attempt."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+
+class Fenced(BaseException):  # noqa: N818 - see PutDown
+    """This worker was declared lost: nothing it writes counts any more, and nobody is to be told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a stay. `delay` None: final; otherwise seconds until the run may be leased again."""
+
+    status: Status
+    attempt: AttemptStatus | None  # None: the attempt stays open
+    output: str | None = None
+    error: str | None = None
+    failed: int = 0
+    delay: float | None = None
+    waiting_for: str | None = None

@@ -1,0 +1,73 @@
+"""What keeps the flow going whoever dies: timers, lost wake-ups, dead workers, partitions. The scheduler's duties."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.conf import settings
+
+from holdfast.poller import Poller
+from holdfast.telemetry import emit
+from queues import store as queue_store
+from queues import tickets
+from queues.store import Conn
+from runs import store
+from runs.engine import recovery
+
+#: Timers that one statement makes leasable.
+PROMOTE_LIMIT: Final = 1_000
+#: Seconds: a timer is noticed at the latest after the first; the others are the pace of their duty.
+TIMERS, SWEEP, RECOVERY, PARTITIONS = 0.2, 1.0, 0.5, 3_600.0
+
+
+def promote_timers(conn: Conn) -> float | None:
+    """Due timers become entries, scheduled runs queued. Returns the seconds until the next."""
+    with conn.transaction():
+        due = queue_store.promote(conn, limit=PROMOTE_LIMIT)
+        if due:
+            store.ready(conn, [entry_id for entry_id, _ in due])
+    if not due:
+        return queue_store.next_due(conn)
+    emit("runs.promoted", runs=len(due))
+    tickets.wake({pool for _, pool in due})
+    return 0.0
+
+
+class Sweeper:
+    """Finds work that nobody was told of: Redis lost the ticket, or the enqueuer died before it could send one."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def sweep(self, conn: Conn) -> None:
+        """A pool with leasable work is woken; one that still has some a second later gets a ticket as well, in case
+        whoever listens is frozen."""
+        pools = queue_store.pools_with_entries(conn)
+        if pools:
+            tickets.wake(pools - self._seen)
+            for pool in pools & self._seen:
+                if tickets.push_safely(pool):
+                    emit("runs.swept", pool=pool)
+        self._seen = pools
+
+
+def look_for_the_dead(conn: Conn) -> None:
+    """Workers without a lock or a heartbeat; what they held is queued again."""
+    if recovery.recover(conn, timeout=settings.HOLDFAST_HEARTBEAT_TIMEOUT):
+        tickets.wake(queue_store.pools_with_entries(conn))
+
+
+def make_partitions(conn: Conn) -> None:
+    """Partitions for the weeks to come."""
+    store.ensure_partitions(conn)
+
+
+def poller() -> Poller:
+    """The scheduler with all its duties. Any number may run: every duty claims with SKIP LOCKED or a lock."""
+    sweeper = Sweeper()
+    found = Poller("schedule")
+    found.every(PARTITIONS, make_partitions)
+    found.every(TIMERS, promote_timers)
+    found.every(SWEEP, sweeper.sweep)
+    found.every(RECOVERY, look_for_the_dead)
+    return found

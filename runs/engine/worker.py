@@ -1,0 +1,117 @@
+"""The RQ worker whose jobs are tickets: each ticket is a shift of the engine (DESIGN D2).
+
+RQ wakes, counts, suspends and stops it as any other worker; the runs themselves never pass through Redis.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+import redis
+from rq import SimpleWorker
+from rq.executions import Execution
+from rq.job import Job
+from rq.suspension import is_suspended
+
+from queues import tickets
+from runs.engine.engine import Engine, Limits
+
+logger = logging.getLogger("holdfast.worker")
+
+#: Seconds between the signs of life that RQ expects, and between looks whether RQ has been suspended.
+RQ_BEAT, SUSPENSION_LOOK = 30.0, 1.0
+
+
+class ShiftWorker(SimpleWorker):
+    """Runs shifts. `rqworker --worker-class runs.engine.worker.ShiftWorker` works; `manage.py work` is shorter."""
+
+    log_job_description = False
+    log_result_lifespan = False
+    exponential_backoff_factor = 1.0  # when Redis is away, look again every second, not ever more rarely
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.engine: Engine | None = None
+        self._beaten = self._looked = time.monotonic()
+        self._suspended = False
+        self._burst = False
+        self._execution: Execution | None = None
+        self._job: Job | None = None
+
+    # ── RQ's life cycle ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def work(self, burst: bool = False, *args: Any, **kwargs: Any) -> bool:
+        """As rq's. The engine starts with it and stops with it."""
+        self._burst = burst
+        self.engine = Engine(name=self.name, pools=self.queue_names(), limits=Limits.from_settings())
+        self.engine.start()
+        tickets.on_ticket = self._shift
+        try:
+            if burst:
+                self._install_signal_handlers()
+                self.engine.shift(self._must_end, linger=0.3)
+            return bool(super().work(burst, *args, **kwargs))
+        finally:
+            tickets.on_ticket = None
+            self.engine.stop()
+
+    def execute_job(self, job: Job, queue: Any) -> None:
+        """A ticket. RQ's own bookkeeping around it needs Redis; the shift does not."""
+        try:
+            super().execute_job(job, queue)
+        except redis.RedisError as error:
+            logger.warning("Redis went away during a shift (%s); the work itself does not need it", error)
+
+    def prepare_execution(self, job: Job) -> Execution:
+        self._job, self._execution = job, super().prepare_execution(job)
+        return self._execution
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """RQ calls it around every dequeue. When Redis is away, so are tickets: work a shift without one."""
+        try:
+            super().heartbeat(timeout, pipeline)
+        except redis.RedisError:
+            if self.engine is not None and not self._stop_requested and not self.engine.draining:
+                self.engine.shift(self._redis_is_back, linger=float("inf"))
+            raise
+
+    def handle_warm_shutdown_request(self) -> None:
+        super().handle_warm_shutdown_request()
+        if self.engine is not None:
+            self.engine.draining = True
+
+    # ── shift ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _shift(self, pool: str) -> None:
+        assert self.engine is not None
+        logger.debug("a ticket for %s", pool)
+        self.engine.shift(self._must_end, linger=0.3 if self._burst else 5.0, tick=self._tick)
+
+    def _must_end(self) -> bool:
+        return bool(self._stop_requested or self._suspended or (self.engine and self.engine.draining))
+
+    def _redis_is_back(self) -> bool:
+        if self._must_end():
+            return True
+        try:
+            return bool(self.connection.ping())
+        except redis.RedisError:
+            return False
+
+    def _tick(self) -> None:
+        """Twice a second during a shift: RQ's heartbeat (its own assumes short jobs) and `rq suspend`."""
+        now = time.monotonic()
+        try:
+            if now - self._looked >= SUSPENSION_LOOK:
+                self._looked = now
+                self._suspended = bool(is_suspended(self.connection, self))
+            if now - self._beaten >= RQ_BEAT and self._job is not None and self._execution is not None:
+                self._beaten = now
+                self.maintain_heartbeats(self._job, self._execution)
+        except redis.RedisError as error:
+            logger.debug("no sign of life to RQ: %s", error)
+
+
+__all__: Final = ["ShiftWorker"]

@@ -1,0 +1,289 @@
+"""The one writer of a worker: everything that must last, in group commits (DESIGN D3).
+
+`step()` returns when its snapshot is durable, but the snapshots, log lines, ends of attempts and rollups of the last
+few milliseconds share one transaction and one round trip. While a commit waits for the disk, the next batch gathers;
+that is the whole scheduling.
+
+A batch is numbered in the worker's own row, in the same transaction. So a commit whose acknowledgement was lost is
+recognised after reconnecting and not repeated, and a worker that was declared lost is refused (`HF001`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+
+from holdfast import db
+from queues import store as queue_store
+from runs import store
+from runs.engine.context import Sample
+from runs.engine.outcome import Fenced
+from runs.histogram import bucket
+
+logger = logging.getLogger("holdfast.writer")
+
+#: Operations of one commit at most: keeps a commit short, and memory flat.
+MAX_BATCH: Final = 2_000
+#: Log lines that may wait to be written before `print` and `log` in threads have to wait.
+MAX_WAITING: Final = 50_000
+#: Seconds between attempts to reach PostgreSQL again.
+RECONNECT: Final = 0.2
+
+Ack = asyncio.Future[None] | Future[None] | None
+
+
+@dataclass(slots=True)
+class Operation:
+    """One thing to make durable, whom to tell, and what to count."""
+
+    row: store.SnapshotRow | store.LogRow | store.FinishRow | None
+    ack: Ack = None
+    samples: Sequence[Sample] = ()
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction writes."""
+
+    operations: list[Operation]
+    snapshots: list[store.SnapshotRow] = field(default_factory=list)
+    logs: list[store.LogRow] = field(default_factory=list)
+    finishes: list[store.FinishRow] = field(default_factory=list)
+    rollups: dict[store.RollupKey, tuple[int, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, operations: list[Operation]) -> Batch:
+        batch = cls(operations)
+        for operation in operations:
+            row = operation.row
+            if isinstance(row, store.SnapshotRow):
+                batch.snapshots.append(row)
+            elif isinstance(row, store.LogRow):
+                batch.logs.append(row)
+            elif row is not None:
+                batch.finishes.append(row)
+            for sample in operation.samples:
+                key = store.RollupKey(*sample[:6], bucket(sample[6]))
+                count, seconds = batch.rollups.get(key, (0, 0.0))
+                batch.rollups[key] = (count + 1, seconds + sample[6])
+        return batch
+
+    @property
+    def run_ids(self) -> set[UUID]:
+        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes]
+        return {row.run_id for row in rows}
+
+
+class Writer(threading.Thread):
+    """Writes batches until it is closed.
+
+    Args:
+        worker: Id of the worker's row.
+        committed: Called after each commit with the batch (in this thread).
+        fenced: Called once when the worker turns out to have been declared lost.
+    """
+
+    def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None]) -> None:
+        super().__init__(name="holdfast-writer", daemon=True)
+        self._worker = worker
+        self._committed = committed
+        self._on_fenced = fenced
+        self._waiting: deque[Operation] = deque()
+        self._wake = threading.Event()
+        self._room = threading.Event()
+        self._room.set()
+        self._closing = False
+        self._refused = False
+        self._number = 0
+        self._conn: queue_store.Conn | None = None
+
+    # ── what the rest of the worker calls, from any thread ───────────────────────────────────────────────────────
+
+    async def store_async(self, row: store.SnapshotRow, sample: Sample) -> None:
+        """Returns when the snapshot is durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(Operation(row, done, (sample,)))
+        await done
+
+    def store_sync(self, row: store.SnapshotRow, sample: Sample) -> None:
+        """`store_async` for threads."""
+        done: Future[None] = Future()
+        self._put(Operation(row, done, (sample,)))
+        done.result()
+
+    def put_snapshot(self, row: store.SnapshotRow, ack: Ack, *samples: Sample) -> None:
+        self._put(Operation(row, ack, samples))
+
+    def put_log(self, row: store.LogRow) -> None:
+        if not self._room.is_set() and not _in_event_loop():
+            self._room.wait()
+        self._put(Operation(row))
+
+    def put_finish(self, row: store.FinishRow, samples: Sequence[Sample]) -> None:
+        self._put(Operation(row, None, samples))
+
+    def count(self, samples: Sequence[Sample]) -> None:
+        self._put(Operation(None, None, samples))
+
+    def close(self, timeout: float) -> bool:
+        """Writes what is waiting and ends. False when it could not in time."""
+        self._closing = True
+        self._wake.set()
+        self.join(timeout)
+        return not self.is_alive()
+
+    def _put(self, operation: Operation) -> None:
+        if self._refused:
+            _resolve([operation], Fenced())
+            return
+        self._waiting.append(operation)
+        if len(self._waiting) > MAX_WAITING:
+            self._room.clear()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                operations = self._take()
+                try:
+                    self._write(operations)
+                except Fenced:
+                    self._refuse(operations)
+                    return
+            if self._closing and not self._waiting:
+                if self._conn is not None:
+                    self._conn.close()
+                return
+
+    def _take(self) -> list[Operation]:
+        operations: list[Operation] = []
+        while self._waiting and len(operations) < MAX_BATCH:
+            operations.append(self._waiting.popleft())
+        if not self._room.is_set() and len(self._waiting) < MAX_WAITING // 2:
+            self._room.set()
+        return operations
+
+    def _write(self, operations: list[Operation]) -> None:
+        batch = Batch.of(operations)
+        try:
+            self._commit(batch)
+        except psycopg.Error as error:
+            if len(operations) == 1:
+                logger.error("PostgreSQL refused %s: %s", operations[0].row, error)
+                _resolve(operations, error)
+                return
+            # One row that PostgreSQL refuses must not take its neighbours with it: each on its own, the culprit is told.
+            logger.warning("a batch of %d was refused (%s); writing its parts one by one", len(operations), error)
+            for operation in operations:
+                self._write([operation])
+            return
+        _resolve(operations, None)
+        self._committed(batch)
+
+    def _commit(self, batch: Batch) -> None:
+        self._number += 1
+        while True:
+            try:
+                if self._conn is None:
+                    self._conn = db.connect("writer")
+                    if self._is_recorded():
+                        return
+                self._transact(self._conn, batch)
+                return
+            except psycopg.OperationalError as error:
+                if self._conn is not None and not self._conn.closed and not self._conn.broken:
+                    raise  # the server lives and says no: disk full, read-only; the caller tells whom it concerns
+                logger.warning("PostgreSQL is away (%s); retrying", str(error).strip().splitlines()[0])
+                self._conn = None
+                threading.Event().wait(RECONNECT)
+            except psycopg.Error as error:
+                if error.sqlstate == queue_store.FENCED:
+                    raise Fenced from None
+                if self._conn is not None and (self._conn.closed or self._conn.broken):
+                    self._conn = None
+                    continue
+                raise
+
+    def _is_recorded(self) -> bool:
+        """After reconnecting: whether this batch had been committed before the connection broke."""
+        assert self._conn is not None
+        last = queue_store.last_batch(self._conn, self._worker)
+        if last is None:
+            raise Fenced
+        return last >= self._number
+
+    def _transact(self, conn: queue_store.Conn, batch: Batch) -> None:
+        """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: leases, then runs."""
+        with conn.pipeline(), conn.transaction(), conn.cursor() as cur:
+            queue_store.begin_batch(cur, self._worker, self._number)
+            if batch.snapshots:
+                store.add_snapshots(cur, batch.snapshots)
+            if batch.logs:
+                store.add_logs(cur, batch.logs)
+            if batch.finishes:
+                queue_store.release(
+                    cur,
+                    ids=[row.run_id for row in batch.finishes],
+                    tokens=[row.token for row in batch.finishes],
+                    delays=[row.delay for row in batch.finishes],
+                )
+                store.finish(cur, batch.finishes)
+            if batch.rollups:
+                store.add_rollups(cur, self._worker, batch.rollups)
+
+    def _refuse(self, operations: list[Operation]) -> None:
+        self._refused = True
+        _resolve(operations, Fenced())
+        self._room.set()
+        while self._waiting:
+            _resolve([self._waiting.popleft()], Fenced())
+        self._on_fenced()
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _resolve(operations: list[Operation], error: BaseException | None) -> None:
+    """Tells everybody who waits: threads one by one, each event loop in one call."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for operation in operations:
+        ack = operation.ack
+        if isinstance(ack, Future):
+            if error is None:
+                ack.set_result(None)
+            else:
+                ack.set_exception(error)
+        elif ack is not None:
+            by_loop.setdefault(ack.get_loop(), []).append(ack)
+    for loop, acks in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, acks, error)
+
+
+def _settle(acks: list[asyncio.Future[None]], error: BaseException | None) -> None:
+    for ack in acks:
+        if ack.done():
+            continue
+        if error is None:
+            ack.set_result(None)
+        else:
+            ack.set_exception(error)
