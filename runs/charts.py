@@ -1,6 +1,6 @@
 """Plotly figures from rollups: plain dictionaries, ready for JSON, tested without a browser.
 
-A colour is the name of a design token, written `token:status-failed`; the browser puts the token's value of the
+A colour is the name of a design token, written `token:bad-fill`; the browser puts the token's value of the
 current theme in its place (`static/holdfast/charts.js`), so one figure serves light and dark.
 """
 
@@ -73,10 +73,10 @@ def failure_rate(cells: Iterable[Cell], *, start: datetime, end: datetime, bin_m
         "y": rates,
         "customdata": [list(pair) for pair in zip(failed, ended, strict=True)],
         "connectgaps": False,
-        "line": {"color": "token:status-failed", "width": 2, "shape": "linear"},
-        "marker": {"color": "token:status-failed", "size": 4},
+        "line": {"color": "token:bad-fill", "width": 2, "shape": "linear"},
+        "marker": {"color": "token:bad-fill", "size": 4},
         "fill": "tozeroy",
-        "fillcolor": "token:status-failed-fill",
+        "fillcolor": "token:bad-soft",
         "hovertemplate": "%{x|%H:%M} · %{customdata[0]:,} of %{customdata[1]:,} failed (%{y:.1f} %)<extra></extra>",
     }
     layout = _layout(
@@ -111,8 +111,8 @@ def duration_histogram(cells: Iterable[Cell]) -> Figure:
         _note(_place(value), f"p{q * 100:.0f} {duration(value)}", row) for row, (q, value) in enumerate(marks) if value
     ]
     data = [
-        _bars("completed", "token:status-completed", numbers, counts[False]),
-        _bars("failed", "token:status-failed", numbers, counts[True]),
+        _bars("completed", "token:good-fill", numbers, counts[False]),
+        _bars("failed", "token:bad-fill", numbers, counts[True]),
     ]
     return {"data": data, "layout": layout}
 
@@ -139,15 +139,15 @@ def _layout(*, xaxis: Figure, yaxis: Figure) -> Figure:
         "gridcolor": "token:line",
         "linecolor": "token:line",
         "zerolinecolor": "token:line",
-        "tickfont": {"color": "token:text-muted"},
+        "tickfont": {"color": "token:ink3"},
         "fixedrange": True,
     }
     return {
         "margin": {"l": 44, "r": 12, "t": 16, "b": 32},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": "token:text", "family": "token:font-sans", "size": 12},
-        "hoverlabel": {"bgcolor": "token:surface-raised", "bordercolor": "token:line", "font": {"color": "token:text"}},
+        "font": {"color": "token:ink", "family": "token:sans", "size": 12},
+        "hoverlabel": {"bgcolor": "token:surface", "bordercolor": "token:line", "font": {"color": "token:ink"}},
         "showlegend": False,
         "xaxis": {**axis, "showgrid": False, **xaxis},
         "yaxis": {**axis, **yaxis},
@@ -163,7 +163,7 @@ def _line(x: float) -> Figure:
         "x1": x,
         "y0": 0,
         "y1": 1,
-        "line": {"color": "token:text-muted", "width": 1, "dash": "dot"},
+        "line": {"color": "token:ink3", "width": 1, "dash": "dot"},
     }
 
 
@@ -178,7 +178,7 @@ def _note(x: float, text: str, row: int) -> Figure:
         "showarrow": False,
         "xanchor": "left" if row else "right",
         "yanchor": "top",
-        "font": {"color": "token:text-muted", "size": 11},
+        "font": {"color": "token:ink3", "size": 11},
     }
 
 

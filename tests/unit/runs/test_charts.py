@@ -89,4 +89,4 @@ def test_empty_figures_have_axes_and_no_values() -> None:
 def test_colours_are_names_of_design_tokens() -> None:
     text = json.dumps([charts.duration_histogram([]), charts.failure_rate([], start=START, end=START)])
     assert "#" not in text.replace("%{", "")
-    assert "token:status-failed" in text
+    assert "token:bad-fill" in text
