@@ -4,6 +4,7 @@ import os
 import secrets as random_source
 from pathlib import Path
 
+from holdfast.embedded.folder import claim
 from holdfast.embedded.state import write_private
 from holdfast.errors import EnvError
 
@@ -24,7 +25,7 @@ def keep(data_dir: Path, name: str) -> str:
         found = _read(path)
         if found:
             return found
-        make_data_dir(data_dir)
+        claim(data_dir)
         folder.mkdir(mode=0o700, exist_ok=True)
         fresh = folder / f".{name}.{os.getpid()}.new"
         write_private(fresh, random_source.token_urlsafe(SECRET_BYTES) + "\n")
@@ -41,12 +42,6 @@ def keep(data_dir: Path, name: str) -> str:
     if not kept:
         raise EnvError("HOLDFAST_DATA_DIR", f"the secret in {path} is empty", "Restore that file, or delete it")
     return kept
-
-
-def make_data_dir(data_dir: Path) -> None:
-    """Create the data folder, closed to others, together with missing parents."""
-    data_dir.parent.mkdir(parents=True, exist_ok=True)
-    data_dir.mkdir(mode=0o700, exist_ok=True)
 
 
 def _read(path: Path) -> str:
