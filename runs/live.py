@@ -1,0 +1,254 @@
+"""What an open page of a run has not seen yet, read by cursor and told as messages of version 1:
+
+    hello      first of a stream: `earlier` says whether there are log lines before those that follow
+    run        the run's summary, when it changed
+    attempts   attempts that are new or changed
+    snapshots  steps, checkpoints and failed tries after the last one told
+    logs       log lines after the last one told; `next` is the cursor to come back with
+    beat       nothing changed; the stream is alive
+
+`read` knows no driver: it yields statements and is sent their rows. `Readers.read` runs it on the connections of the
+websockets, `reads` on that of a request, so that polling tells exactly what the websocket tells.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.db import connection, connections
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from runs.store import SQL
+
+VERSION: Final = 1
+#: Rows of one kind in one batch.
+BATCH: Final = 500
+#: A page that opens gets this many of the last log lines; it asks for earlier ones.
+TAIL: Final = 1_000
+#: Characters of one log line that are told live; the download has all.
+LINE: Final = 8_000
+MAX_ATTEMPTS_TOLD: Final = 1_000
+_SAFE_INTEGER: Final = 2**53 - 1
+_CONNECTIONS: Final = 4
+
+Message = dict[str, Any]
+Row = dict[str, Any]
+Query = tuple[str, dict[str, Any]]
+Read = Generator[Query, list[Row], "Batch"]
+
+
+@dataclass(slots=True)
+class Cursor:
+    """What one page has seen of one run. `logs` None: nothing yet, begin with the last lines."""
+
+    run_id: uuid.UUID
+    logs: int | None = None
+    snapshots: int = 0
+    run: Message | None = None
+    attempts: dict[int, Message] = field(default_factory=dict)
+
+
+def cursor_from(run_id: uuid.UUID, after: str, snapshots: str) -> Cursor:
+    """The cursor a page comes with, as texts of its address; what is no sequence means "from the start"."""
+    return Cursor(run_id, logs=_sequence(after), snapshots=_sequence(snapshots) or 0)
+
+
+def _sequence(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+@dataclass(slots=True)
+class Batch:
+    """`more`: there was more than fits into one batch, so read again soon. `gone`: there is no such run."""
+
+    messages: list[Message]
+    more: bool = False
+    gone: bool = False
+
+
+def read(cursor: Cursor) -> Read:
+    """Reads what is new and moves the cursor past it."""
+    messages: list[Message] = []
+    if cursor.logs is None:
+        rows = yield SQL.live_log_tail, {"run": cursor.run_id, "limit": TAIL}
+        cursor.logs = rows[0]["sequence"] if rows else 0
+        messages.append(_message("hello", after=cursor.logs, earlier=bool(rows)))
+    # The run last: when it says "completed", everything that it did before has been told.
+    snapshots = yield SQL.live_snapshots, {"run": cursor.run_id, "after": cursor.snapshots, "limit": BATCH}
+    logs = yield SQL.live_logs, {"run": cursor.run_id, "after": cursor.logs, "limit": BATCH}
+    attempts = yield (
+        SQL.live_attempts,
+        {"run": cursor.run_id, "attempt": max(cursor.attempts, default=0), "limit": MAX_ATTEMPTS_TOLD},
+    )
+    runs = yield SQL.live_run, {"run": cursor.run_id}
+    if not runs:
+        return Batch([], gone=True)
+    if changed := _changed(cursor.attempts, attempts):
+        messages.append(_message("attempts", items=changed))
+    if snapshots:
+        cursor.snapshots = snapshots[-1]["sequence"]
+        messages.append(_message("snapshots", items=[plain(row) for row in snapshots], next=cursor.snapshots))
+    if logs:
+        cursor.logs = logs[-1]["sequence"]
+        messages.append(_message("logs", items=[log_line(row) for row in logs], next=cursor.logs))
+    more = max(len(snapshots), len(logs)) == BATCH
+    run = plain(runs[0])
+    if run != cursor.run and not more:
+        cursor.run = run
+        messages.append(_message("run", run=run))
+    return Batch(messages, more)
+
+
+def reads(cursor: Cursor) -> Batch:
+    """`read` on the connection of a request."""
+    steps = read(cursor)
+    query, params = next(steps)
+    with connection.cursor() as db:
+        while True:
+            db.execute(query, params)
+            names = [column[0] for column in db.description]
+            rows = [dict(zip(names, row, strict=True)) for row in db.fetchall()]
+            try:
+                query, params = steps.send(rows)
+            except StopIteration as end:
+                return _batch(end)
+
+
+def logs_before(run_id: uuid.UUID, before: int) -> Message:
+    """The batch of log lines before a sequence, for a page that scrolls back."""
+    with connection.cursor() as db:
+        db.execute(SQL.live_logs_before, {"run": run_id, "before": before, "limit": BATCH})
+        names = [column[0] for column in db.description]
+        rows = [dict(zip(names, row, strict=True)) for row in db.fetchall()]
+    return _message("earlier", items=[log_line(row) for row in reversed(rows)], earlier=len(rows) == BATCH)
+
+
+class Readers:
+    """The PostgreSQL connections of this process's live pages: a few, shared; opened by the first page, closed
+    after the last."""
+
+    def __init__(self) -> None:
+        self._pool: AsyncConnectionPool[Any] | None = None
+        self._pages = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Readers]:
+        """For as long as a page is open."""
+        self._pages += 1
+        try:
+            if self._pool is None:
+                self._pool = _pool()
+            await self._pool.open()
+            yield self
+        finally:
+            self._pages -= 1
+            if not self._pages and self._pool is not None:
+                pool, self._pool = self._pool, None
+                await pool.close()
+
+    async def read(self, cursor: Cursor) -> Batch:
+        """`read` on a connection of the pool. Raises psycopg.Error or PoolTimeout when PostgreSQL does not answer."""
+        steps = read(cursor)
+        query, params = next(steps)
+        assert self._pool is not None
+        async with self._pool.connection() as conn:
+            while True:
+                found = await conn.execute(query, params)
+                try:
+                    query, params = steps.send(await found.fetchall())
+                except StopIteration as end:
+                    return _batch(end)
+
+    async def pulse(self) -> Row:
+        """What changes when lists may have changed."""
+        assert self._pool is not None
+        async with self._pool.connection() as conn:
+            row = await (await conn.execute(SQL.live_pulse)).fetchone()
+        assert row is not None
+        return row
+
+
+def _pool() -> AsyncConnectionPool[Any]:
+    params = dict(connections["default"].get_connection_params())
+    for ours in ("cursor_factory", "context", "pool", "server_side_binding"):
+        params.pop(ours, None)
+    params |= {"application_name": "holdfast live", "autocommit": True, "prepare_threshold": 1, "row_factory": dict_row}
+    # The pool's own warnings repeat every second while PostgreSQL is away; the pages say so themselves.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    return AsyncConnectionPool(kwargs=params, min_size=0, max_size=_CONNECTIONS, timeout=5, max_idle=60, open=False)
+
+
+def _batch(end: StopIteration) -> Batch:
+    assert isinstance(end.value, Batch)
+    return end.value
+
+
+def _message(kind: str, **content: Any) -> Message:
+    return {"v": VERSION, "type": kind, **content}
+
+
+def beat() -> Message:
+    """What a quiet stream says, so that the page knows that it is not cut off."""
+    return _message("beat")
+
+
+def changed() -> Message:
+    """What a list's page is told: ask again."""
+    return _message("changed")
+
+
+def _changed(known: dict[int, Message], rows: Sequence[Row]) -> list[Message]:
+    told = []
+    for row in rows:
+        item = plain(row)
+        if known.get(item["number"]) != item:
+            told.append(item)
+    # Only the latest can still change, so only it needs to be remembered.
+    for item in told:
+        known.clear()
+        known[item["number"]] = item
+    return told
+
+
+LEVELS: Final = ((50, "critical"), (40, "error"), (30, "warning"), (20, "info"))
+
+
+def level_name(level: int) -> str:
+    """The name of a level of the standard logging module, or of the one below it."""
+    return next((name for least, name in LEVELS if level >= least), "debug")
+
+
+def log_line(row: Row) -> Message:
+    """A log line as pages take it."""
+    line = plain(row)
+    line["level"] = level_name(row["level"])
+    if isinstance(line["fields"], str):  # Django's connections leave jsonb as text
+        line["fields"] = _plain(json.loads(line["fields"]))
+    if len(message := row["message"]) > LINE:
+        line["message"] = message[:LINE] + f"… ({len(message) - LINE:,} more characters in the download)"
+    return line
+
+
+def plain(row: Mapping[str, Any]) -> Message:
+    """A row as JSON: times in RFC 3339, and integers that a browser would round as text."""
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _SAFE_INTEGER:
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, uuid.UUID) else value

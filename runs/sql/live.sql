@@ -1,0 +1,52 @@
+-- What an open page of a run reads, by cursor: rows it has are not read again. All by primary key.
+
+-- name: live_run
+SELECT r.status, r.attempt, r.failures, r.max_attempts, r.next_at, r.created_at, r.started_at, r.finished_at,
+       r.error ->> 'type' AS error_type, left(r.error ->> 'message', 500) AS error_message,
+       r.worker_id IS NOT NULL AND r.status = 'running' AS held
+FROM runs_run r WHERE r.id = %(run)s;
+
+-- name: live_attempts
+-- The latest ones: an older attempt does not change any more.
+SELECT a.number, a.status, a.started_at, a.finished_at, w.name AS worker, left(a.error ->> 'message', 500) AS error,
+       a.overlap_at
+FROM runs_attempt a LEFT JOIN queues_worker w ON w.id = a.worker_id
+WHERE a.run_id = %(run)s AND a.number >= %(attempt)s
+ORDER BY a.number
+LIMIT %(limit)s;
+
+-- name: live_snapshots
+SELECT s.sequence, s.kind, s.name, s.key, s.attempt, s.started_at, s.finished_at,
+       left(s.error ->> 'message', 500) AS error
+FROM runs_snapshot s
+WHERE s.run_id = %(run)s AND s.sequence > %(after)s
+ORDER BY s.sequence
+LIMIT %(limit)s;
+
+-- name: live_logs
+SELECT l.sequence, l.at, l.level, l.message, l.fields, l.attempt, l.step
+FROM runs_logline l
+WHERE l.run_id = %(run)s AND l.sequence > %(after)s
+ORDER BY l.sequence
+LIMIT %(limit)s;
+
+-- name: live_logs_before
+SELECT l.sequence, l.at, l.level, l.message, l.fields, l.attempt, l.step
+FROM runs_logline l
+WHERE l.run_id = %(run)s AND l.sequence < %(before)s
+ORDER BY l.sequence DESC
+LIMIT %(limit)s;
+
+-- name: live_log_tail
+-- Where the last lines begin; no row when there are fewer.
+SELECT l.sequence FROM runs_logline l
+WHERE l.run_id = %(run)s
+ORDER BY l.sequence DESC
+OFFSET %(limit)s LIMIT 1;
+
+-- name: live_pulse
+-- Changes when lists may have: cheap enough to be asked every two seconds by every page.
+SELECT (SELECT r.id FROM runs_run r ORDER BY r.id DESC LIMIT 1) AS newest,
+       (SELECT max(q.updated_at) FROM queues_queue q) AS queues,
+       (SELECT count(*) FROM queues_worker w WHERE w.stopped_at IS NULL AND w.lost_at IS NULL) AS workers,
+       (SELECT sum(w.running) FROM queues_worker w WHERE w.stopped_at IS NULL AND w.lost_at IS NULL) AS running;
