@@ -1,0 +1,180 @@
+"""What pages, API and command line read of runs. Lists page by keyset, and nothing counts further than 10,000."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import reduce
+from typing import Any, Final, Generic, TypeVar
+
+from django.db.models import F, Func, IntegerField, QuerySet, TextField
+from django.db.models.functions import Cast, Coalesce
+
+from runs.errors import UnknownRun, UnknownTask
+from runs.filters import DEFAULT_LIMIT, RunFilter
+from runs.models import Attempt, LogLine, Run, Snapshot, Task
+from runs.words import EXACT_UP_TO
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+#: Bytes of payloads, outputs and states after which a page ends early, so that 200 large runs do not fill the memory.
+MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
+MAX_LINES: Final = 1_000
+MAX_SNAPSHOTS: Final = 500
+MAX_ATTEMPTS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T, C]):
+    """Items, and the cursor from which the next page goes on (None at the end)."""
+
+    items: list[T]
+    next: C | None
+
+
+def runs_page(
+    filters: RunFilter | None = None,
+    *,
+    cursor: uuid.UUID | None = None,
+    limit: int = DEFAULT_LIMIT,
+    bodies: bool = False,
+) -> Page[Run, uuid.UUID]:
+    """Runs, newest first, with their queue.
+
+    Args:
+        cursor: the last page's `next`.
+        bodies: with payload and output; without, touching them costs a query for each run. With them, a page ends
+            early at MAX_PAGE_BYTES.
+    """
+    ids = _newest_ids(filters or RunFilter(), cursor, limit + 1)
+    more = len(ids) > limit
+    ids = ids[:limit]
+    if bodies:
+        kept = _fitting(ids, dict(Run.objects.filter(pk__in=ids).values_list("pk", _size("payload", "output"))))
+        more, ids = more or len(kept) < len(ids), kept
+    runs = Run.objects.filter(pk__in=ids).select_related("queue").order_by("-id")
+    items = list(runs if bodies else runs.defer("payload", "output"))
+    return Page(items, ids[-1] if more and ids else None)
+
+
+def runs_count(filters: RunFilter | None = None) -> int:
+    """How many runs fit: exact up to 10,000; 10,001 means "more" (`runs.words.count` writes it so)."""
+    chosen = filters or RunFilter()
+    most = EXACT_UP_TO + 1
+    counts = (branch.order_by()[:most].count() for branch in _branches(chosen))
+    return min(most, sum(counts))
+
+
+def status_counts(statuses: Iterable[str], filters: RunFilter | None = None) -> dict[str, int]:
+    """`runs_count` of each status."""
+    base = (filters or RunFilter()).query().order_by()
+    return {status: base.filter(status=status)[: EXACT_UP_TO + 1].count() for status in statuses}
+
+
+def run_get(run_id: uuid.UUID) -> Run:
+    """One run with its queue. Raises UnknownRun."""
+    run = Run.objects.select_related("queue").filter(pk=run_id).first()
+    if run is None:
+        raise UnknownRun(f"There is no run {run_id}.")
+    return run
+
+
+def runs_get(ids: Sequence[uuid.UUID]) -> list[Run]:
+    """Runs with their queues in the order of `ids`; those that do not exist are left out."""
+    found = Run.objects.select_related("queue").in_bulk(ids)
+    return [found[run_id] for run_id in ids if run_id in found]
+
+
+def attempts(run_id: uuid.UUID, *, after: int = 0, limit: int = MAX_ATTEMPTS) -> Page[Attempt, int]:
+    """A run's attempts with their worker, first one first; `after` is the number of the last one seen."""
+    found = Attempt.objects.filter(run_id=run_id, number__gt=after).select_related("worker").order_by("number")
+    return _page(found, limit, "number")
+
+
+def snapshots(
+    run_id: uuid.UUID, *, after: int = 0, limit: int = MAX_SNAPSHOTS, bodies: bool = True
+) -> Page[Snapshot, int]:
+    """A run's snapshots in sequence; `after` is the sequence of the last one seen.
+
+    Args:
+        bodies: with input, output and state, and an early end at MAX_PAGE_BYTES; without, touching them costs queries.
+    """
+    found = Snapshot.objects.filter(run_id=run_id, sequence__gt=after).order_by("sequence")
+    if not bodies:
+        return _page(found.defer("input", "output", "state"), limit, "sequence")
+    sizes = dict(found.values_list("sequence", _size("input", "output", "state"))[: limit + 1])
+    kept = _fitting(list(sizes)[:limit], sizes)
+    items = list(found.filter(sequence__in=kept))
+    return Page(items, kept[-1] if kept and len(kept) < len(sizes) else None)
+
+
+def log_lines(run_id: uuid.UUID, *, after: int = 0, limit: int = MAX_LINES, level: int = 0) -> Page[LogLine, int]:
+    """A run's log lines in sequence, from `level` (numbers of the logging module) up.
+
+    Args:
+        after: the sequence of the last line seen; 0 for the beginning.
+    """
+    found = LogLine.objects.filter(run_id=run_id, sequence__gt=after).order_by("sequence")
+    return _page(found.filter(level__gte=level) if level else found, limit, "sequence")
+
+
+def log_tail(run_id: uuid.UUID, *, limit: int = MAX_LINES, level: int = 0) -> list[LogLine]:
+    """The last lines of a run, in sequence."""
+    found = LogLine.objects.filter(run_id=run_id).order_by("-sequence")
+    return list((found.filter(level__gte=level) if level else found)[:limit])[::-1]
+
+
+def tasks(*, after: str = "", limit: int = DEFAULT_LIMIT) -> Page[Task, str]:
+    """Registered tasks with their queue, in order of id; `after` is the last id seen."""
+    return _page(Task.objects.select_related("queue").filter(id__gt=after).order_by("id"), limit, "id")
+
+
+def task_get(task_id: str) -> Task:
+    """One registered task with its queue. Raises UnknownTask with near matches."""
+    found = Task.objects.select_related("queue").filter(pk=task_id).first() if "\x00" not in task_id else None
+    if found is None:
+        ids = Task.objects.order_by("-registered_at").values_list("id", flat=True)[:EXACT_UP_TO]
+        near = get_close_matches(task_id[:200], ids, n=3, cutoff=0.5)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise UnknownTask(f"There is no task {task_id!r:.220}.{hint}", near=near)
+    return found
+
+
+def _newest_ids(filters: RunFilter, cursor: uuid.UUID | None, limit: int) -> list[uuid.UUID]:
+    branches = [b.filter(id__lt=cursor) if cursor else b for b in _branches(filters)]
+    ids = [branch.values_list("id", flat=True)[:limit] for branch in branches]
+    if len(ids) == 1:
+        return list(ids[0])
+    # Each status is read in the order of its index and cut there; one condition for all would sort them all.
+    together: Any = reduce(lambda left, right: left.union(right, all=True), ids)
+    return list(together.order_by("-id")[:limit])
+
+
+def _branches(filters: RunFilter) -> list[QuerySet[Run]]:
+    base = filters.query()
+    return [base.filter(status=status) for status in filters.statuses] or [base]
+
+
+def _size(*fields: str) -> Any:
+    """Bytes of the text of JSON columns. (The stored size is that of compressed text, which may be 100 times less.)"""
+    sizes = [
+        Coalesce(Func(Cast(F(field), TextField()), function="octet_length", output_field=IntegerField()), 0)
+        for field in fields
+    ]
+    return reduce(lambda left, right: left + right, sizes)  # type: ignore[arg-type,return-value]
+
+
+def _fitting(keys: list[C], sizes: dict[C, int]) -> list[C]:
+    """As many of the first keys as have MAX_PAGE_BYTES together, at least one."""
+    total = 0
+    for count, key in enumerate(keys):
+        total += sizes.get(key, 0)
+        if total > MAX_PAGE_BYTES and count:
+            return keys[:count]
+    return keys
+
+
+def _page(found: QuerySet[Any], limit: int, cursor: str) -> Page[Any, Any]:
+    items = list(found[: limit + 1])
+    return Page(items[:limit], getattr(items[limit - 1], cursor) if len(items) > limit else None)
