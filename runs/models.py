@@ -67,7 +67,7 @@ class Run(models.Model):
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
     tags = ArrayField(models.CharField(max_length=100), default=list, db_default=[])
     idempotency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
-    lease_token = models.BigIntegerField(null=True, help_text="Fencing token of the current or last lease.")
+    lease_token = models.BigIntegerField(null=True, help_text="Fencing token; set exactly while the run is leased.")
     worker = models.ForeignKey(Worker, models.PROTECT, null=True, db_constraint=False, db_index=False)
     next_at = models.DateTimeField(null=True, help_text="When a scheduled, retrying or waiting run is due.")
     waiting_for = models.JSONField(null=True)

@@ -286,9 +286,18 @@ def ensure_partitions(conn: Conn) -> list[str]:
                 conn.execute("SELECT pg_advisory_xact_lock(hashtext('holdfast partitions'))")
                 found = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
                 if found is not None and found[0] is None:
-                    # Names and bounds are our own; DDL takes no parameters.
-                    conn.execute(
-                        f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{low}') TO ('{high}')"  # noqa: S608
-                    )
+                    _make_partition(conn, table, name, low, high)
                     made.append(name)
     return made
+
+
+def _make_partition(conn: Conn, table: str, name: str, low: uuid.UUID, high: uuid.UUID) -> None:
+    """Rows that the default partition has caught meanwhile move over. Names and bounds are our own: DDL takes no
+    parameters."""
+    span = f"run_id >= '{low}' AND run_id < '{high}'"
+    conn.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+    conn.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)")
+    conn.execute(
+        f"WITH moved AS (DELETE FROM {table}_default WHERE {span} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608
+    )
+    conn.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')")

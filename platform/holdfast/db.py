@@ -35,6 +35,12 @@ def callers() -> Iterator[Conn]:
         yield cast(Conn, _ServerBound(cast(Conn, django_connection.connection)))
 
 
+#: The engine's statements look up rows by keys that they are given. Its tables are empty one moment and hold a million
+#: rows the next, and a plan that was made and kept for the empty table would walk through all of them: so the planner
+#: is told which ways never to take. A statement that has no other way takes them all the same.
+_PLANS = "-c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off -c jit=off"
+
+
 def connect(name: str) -> Conn:
     """A new connection of the engine's own, in autocommit; `name` is shown in pg_stat_activity."""
     wrapper = connections["default"]
@@ -42,4 +48,5 @@ def connect(name: str) -> Conn:
     for ours in ("cursor_factory", "context", "pool", "prepare_threshold", "server_side_binding"):
         params.pop(ours, None)
     params["application_name"] = f"holdfast {name}"
+    params["options"] = f"{params.get('options', '')} {_PLANS}".strip()
     return psycopg.connect(**params, autocommit=True, prepare_threshold=1)

@@ -1,3 +1,6 @@
+-- Statements here and in runs/sql run on connections that are told to look rows up by key (`holdfast.db.connect`):
+-- the tables are empty one moment and hold a million rows the next, so a plan must not depend on their size.
+--
 -- Admission: which entries a worker may have now. Lock order everywhere: queue, entry or timer, lease, worker, run.
 
 -- name: lock_limited
@@ -31,14 +34,14 @@ WITH RECURSIVE busy (queue_id) AS (
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
       AND (q.concurrency_limit IS NULL OR q.id = ANY(%(locked)s))
 ), picked AS (
-    SELECT e.entry_id, open.room, lane.room AS lane_room,
+    SELECT e.tid, open.room, lane.room AS lane_room,
            row_number() OVER (PARTITION BY e.queue_id ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_queue,
            row_number() OVER (PARTITION BY e.lane ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_lane
     FROM fence
     CROSS JOIN open
     CROSS JOIN (VALUES (0::smallint, %(coroutines)s::int), (1::smallint, %(threads)s::int)) AS lane (id, room)
     CROSS JOIN LATERAL (
-        SELECT n.entry_id, n.queue_id, n.lane, n.priority, n.ready_at
+        SELECT n.ctid AS tid, n.entry_id, n.queue_id, n.lane, n.priority, n.ready_at
         FROM queues_entry n
         WHERE n.queue_id = open.id AND n.lane = lane.id
         ORDER BY n.priority DESC, n.ready_at, n.entry_id
@@ -46,9 +49,10 @@ WITH RECURSIVE busy (queue_id) AS (
         FOR UPDATE SKIP LOCKED
     ) e
 ), taken AS (
+    -- By place: the rows are locked and entries are never updated. A join could be planned for an empty table and
+    -- kept when it has filled.
     DELETE FROM queues_entry e
-    USING picked p
-    WHERE e.entry_id = p.entry_id AND p.in_queue <= p.room AND p.in_lane <= p.lane_room
+    WHERE e.ctid = ANY (ARRAY(SELECT p.tid FROM picked p WHERE p.in_queue <= p.room AND p.in_lane <= p.lane_room))
     RETURNING e.entry_id, e.queue_id, e.lane, e.priority, e.concurrency_key, e.ready_at
 )
 INSERT INTO queues_lease (entry_id, queue_id, worker_id, token, lane, priority, concurrency_key, ready_at, leased_at)
@@ -78,7 +82,7 @@ WITH back AS (
 ), gone AS (
     DELETE FROM queues_lease l
     USING back b
-    WHERE l.entry_id = b.entry_id AND l.token = b.token
+    WHERE l.entry_id = ANY(%(ids)s::uuid[]) AND l.entry_id = b.entry_id AND l.token = b.token
     RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, b.delay
 ), incoming AS (
     SELECT entry_id, queue_id, lane, priority, concurrency_key,
@@ -90,13 +94,13 @@ SELECT entry_id FROM gone;
 -- name: promote
 -- Timers that are due become entries.
 WITH due AS (
-    SELECT t.entry_id FROM queues_timer t
+    SELECT t.ctid AS tid FROM queues_timer t
     WHERE t.due_at <= holdfast_now()
     ORDER BY t.due_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM queues_timer t USING due WHERE t.entry_id = due.entry_id
+    DELETE FROM queues_timer t WHERE t.ctid = ANY (ARRAY(SELECT tid FROM due))
     RETURNING t.entry_id, t.queue_id, t.lane, t.priority, t.concurrency_key
 ), entry AS (
     INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at)

@@ -34,7 +34,7 @@ class Beat(threading.Thread):
         super().__init__(name="holdfast-beat", daemon=True)
         self._engine = engine
         self._timeout = timeout
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self._conn: queue_store.Conn = db.connect("beat")
         self._process = psutil.Process()
 
@@ -44,13 +44,13 @@ class Beat(threading.Thread):
         return self._conn
 
     def close(self) -> None:
-        self._stop.set()
+        self._ending.set()
         self.join(5)
         self._conn.close()
 
     def run(self) -> None:
         beaten = 0.0
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             try:
                 if self._conn.closed or self._conn.broken:
                     self._reconnect()
@@ -65,7 +65,7 @@ class Beat(threading.Thread):
                 logger.warning("no heartbeat (%s); trying again", str(error).strip().splitlines()[0])
                 if not (self._conn.closed or self._conn.broken):
                     self._conn.close()
-            self._stop.wait(LOOK)
+            self._ending.wait(LOOK)
 
     def _beat(self) -> bool:
         now = queue_store.worker_beat(

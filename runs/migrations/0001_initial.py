@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
                 ('concurrency_key', models.CharField(max_length=200, null=True)),
                 ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=100), db_default=[], default=list, size=None)),
                 ('idempotency_key', models.CharField(max_length=200, null=True)),
-                ('lease_token', models.BigIntegerField(help_text='Fencing token of the current or last lease.', null=True)),
+                ('lease_token', models.BigIntegerField(help_text='Fencing token; set exactly while the run is leased.', null=True)),
                 ('next_at', models.DateTimeField(help_text='When a scheduled, retrying or waiting run is due.', null=True)),
                 ('waiting_for', models.JSONField(null=True)),
                 ('trace_id', models.CharField(max_length=32)),

@@ -1,4 +1,5 @@
--- A run's transitions. Each compares status and fencing token before it sets anything: no row, lost the race.
+-- A run's transitions. Each compares the fencing token (there is one exactly while the run is leased) or the status
+-- before it sets anything: no row, lost the race.
 
 -- name: start
 -- Leased runs begin, or go on: an attempt that is still open (after a wait or a handover) continues with its number.
@@ -14,7 +15,7 @@ WITH leased AS (
         started_at = coalesce(r.started_at, holdfast_now()),
         version = coalesce(%(versions)s::jsonb ->> r.task_id, r.version)
     FROM leased l
-    WHERE r.id = l.id AND r.status IN ('scheduled', 'queued', 'retrying', 'waiting')
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.finished_at IS NULL AND r.lease_token IS NULL
     RETURNING r.id, r.task_id, r.queue_id, r.payload, r.attempt, r.failures, r.max_attempts, r.tags, r.trace_id,
               r.lease_token, r.created_at
 ), attempt AS (
@@ -25,7 +26,7 @@ WITH leased AS (
 SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.max_attempts, b.tags, b.trace_id,
        b.lease_token, extract(epoch FROM b.created_at)::float8,
        -- Only this statement's own snapshot can say so: an attempt that was open before it.
-       b.attempt > 0 AND EXISTS (SELECT 1 FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS resumed
+       EXISTS (SELECT 1 FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS resumed
 FROM begun b;
 
 -- name: history
@@ -47,15 +48,15 @@ WITH done AS (
     SET status = d.status, output = d.output::jsonb, error = d.error::jsonb, failures = r.failures + d.failed,
         next_at = CASE WHEN d.delay > 0 THEN holdfast_now() + make_interval(secs => d.delay) END,
         waiting_for = d.waiting_for::jsonb,
-        finished_at = CASE WHEN d.delay IS NULL THEN holdfast_now() END
+        finished_at = CASE WHEN d.delay IS NULL THEN holdfast_now() END, lease_token = NULL
     FROM done d
-    WHERE r.id = d.id AND r.lease_token = d.token AND r.status = 'running'
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = d.id AND r.lease_token = d.token
     RETURNING r.id, d.attempt, d.error
 )
 UPDATE runs_attempt a
 SET status = m.attempt, error = m.error::jsonb, finished_at = holdfast_now()
 FROM moved m
-WHERE a.run_id = m.id AND a.finished_at IS NULL AND m.attempt IS NOT NULL;
+WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL AND m.attempt IS NOT NULL;
 
 -- name: snapshots
 INSERT INTO runs_snapshot (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at,
@@ -99,14 +100,14 @@ WITH lost AS (
         error = %(error)s::jsonb,
         next_at = CASE WHEN r.crashes BETWEEN 1 AND %(limit)s - 2
                        THEN holdfast_now() + make_interval(secs => 2 ^ r.crashes) END,
-        finished_at = CASE WHEN r.crashes + 1 >= %(limit)s THEN holdfast_now() END
+        finished_at = CASE WHEN r.crashes + 1 >= %(limit)s THEN holdfast_now() END, lease_token = NULL
     FROM lost l
-    WHERE r.id = l.id AND r.lease_token = l.token AND r.status = 'running'
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.lease_token = l.token
     RETURNING r.id, r.status, r.crashes
 ), ended AS (
     UPDATE runs_attempt a
     SET status = 'crashed', error = %(error)s::jsonb, finished_at = holdfast_now()
-    FROM moved m WHERE a.run_id = m.id AND a.finished_at IS NULL
+    FROM moved m WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL
 )
 SELECT m.id, m.status, CASE WHEN m.crashes > 1 THEN 2 ^ (m.crashes - 1) ELSE 0 END::float8 FROM moved m;
 
