@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from holdfast.words import duration
 from runs import histogram
 from runs.states import Status
-from runs.words import duration
 
 Figure = dict[str, Any]
 

@@ -1,24 +1,9 @@
-"""Numbers and times in the words of the pages."""
+"""Counts that stopped counting, and sizes, in words. Times and durations: `holdfast.words`."""
 
 from __future__ import annotations
 
 #: Up to here counts are exact; a selector that stops counting there says "about".
 EXACT_UP_TO = 10_000
-
-
-def duration(seconds: float) -> str:
-    """A duration in the two digits that a person reads: 4.1 ms, 87 ms, 2.3 s, 4 min 5 s, 2 h 10 min, 3 d 4 h."""
-    if seconds < 1:
-        milliseconds = seconds * 1000
-        return f"{milliseconds:.1f} ms" if 0 < milliseconds < 9.95 else f"{milliseconds:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    whole = round(seconds)
-    for unit, name, small, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= unit:
-            rest = whole % unit // small
-            return f"{whole // unit} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{whole} s"
 
 
 def count(number: int) -> str:
