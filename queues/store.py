@@ -62,9 +62,23 @@ class Seized(NamedTuple):
     concurrency_key: str | None
 
 
-def lease(conn: Conn, *, worker: int, pools: Sequence[str], coroutines: int, threads: int) -> list[Grant]:
-    """Leases up to `coroutines` + `threads` entries. Call inside a transaction: queue locks are held to its end."""
-    locked = [row[0] for row in conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True)]
+def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool]:
+    """Whether anything can be leased at all, and whether some of it is in a queue with a limit."""
+    row = conn.execute(SQL.peek, {"pools": list(pools)}, prepare=True).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def lease(
+    conn: Conn, *, worker: int, pools: Sequence[str], coroutines: int, threads: int, limited: bool = True
+) -> list[Grant]:
+    """Leases up to `coroutines` + `threads` entries. Call inside a transaction: queue locks are held to its end.
+
+    `limited=False` leaves out queues with a limit, and the statement that locks them.
+    """
+    locked: list[int] = []
+    if limited:
+        locked = [row[0] for row in conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True)]
     rows = conn.execute(
         SQL.lease,
         {

@@ -44,22 +44,35 @@ def url() -> str:
 
 
 def wake(pools: Iterable[str]) -> None:
-    """Tells each pool that there is work. Never raises: with Redis away, the sweeper or a poll finds the work."""
+    """Tells each pool that there is work: one round trip where a worker listens or tickets enough are waiting.
+    Never raises: with Redis away, the sweeper or a poll finds the work."""
     try:
         for pool in pools:
-            if not connection().publish(CHANNEL.format(pool=pool), b""):
-                push(pool)
+            with connection().pipeline(transaction=False) as pipe:
+                pipe.publish(CHANNEL.format(pool=pool), b"")
+                pipe.llen(_queue(pool).key)
+                listeners, waiting = pipe.execute()
+            if not listeners and waiting < MAX_WAITING:
+                _put(pool)
     except redis.RedisError as error:
         logger.warning("Redis did not take a wake-up (%s); workers find the work by polling", error)
 
 
 def push(pool: str) -> bool:
     """Puts a ticket into RQ unless enough are waiting there already. True when one was put."""
-    queue = RQQueue(pool, connection=connection())
-    if queue.count >= MAX_WAITING:
+    if _queue(pool).count >= MAX_WAITING:
         return False
-    queue.enqueue(redeem, pool, job_timeout=-1, result_ttl=0, failure_ttl=60, description=f"shift for {pool}")
+    _put(pool)
     return True
+
+
+@lru_cache(maxsize=256)
+def _queue(pool: str) -> RQQueue:
+    return RQQueue(pool, connection=connection())
+
+
+def _put(pool: str) -> None:
+    _queue(pool).enqueue(redeem, pool, job_timeout=-1, result_ttl=0, failure_ttl=60, description=f"shift for {pool}")
 
 
 def push_safely(pool: str) -> bool:

@@ -3,6 +3,14 @@
 --
 -- Admission: which entries a worker may have now. Lock order everywhere: queue, entry or timer, lease, worker, run.
 
+-- name: peek
+-- Is there anything at all, and is any of it in a queue with a limit? One cheap look before a transaction is opened:
+-- most wake-ups of a worker find that another one was quicker.
+SELECT EXISTS (SELECT 1 FROM queues_entry), EXISTS (
+    SELECT 1 FROM queues_queue q
+    WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL AND q.concurrency_limit IS NOT NULL
+      AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id));
+
 -- name: lock_limited
 -- The queues with a limit, locked in order of id. The counting below is a statement of its own, so that its snapshot
 -- is younger than these locks: counted before the lock, two workers could both see the last free slot.

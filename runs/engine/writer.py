@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -35,6 +36,8 @@ logger = logging.getLogger("holdfast.writer")
 MAX_BATCH: Final = 2_000
 #: Log lines that may wait to be written before `print` and `log` in threads have to wait.
 MAX_WAITING: Final = 50_000
+#: Seconds between two commits for which nobody waits (ends of attempts, log lines): small ones gather meanwhile.
+PACE: Final = 0.005
 #: Seconds between attempts to reach PostgreSQL again.
 RECONNECT: Final = 0.2
 
@@ -99,6 +102,8 @@ class Writer(threading.Thread):
         self._on_fenced = fenced
         self._waiting: deque[Operation] = deque()
         self._wake = threading.Event()
+        self._urgent = threading.Event()
+        self._last = 0.0
         self._room = threading.Event()
         self._room.set()
         self._closing = False
@@ -148,6 +153,8 @@ class Writer(threading.Thread):
         self._waiting.append(operation)
         if len(self._waiting) > MAX_WAITING:
             self._room.clear()
+        if operation.ack is not None and not self._urgent.is_set():
+            self._urgent.set()
         if not self._wake.is_set():
             self._wake.set()
 
@@ -157,6 +164,8 @@ class Writer(threading.Thread):
         while True:
             self._wake.wait()
             self._wake.clear()
+            self._urgent.wait(self._last + PACE - time.monotonic())
+            self._urgent.clear()
             while self._waiting:
                 operations = self._take()
                 try:
@@ -191,6 +200,7 @@ class Writer(threading.Thread):
             for operation in operations:
                 self._write([operation])
             return
+        self._last = time.monotonic()
         _resolve(operations, None)
         self._committed(batch)
 
