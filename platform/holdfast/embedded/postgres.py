@@ -162,7 +162,7 @@ class Postgres:
         settings |= {"data_directory": str(self.files)}
         settings |= {"hba_file": f"{self.files}/pg_hba.conf", "ident_file": f"{self.files}/pg_ident.conf"}
         if not self.durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            settings |= {"fsync": "off", "full_page_writes": "off"}  # survives its own death, not the machine's
         lines = ["# Written at each start. Your own settings go into postgres.local.conf beside this file."]
         lines.append(f"include {_quoted(f'{self.files}/postgresql.conf')}")
         lines += [f"{name} = {_quoted(value)}" for name, value in settings.items()]

@@ -87,6 +87,7 @@ class Valkey:
             f"requirepass {keys.keep(self.data_dir, 'valkey')}",
             f"dir {_quoted(self.folder)}",
             f"pidfile {_quoted(self.folder / 'valkey.pid')}",
+            "databases 64",
             'save ""',
             "appendonly no",
             "daemonize no",

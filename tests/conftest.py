@@ -1,0 +1,117 @@
+"""The tests' own installation: a temporary data folder, and one pair of servers that starts when a test needs it.
+
+Unit tests start no server. Under pytest-xdist the controller starts the pair before its workers, and each worker has a
+database of its own in it. If pytest is killed, the kernel ends the servers.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+OURS = "HOLDFAST_TESTS_"  # how the controller of xdist tells its workers
+
+
+def _isolate() -> Path:
+    """Before Django's settings load: nothing of this machine's own installation may reach a test."""
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    for name in list(os.environ):
+        foreign = name.startswith("HOLDFAST_") and not (is_worker and name.startswith(OURS))
+        if foreign or name in {"DATABASE_URL", "REDIS_URL"}:
+            del os.environ[name]
+    folder = Path(os.environ.get(f"{OURS}DIR") or tempfile.mkdtemp(prefix="holdfast-tests-"))
+    os.environ[f"{OURS}DIR"] = os.environ["HOLDFAST_DATA_DIR"] = str(folder)
+    os.environ["HOLDFAST_SECRET_KEY"] = "only-for-tests-" * 4
+    os.environ["DJANGO_SETTINGS_MODULE"] = "holdfast.settings"
+    return folder
+
+
+FOLDER = _isolate()
+
+from django.conf import settings  # noqa: E402 - the environment comes first
+from holdfast import env  # noqa: E402
+from holdfast.embedded import EmbeddedServers  # noqa: E402
+
+_started: EmbeddedServers | None = None
+
+
+def _start() -> EmbeddedServers:
+    global _started
+    if _started is None:
+        _started = EmbeddedServers(FOLDER, durable=False, die_with_parent=True)
+        _started.start()
+    return _started
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    assert settings.DEBUG is False  # loads the settings: pytest-django sets Django up once they are there
+    only_unit = bool(config.args) and all("tests/unit" in str(Path(arg).absolute()) for arg in config.args)
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput") and not only_unit:
+        servers = _start()
+        os.environ[f"{OURS}DATABASE_URL"] = servers.database_url
+        os.environ[f"{OURS}REDIS_URL"] = servers.redis_url
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    global _started
+    if hasattr(config, "workerinput"):
+        return
+    if _started is not None:
+        _started.stop()
+        _started = None
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers are. Each worker of xdist has its own number in Valkey."""
+
+    database_url: str
+    redis_url: str
+
+
+@pytest.fixture(scope="session")
+def servers() -> Servers:
+    """The running pair."""
+    shared = os.environ.get(f"{OURS}DATABASE_URL")
+    if shared is None:
+        started = _start()
+        return Servers(started.database_url, started.redis_url)
+    number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) + 1
+    return Servers(shared, re.sub(r"db=\d+", f"db={number}", os.environ[f"{OURS}REDIS_URL"]))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(servers: Servers, django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Points Django at the pair before pytest-django makes the test database in it."""
+    found = env.parse_database_url(servers.database_url)
+    settings.DATABASES["default"].update(
+        NAME=found.name, USER=found.user, PASSWORD=found.password, HOST=found.host, PORT=found.port
+    )
+    settings.HOLDFAST_REDIS_URL = servers.redis_url
+    for queue in settings.RQ_QUEUES.values():
+        queue["URL"] = servers.redis_url
+    settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [servers.redis_url]
+    settings.CACHES["default"]["LOCATION"] = servers.redis_url
+
+
+@pytest.fixture(scope="session")
+def child_environment(servers: Servers, django_db_setup: None) -> dict[str, str]:
+    """The environment of a `manage.py` process that works on the test's database."""
+    database = settings.DATABASES["default"]
+    url = env.socket_database_url(Path(database["HOST"]), database["USER"], database["PASSWORD"], database["NAME"])
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return {**kept, "DATABASE_URL": url, "REDIS_URL": servers.redis_url}
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """An empty folder that the servers' account may enter; pytest's own `tmp_path` is closed to it under root."""
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
