@@ -1,0 +1,123 @@
+"""Template tags of the design system: `{% load holdfast %}`."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.http import HttpRequest
+from django.template.context import RequestContext
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from holdfast import words
+from holdfast.access.grants import Actor, actor_of
+from holdfast.icons import ICONS
+from holdfast.navigation import PLACES
+
+register = template.Library()
+
+LONGEST_JSON = 200_000  # characters shown on a page; the API has the rest
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """An inline SVG icon, hidden from screen readers: the words beside it speak."""
+    return format_html(
+        '<svg viewBox="0 0 16 16" width="16" height="16" fill="none" stroke="currentColor" stroke-width="1.5" '
+        'stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">{}</svg>',
+        mark_safe(ICONS[name]),  # noqa: S308 - a constant of holdfast.icons
+    )
+
+
+@register.simple_tag
+def status(name: str, note: str = "") -> SafeString:
+    """The pill of a run's or attempt's status; `note` says more, such as `2 of 3`."""
+    shape = name if name in ICONS else "unknown"
+    more = format_html(" <small>{}</small>", note) if note else ""
+    return format_html(
+        '<span class="pill" data-status="{}">{}<span>{}{}</span></span>',
+        name, icon(shape), words.status_words(name), more,
+    )  # fmt: skip
+
+
+@register.simple_tag
+def when(at: datetime | None, empty: str = "–") -> SafeString | str:
+    """A time as people say it (`5 m ago`), exact on hover; page.js keeps it current."""
+    if at is None:
+        return empty
+    return format_html(
+        '<time class="nowrap" datetime="{}" title="{}" data-relative>{}</time>',
+        at.isoformat(), words.exact(at), words.relative(at, timezone.now()),
+    )  # fmt: skip
+
+
+@register.simple_tag
+def lasting(started_at: datetime | None, finished_at: datetime | None = None) -> SafeString | str:
+    """How long something took, or has been taking until now: then page.js lets it tick."""
+    if started_at is None:
+        return "–"
+    if finished_at is not None:
+        return words.duration((finished_at - started_at).total_seconds())
+    so_far = words.duration((timezone.now() - started_at).total_seconds())
+    return format_html('<time class="nowrap" datetime="{}" data-ticking>{}</time>', started_at.isoformat(), so_far)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Seconds as `340 ms`, `12.5 s`, `2 m 05 s`."""
+    return words.duration(seconds)
+
+
+@register.filter
+def count(number: int | None) -> str:
+    """A number with thousands separators."""
+    return words.count(number)
+
+
+@register.inclusion_tag("holdfast/_json.html")
+def json_view(value: Any, label: str = "", id: str = "") -> dict[str, Any]:  # noqa: A002 - an HTML attribute
+    """A JSON value: text without scripts, a collapsible tree with json.js. Every digit of a big integer survives."""
+    text = words.pretty_json(value)
+    return {"text": text[:LONGEST_JSON], "cut": len(text) > LONGEST_JSON, "label": label, "id": id}
+
+
+@register.inclusion_tag("holdfast/_nav.html", takes_context=True)
+def nav(context: RequestContext) -> dict[str, Any]:
+    """The places that the person signed in may see."""
+    request: HttpRequest | None = context.get("request")
+    grants = _actor(context).grants if _actor(context) else frozenset()
+    path = request.path if request else ""
+    return {"places": [(place, place.is_current(path)) for place in PLACES if place.grant in grants]}
+
+
+@register.simple_tag(takes_context=True)
+def may(context: RequestContext, grant: str) -> bool:
+    """`{% may "runs.retry" as may_retry %}`: whether to show a button. The view behind it checks again."""
+    actor = _actor(context)
+    return actor is not None and grant in actor.grants
+
+
+@register.simple_tag(takes_context=True)
+def current_actor(context: RequestContext) -> Actor | None:
+    """Who is signed in, or None."""
+    return _actor(context)
+
+
+@register.filter
+def messages_kind(message: Any) -> str:
+    """The toast's kind for a Django message."""
+    kind: Mapping[int, str] = {30: "warning", 40: "error"}
+    return kind.get(message.level, "info")
+
+
+def _actor(context: Mapping[str, Any] | RequestContext) -> Actor | None:
+    request = context.get("request")
+    user = getattr(request, "user", None)
+    if request is None or user is None or not user.is_authenticated:
+        return None
+    known: Actor | None = getattr(request, "actor", None)
+    if known is None:
+        known = request.actor = actor_of(user)
+    return known
