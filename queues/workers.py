@@ -1,0 +1,79 @@
+"""What pages read of workers, and of what else must be so before an entry starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.conf import settings
+
+from holdfast import db
+from queues import store
+
+#: Workers listed at most.
+MAX_WORKERS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class AliveWorker:
+    """A worker that has neither said goodbye nor been declared lost."""
+
+    id: int
+    name: str
+    pools: list[str]
+    hostname: str
+    pid: int
+    coroutines: int  # capacity
+    threads: int  # capacity
+    running: int
+    memory: int  # bytes
+    started_at: datetime
+    heartbeat_at: datetime
+    draining_at: datetime | None
+    silent: bool  # its heartbeat is older than HOLDFAST_HEARTBEAT_TIMEOUT
+
+    @property
+    def takes_work(self) -> bool:
+        return not self.silent and self.draining_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What decides whether a queue's entries may start, but for the workers."""
+
+    id: int
+    queue: str
+    pool: str
+    limit: int | None
+    paused: bool
+    pause_reason: str
+    taken: int  # slots taken, counted up to the limit
+
+    @property
+    def full(self) -> bool:
+        return self.limit is not None and self.taken >= self.limit
+
+
+def workers_alive() -> list[AliveWorker]:
+    """All of them, by name, up to MAX_WORKERS."""
+    timeout = settings.HOLDFAST_HEARTBEAT_TIMEOUT
+    with db.callers() as conn:
+        rows = conn.execute(store.SQL.workers_alive, {"timeout": timeout, "most": MAX_WORKERS}).fetchall()
+    return [AliveWorker(row[0], row[1], json.loads(row[2]), *row[3:]) for row in rows]
+
+
+def pools_served(workers: Collection[AliveWorker]) -> set[str]:
+    """The pools for which somebody takes work."""
+    return {pool for worker in workers if worker.takes_work for pool in worker.pools}
+
+
+def gates(queues: Collection[int]) -> dict[int, Gate]:
+    """The gates of these queues, by the queue's primary key."""
+    if not queues:
+        return {}
+    with db.callers() as conn:
+        rows = conn.execute(store.SQL.queue_gates, {"queues": list(queues)}).fetchall()
+    return {row[0]: Gate(*row) for row in rows}

@@ -1,0 +1,54 @@
+"""Why a run is not running: one short sentence for the list, by the same gates that admission has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from queues.workers import Gate, gates, pools_served, workers_alive
+from runs.models import Run
+from runs.states import Status
+
+WAITING = frozenset({Status.QUEUED, Status.SCHEDULED, Status.RETRYING, Status.WAITING})
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`words` say why; `at` is when it goes on, where that is known; `stuck` when it will not by itself."""
+
+    words: str
+    at: datetime | None = None
+    stuck: bool = False
+
+
+def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
+    """Reasons by run id, for those that wait. Two queries if any does, none otherwise."""
+    held = [run for run in runs if run.status in WAITING]
+    if not held:
+        return {}
+    found = gates({run.queue_id for run in held})
+    served = pools_served(workers_alive())
+    return {run.id: reason(run, found.get(run.queue_id), served) for run in held}
+
+
+def reason(run: Run, gate: Gate | None, served: Collection[str]) -> Reason:
+    """Why this run waits. `served` are the pools that have a worker."""
+    if run.next_at is not None and run.status == Status.SCHEDULED:
+        return Reason("scheduled", at=run.next_at)
+    if run.next_at is not None and run.status == Status.RETRYING:
+        return Reason("next attempt", at=run.next_at)
+    if run.status == Status.WAITING:
+        what = (run.waiting_for or {}).get("what", "") if isinstance(run.waiting_for, dict) else ""
+        return Reason(f"waits for {what}" if what else "waits", at=run.next_at)
+    if gate is None:
+        return Reason("its queue is gone", stuck=True)
+    if gate.paused:
+        return Reason(f"queue paused: {gate.pause_reason}" if gate.pause_reason else "queue paused")
+    if gate.pool not in served:
+        return Reason(f"no worker for pool {gate.pool}", stuck=True)
+    if run.next_at is not None:
+        return Reason("next attempt", at=run.next_at)
+    if gate.full:
+        return Reason(f"no slot: {gate.taken} of {gate.limit} running")
+    return Reason("next in line")

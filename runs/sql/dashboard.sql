@@ -1,0 +1,56 @@
+-- What the pages count and group. Charts and rates come from rollups; the rest looks at a bounded number of rows.
+
+-- name: status_counts
+-- The condition against 'completed' is what lets the partial index run_by_status serve a status that is a parameter.
+SELECT s.status, n.count
+FROM unnest(%(statuses)s::text[]) AS s (status)
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT 1 FROM runs_run r WHERE r.status = s.status AND r.status <> 'completed' LIMIT %(most)s
+    ) some
+) n;
+
+-- name: ended_by_task
+-- Runs that ended in the last hour, and in its last quarter.
+SELECT u.task_id,
+       sum(u.count)::bigint AS ended,
+       coalesce(sum(u.count) FILTER (WHERE u.status = ANY(%(failed)s)), 0)::bigint AS failed,
+       coalesce(sum(u.count) FILTER (WHERE u.minute >= recent.start), 0)::bigint AS ended_lately,
+       coalesce(sum(u.count) FILTER (WHERE u.minute >= recent.start AND u.status = ANY(%(failed)s)), 0)::bigint
+           AS failed_lately
+FROM runs_rollup u
+CROSS JOIN (SELECT holdfast_now() - interval '15 minutes' AS start) recent
+WHERE u.kind = 'run' AND u.minute >= holdfast_now() - interval '60 minutes' AND u.status = ANY(%(counted)s)
+GROUP BY u.task_id;
+
+-- name: failing
+-- What fails most: the latest failures of each status, those of the last hour grouped by task and fingerprint.
+SELECT r.task_id, coalesce(r.error ->> 'fingerprint', '') AS fingerprint, count(*) AS runs,
+       count(*) FILTER (WHERE r.status = 'retrying') AS retrying,
+       (array_agg(r.error ->> 'type' ORDER BY r.id DESC))[1] AS type,
+       left((array_agg(r.error ->> 'message' ORDER BY r.id DESC))[1], 300) AS message,
+       (array_agg(r.id ORDER BY r.id DESC))[1] AS latest
+FROM unnest(%(statuses)s::text[]) AS s (status)
+CROSS JOIN LATERAL (
+    SELECT r.id, r.task_id, r.status, r.error, r.finished_at FROM runs_run r
+    WHERE r.status = s.status AND r.status <> 'completed'
+    ORDER BY r.id DESC LIMIT %(most)s
+) r
+WHERE r.error IS NOT NULL AND (r.finished_at >= holdfast_now() - interval '60 minutes' OR r.status = 'retrying')
+GROUP BY r.task_id, fingerprint
+ORDER BY runs DESC, latest DESC
+LIMIT %(groups)s;
+
+-- name: chart_cells
+SELECT u.minute, u.status, u.bucket, sum(u.count)::bigint AS count
+FROM runs_rollup u
+WHERE u.kind = 'run' AND u.minute >= %(start)s AND u.minute < %(end)s AND u.status = ANY(%(counted)s)
+  AND (%(task)s::text IS NULL OR u.task_id = %(task)s)
+GROUP BY u.minute, u.status, u.bucket;
+
+-- name: task_stats
+SELECT u.task_id, u.status, u.bucket, sum(u.count)::bigint AS count
+FROM runs_rollup u
+WHERE u.kind = 'run' AND u.minute >= holdfast_now() - interval '24 hours' AND u.status = ANY(%(counted)s)
+  AND u.task_id = ANY(%(tasks)s)
+GROUP BY u.task_id, u.status, u.bucket;
