@@ -34,6 +34,7 @@ def _isolate() -> Path:
 FOLDER = _isolate()
 
 from django.conf import settings  # noqa: E402 - the environment comes first
+
 from holdfast import env  # noqa: E402
 from holdfast.embedded import EmbeddedServers  # noqa: E402
 
