@@ -17,8 +17,7 @@ from django.db.models import QuerySet
 
 from queues.models import Queue
 from runs.errors import HoldfastError
-from runs.models import Run
-from runs.states import Status
+from runs.models import STATUSES, Run
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
@@ -178,9 +177,9 @@ class _Reader:
     def statuses(self) -> tuple[str, ...]:
         names = [part.strip() for value in self.values("status") for part in value.split(",") if part.strip()]
         for name in names:
-            if name not in Status:
-                self.faults.append(("status", f"is {_shown(name)}; write one of {', '.join(Status)}"))
-        return tuple(dict.fromkeys(name for name in names if name in Status))
+            if name not in STATUSES:
+                self.faults.append(("status", f"is {_shown(name)}; write one of {', '.join(STATUSES)}"))
+        return tuple(dict.fromkeys(name for name in names if name in STATUSES))
 
     def tags(self) -> tuple[str, ...]:
         tags = tuple(dict.fromkeys(self.values("tag")))

@@ -10,10 +10,11 @@ from typing import Any, Final, Generic, TypeVar
 from django.db.models import F, Func, IntegerField, QuerySet, TextField
 from django.db.models.functions import Cast, Coalesce
 
+from queues.selectors import EXACT_UP_TO
 from runs.errors import UnknownRun, UnknownTask
 from runs.filters import DEFAULT_LIMIT, RunFilter
 from runs.models import Attempt, LogLine, Run, Snapshot, Task
-from runs.words import EXACT_UP_TO
+
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -59,7 +60,7 @@ def runs_page(
 
 
 def runs_count(filters: RunFilter | None = None) -> int:
-    """How many runs fit: exact up to 10,000; 10,001 means "more" (`runs.words.count` writes it so)."""
+    """How many runs fit: exact up to 10,000; 10,001 means "more"."""
     chosen = filters or RunFilter()
     most = EXACT_UP_TO + 1
     counts = (branch.order_by()[:most].count() for branch in _branches(chosen))
