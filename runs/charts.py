@@ -1,7 +1,7 @@
 """Plotly figures from rollups: plain dictionaries, ready for JSON, tested without a browser.
 
-A colour is the name of a design token, written `token:bad-fill`; the browser puts the token's value of the
-current theme in its place (`static/holdfast/charts.js`), so one figure serves light and dark.
+A colour is the name of a design token, such as `--bad-fill`; `static/holdfast/chart.js` puts the token's value of the
+current theme in its place, and themes what is not said here, so one figure serves light and dark.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Cell:
 def failure_rate(cells: Iterable[Cell], *, start: datetime, end: datetime, bin_minutes: int = 1) -> Figure:
     """The share of ended runs that failed, in bins of `bin_minutes` from `start` to `end`.
 
-    A bin in which nothing ended has no value: a gap, never 0 %.
+    A bin in which nothing ended has no value: a gap, never 0 %. A window in which nothing ended has no trace at all.
     """
     size = timedelta(minutes=bin_minutes)
     bins = max(1, math.ceil((end - start) / size))
@@ -73,21 +73,24 @@ def failure_rate(cells: Iterable[Cell], *, start: datetime, end: datetime, bin_m
         "y": rates,
         "customdata": [list(pair) for pair in zip(failed, ended, strict=True)],
         "connectgaps": False,
-        "line": {"color": "token:bad-fill", "width": 2, "shape": "linear"},
-        "marker": {"color": "token:bad-fill", "size": 4},
+        "line": {"color": "--bad-fill", "width": 2, "shape": "linear"},
+        "marker": {"color": "--bad-fill", "size": 4},
         "fill": "tozeroy",
-        "fillcolor": "token:bad-soft",
+        "fillcolor": "--bad-soft",
         "hovertemplate": "%{x|%H:%M} · %{customdata[0]:,} of %{customdata[1]:,} failed (%{y:.1f} %)<extra></extra>",
     }
     layout = _layout(
         xaxis={"type": "date", "range": [times[0], _utc(end)], "hoverformat": "%H:%M"},
         yaxis={"range": [0, _ceiling(highest)], "ticksuffix": " %", "rangemode": "tozero", "nticks": 5},
     )
-    return {"data": [trace], "layout": layout}
+    return {"data": [trace] if any(ended) else [], "layout": layout}
 
 
 def duration_histogram(cells: Iterable[Cell]) -> Figure:
-    """How long ended runs took, on a logarithmic axis, completed and failed stacked, with p50 and p95 marked."""
+    """How long ended runs took, on a logarithmic axis, completed and failed stacked, with p50 and p95 marked.
+
+    Without ended runs it has no traces.
+    """
     counts: dict[bool, dict[int, int]] = {False: {}, True: {}}
     for cell in cells:
         if cell.status in COUNTED:
@@ -111,10 +114,10 @@ def duration_histogram(cells: Iterable[Cell]) -> Figure:
         _note(_place(value), f"p{q * 100:.0f} {duration(value)}", row) for row, (q, value) in enumerate(marks) if value
     ]
     data = [
-        _bars("completed", "token:good-fill", numbers, counts[False]),
-        _bars("failed", "token:bad-fill", numbers, counts[True]),
+        _bars("completed", "--good-fill", numbers, counts[False]),
+        _bars("failed", "--bad-fill", numbers, counts[True]),
     ]
-    return {"data": data, "layout": layout}
+    return {"data": data if both else [], "layout": layout}
 
 
 def _bars(name: str, color: str, numbers: list[int], counts: dict[int, int]) -> Figure:
@@ -135,22 +138,10 @@ def _bars(name: str, color: str, numbers: list[int], counts: dict[int, int]) -> 
 
 
 def _layout(*, xaxis: Figure, yaxis: Figure) -> Figure:
-    axis = {
-        "gridcolor": "token:line",
-        "linecolor": "token:line",
-        "zerolinecolor": "token:line",
-        "tickfont": {"color": "token:ink3"},
-        "fixedrange": True,
-    }
     return {
         "margin": {"l": 44, "r": 12, "t": 16, "b": 32},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": "token:ink", "family": "token:sans", "size": 12},
-        "hoverlabel": {"bgcolor": "token:surface", "bordercolor": "token:line", "font": {"color": "token:ink"}},
-        "showlegend": False,
-        "xaxis": {**axis, "showgrid": False, **xaxis},
-        "yaxis": {**axis, **yaxis},
+        "xaxis": xaxis,
+        "yaxis": {"fixedrange": True, **yaxis},
     }
 
 
@@ -163,7 +154,7 @@ def _line(x: float) -> Figure:
         "x1": x,
         "y0": 0,
         "y1": 1,
-        "line": {"color": "token:ink3", "width": 1, "dash": "dot"},
+        "line": {"color": "--ink3", "width": 1, "dash": "dot"},
     }
 
 
@@ -178,7 +169,7 @@ def _note(x: float, text: str, row: int) -> Figure:
         "showarrow": False,
         "xanchor": "left" if row else "right",
         "yanchor": "top",
-        "font": {"color": "token:ink3", "size": 11},
+        "font": {"color": "--ink3", "size": 11},
     }
 
 

@@ -42,7 +42,6 @@ LIST_PACE: Final = 0.25
 #: Lists ask again after so many seconds though nothing was said: workers die in silence.
 LIST_POLL: Final = 15.0
 GRANT: Final = "runs.view"
-READERS: Final = live.Readers()
 
 #: Close codes: not allowed (any more), no such run, the server cannot read. Of these a page retries only the last.
 FORBIDDEN, GONE, BROKEN = 4403, 4404, 1011
@@ -180,7 +179,7 @@ async def _serve(page: Page, group: str, *parts: Part) -> None:
     await page.send({"type": "websocket.accept"})
     code: int | None = None
     try:
-        async with READERS.open() as readers, asyncio.TaskGroup() as tasks:
+        async with live.READERS.open() as readers, asyncio.TaskGroup() as tasks:
             tasks.create_task(page.until_left())
             tasks.create_task(page.listen(group))
             for part in parts:

@@ -169,11 +169,33 @@ class Readers:
 
     async def pulse(self) -> Row:
         """What changes when lists may have changed."""
+        return (await self.rows(SQL.live_pulse, {}))[0]
+
+    async def rows(self, query: str, params: dict[str, Any]) -> list[Row]:
+        """The rows of one statement."""
         assert self._pool is not None
         async with self._pool.connection() as conn:
-            row = await (await conn.execute(SQL.live_pulse)).fetchone()
-        assert row is not None
-        return row
+            return await (await conn.execute(query, params)).fetchall()
+
+
+#: Shared by every live page of this process.
+READERS: Final = Readers()
+
+
+async def log_text(run_id: uuid.UUID) -> AsyncIterator[str]:
+    """The whole log as text, a batch at a time: `2026-03-01T12:00:00.000Z INFO 1 search#2 message key=value`."""
+    after = 0
+    async with READERS.open() as readers:
+        while rows := await readers.rows(SQL.live_logs, {"run": run_id, "after": after, "limit": BATCH}):
+            after = rows[-1]["sequence"]
+            yield "".join(map(_text_line, rows))
+
+
+def _text_line(row: Row) -> str:
+    line = plain(row)
+    head = f"{line['at']} {level_name(row['level']).upper():<8} {row['attempt']} {row['step'] or '-'}"
+    extra = "".join(f" {name}={json.dumps(value)}" for name, value in (line["fields"] or {}).items())
+    return f"{head} {row['message']}{extra}\n"
 
 
 def _pool() -> AsyncConnectionPool[Any]:

@@ -1,0 +1,69 @@
+"""What the page of one run shows before anything moves."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from runs import selectors
+from runs.errors import UnknownRun
+from runs.models import Attempt, Run, Snapshot
+from runs.reasons import Reason, reasons
+from runs.states import CANCELLABLE_AT_ONCE, FINAL, RETRYABLE, Status
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A run, its latest attempt, and what a person may do about it."""
+
+    run: Run
+    attempt: Attempt | None
+    reason: Reason | None
+
+    @property
+    def is_final(self) -> bool:
+        return self.run.status in FINAL
+
+    @property
+    def can_retry(self) -> bool:
+        return self.run.status in RETRYABLE
+
+    @property
+    def can_cancel(self) -> bool:
+        return self.run.status in CANCELLABLE_AT_ONCE
+
+    @property
+    def has_output(self) -> bool:
+        return self.run.status == Status.COMPLETED
+
+    @property
+    def attempts(self) -> str:
+        """`2 of 3`; more than planned happen after a crash or a person's retry."""
+        run = self.run
+        return f"{run.attempt} of {max(run.max_attempts, run.attempt)}" if run.attempt else ""
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The last failure, also while the run has yet to try again or to finish."""
+        if isinstance(self.run.error, dict) and self.run.status != Status.COMPLETED:
+            return self.run.error
+        return None
+
+
+def run_page(run_id: uuid.UUID) -> RunPage:
+    """Raises UnknownRun."""
+    run = selectors.run_get(run_id)
+    attempt = Attempt.objects.filter(run_id=run_id).select_related("worker").order_by("-number").first()
+    return RunPage(run, attempt, reasons([run]).get(run.id))
+
+
+def run_exists(run_id: uuid.UUID) -> None:
+    """Raises UnknownRun unless there is such a run."""
+    if not Run.objects.filter(pk=run_id).exists():
+        raise UnknownRun(f"There is no run {run_id}.")
+
+
+def snapshot_get(run_id: uuid.UUID, sequence: int) -> Snapshot | None:
+    """One snapshot with all it holds."""
+    return Snapshot.objects.filter(run_id=run_id, sequence=sequence).first()

@@ -1,0 +1,83 @@
+"""The front page, its two charts, and the script that draws them."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import timedelta
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import plotly
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
+
+from holdfast.access.gate import ActorRequest, requires
+from holdfast.access.selectors import database_now
+from runs import charts, dashboard
+from runs.filters import refuse_unknown
+
+PLOTLY_VERSION: Final = version("plotly")
+_YEAR: Final = 365 * 24 * 3600
+
+
+@require_safe
+@requires("runs.view")
+def now(request: ActorRequest) -> HttpResponse:
+    """Whether things flow, and what does not."""
+    window = request.GET.get("window", "1h")
+    context = {
+        "now": dashboard.now(),
+        "windows": dashboard.WINDOWS,
+        "window": window if window in dashboard.WINDOWS else "1h",
+        "plotly_version": PLOTLY_VERSION,
+    }
+    return render(request, "runs/_now.html" if request.headers.get("HX-Request") else "runs/now.html", context)
+
+
+@require_safe
+@requires("runs.view")
+def failure_rate(request: ActorRequest) -> JsonResponse:
+    """The failure rate over time, as a Plotly figure."""
+    length, minutes = _window(request)
+    end = database_now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+    cells = dashboard.chart_cells(end - length, end, request.GET.get("task"))
+    return JsonResponse(charts.failure_rate(cells, start=end - length, end=end, bin_minutes=minutes))
+
+
+@require_safe
+@requires("runs.view")
+def durations(request: ActorRequest) -> JsonResponse:
+    """The histogram of durations, as a Plotly figure."""
+    length, _ = _window(request)
+    end = database_now() + timedelta(minutes=1)
+    return JsonResponse(charts.duration_histogram(dashboard.chart_cells(end - length, end, request.GET.get("task"))))
+
+
+@require_safe
+def plotly_js(request: HttpRequest, name: str) -> HttpResponse:
+    """Plotly's script from its wheel. Its address has the version, so a browser keeps it for ever."""
+    if name != PLOTLY_VERSION:
+        raise Http404
+    zipped = "gzip" in request.headers.get("Accept-Encoding", "")
+    plain, packed = _plotly()
+    response = HttpResponse(packed if zipped else plain, content_type="text/javascript; charset=utf-8")
+    if zipped:
+        response.headers["Content-Encoding"] = "gzip"
+    response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
+    patch_vary_headers(response, ["Accept-Encoding"])
+    return response
+
+
+@lru_cache(maxsize=1)
+def _plotly() -> tuple[bytes, bytes]:
+    plain = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
+    return plain, gzip.compress(plain, 6, mtime=0)
+
+
+def _window(request: ActorRequest) -> tuple[timedelta, int]:
+    refuse_unknown(request.GET, ("window", "task"))
+    return dashboard.WINDOWS.get(request.GET.get("window", "1h"), dashboard.WINDOWS["1h"])

@@ -1,0 +1,97 @@
+"""One run: its page, its live stream over HTTP, its log as text, a snapshot's contents; retry and cancel."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from holdfast.access.errors import AccessError
+from holdfast.access.gate import ActorRequest, requires
+from runs import live, pages, services
+from runs.errors import HoldfastError, UnknownRun
+
+T = TypeVar("T")
+
+
+@require_safe
+@requires("runs.view")
+def run(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """The run; for htmx its summary alone."""
+    context = {"page": _or_404(pages.run_page, run_id)}
+    return render(request, "runs/_run.html" if request.headers.get("HX-Request") else "runs/run.html", context)
+
+
+@require_safe
+@requires("runs.view")
+def run_live(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
+    """What the websocket would tell after these cursors, for pages that cannot have one."""
+    cursor = live.cursor_from(run_id, request.GET.get("after", ""), request.GET.get("snapshots", ""))
+    batch = live.reads(cursor)
+    if batch.gone:
+        raise Http404(f"There is no run {run_id}.")
+    return JsonResponse({"v": live.VERSION, "messages": batch.messages, "more": batch.more})
+
+
+@require_safe
+@requires("runs.view")
+def run_earlier(request: ActorRequest, run_id: uuid.UUID, before: int) -> JsonResponse:
+    """Log lines before a sequence."""
+    return JsonResponse(live.logs_before(run_id, before))
+
+
+@require_safe
+@requires("runs.view")
+def run_log(request: ActorRequest, run_id: uuid.UUID) -> StreamingHttpResponse:
+    """The whole log as text."""
+    _or_404(pages.run_exists, run_id)
+    response = StreamingHttpResponse(live.log_text(run_id), content_type="text/plain; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="run-{run_id}.log"'
+    return response
+
+
+@require_safe
+@requires("runs.view")
+def snapshot(request: ActorRequest, run_id: uuid.UUID, sequence: int) -> HttpResponse:
+    """What one snapshot holds, as a fragment."""
+    found = pages.snapshot_get(run_id, sequence)
+    if found is None:
+        raise Http404(f"Run {run_id} has no snapshot {sequence}.")
+    return render(request, "runs/_snapshot.html", {"snapshot": found})
+
+
+@require_POST
+@requires("runs.retry")
+def run_retry(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Queues a run that ended badly again."""
+    return _act(request, run_id, services.run_retry, "The run is queued again; finished steps are kept.")
+
+
+@require_POST
+@requires("runs.cancel")
+def run_cancel(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Cancels a run that has not started, or waits for its next attempt."""
+    return _act(request, run_id, services.run_cancel, "The run is cancelled.")
+
+
+def _act(request: ActorRequest, run_id: uuid.UUID, service: Callable[..., None], done: str) -> HttpResponse:
+    try:
+        _or_404(service, run_id, actor=request.actor, reason=request.POST.get("reason", ""))
+    except (HoldfastError, AccessError) as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, done)
+    return HttpResponseRedirect(reverse("runs:run", args=(run_id,)), status=303)
+
+
+def _or_404(read: Callable[..., T], run_id: uuid.UUID, **more: Any) -> T:
+    try:
+        return read(run_id, **more)
+    except UnknownRun as error:
+        raise Http404(str(error)) from None
