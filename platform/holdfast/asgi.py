@@ -1,0 +1,49 @@
+"""The ASGI application: HTTP through Django, websockets through Channels, and the server's start and end."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "holdfast.settings")
+
+from django.core.asgi import get_asgi_application
+
+_http = get_asgi_application()  # sets Django up: what follows may import models
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+
+from runs.routing import websocket_urlpatterns  # noqa: E402
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+PATH_UNKNOWN = 4404
+
+
+async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers the server's start and end; there is nothing to prepare or to close."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _websockets() -> Any:
+    router = URLRouter(websocket_urlpatterns)
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await router(scope, receive, send)
+        except ValueError as error:  # how Channels says that no path fits
+            if "No route found" not in str(error):
+                raise
+            await receive()
+            await send({"type": "websocket.close", "code": PATH_UNKNOWN})
+
+    return AllowedHostsOriginValidator(AuthMiddlewareStack(route))
+
+
+application = ProtocolTypeRouter({"http": _http, "websocket": _websockets(), "lifespan": _lifespan})
