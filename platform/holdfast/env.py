@@ -61,6 +61,8 @@ class Env:
     demo: bool = True
     debug: bool = False
     payload_limit: int = MEBIBYTE
+    grace: float = 20.0  # seconds that a worker may go on after SIGTERM
+    heartbeat_timeout: float = 15.0  # seconds without a beat after which a worker counts as dead
 
 
 def load(environ: Mapping[str, str] | None = None) -> Env:
@@ -94,6 +96,10 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         demo=_flag("HOLDFAST_DEMO", text("HOLDFAST_DEMO"), default=True),
         debug=_flag("HOLDFAST_DEBUG", text("HOLDFAST_DEBUG"), default=False),
         payload_limit=_payload_limit(text("HOLDFAST_PAYLOAD_LIMIT")),
+        grace=_seconds("HOLDFAST_GRACE", text("HOLDFAST_GRACE"), 0, 3_600, default=20.0),
+        heartbeat_timeout=_seconds(
+            "HOLDFAST_HEARTBEAT_TIMEOUT", text("HOLDFAST_HEARTBEAT_TIMEOUT"), 5, 3_600, default=15.0
+        ),
     )
 
 
@@ -290,3 +296,13 @@ def _payload_limit(value: str | None) -> int:
         problem = f"{value!r} is not a number of bytes from 1 to {MAX_PAYLOAD_LIMIT}"
         raise EnvError("HOLDFAST_PAYLOAD_LIMIT", problem, f"Write digits only, as in {MEBIBYTE}")
     return int(value)
+
+
+def _seconds(name: str, value: str | None, low: int, high: int, *, default: float) -> float:
+    if value is None:
+        return default
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", value) or not low <= float(value) <= high:
+        raise EnvError(
+            name, f"{value!r} is not a number of seconds from {low} to {high}", f"Write it as in {default:g}"
+        )
+    return float(value)

@@ -26,8 +26,8 @@ HOLDFAST_DATA_DIR: Path = _env.data_dir
 HOLDFAST_REDIS_URL: str = _env.redis_url or (_live.redis_url if _live else f"unix://{_env.data_dir}/no-server.sock")
 HOLDFAST_TASKS: list[str] = list(_env.tasks)
 HOLDFAST_PAYLOAD_LIMIT: int = _env.payload_limit  # bytes
-HOLDFAST_GRACE: float = 20.0  # seconds that a worker may go on after SIGTERM
-HOLDFAST_HEARTBEAT_TIMEOUT: float = 15.0  # seconds without a beat after which a worker counts as dead
+HOLDFAST_GRACE: float = _env.grace  # seconds that a worker may go on after SIGTERM
+HOLDFAST_HEARTBEAT_TIMEOUT: float = _env.heartbeat_timeout  # seconds without a beat after which a worker counts as dead
 HOLDFAST_CONCURRENCY: int = 1000  # coroutines at once in one worker
 HOLDFAST_THREADS: int = 32  # threads at once in one worker
 
@@ -191,7 +191,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "uvicorn": {"handlers": [], "propagate": True},
+        "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
         "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},
     },
 }
