@@ -15,7 +15,6 @@ from runs.errors import UnknownRun, UnknownTask
 from runs.filters import DEFAULT_LIMIT, RunFilter
 from runs.models import Attempt, LogLine, Run, Snapshot, Task
 
-
 T = TypeVar("T")
 C = TypeVar("C")
 
@@ -79,6 +78,13 @@ def run_get(run_id: uuid.UUID) -> Run:
     if run is None:
         raise UnknownRun(f"There is no run {run_id}.")
     return run
+
+
+def run_exists(run_id: uuid.UUID) -> uuid.UUID:
+    """`run_id` itself, when there is such a run. Raises UnknownRun."""
+    if not Run.objects.filter(pk=run_id).exists():
+        raise UnknownRun(f"There is no run {run_id}.")
+    return run_id
 
 
 def runs_get(ids: Sequence[uuid.UUID]) -> list[Run]:

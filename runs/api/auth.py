@@ -1,0 +1,70 @@
+"""Who may call what. Programs send `Authorization: Bearer hf_…`; a signed-in browser is let in by its session, and
+sends the page's CSRF token with every change."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.middleware.csrf import CsrfViewMiddleware
+from ninja.security.base import AuthBase
+
+from holdfast.access import bearer
+from holdfast.access.errors import BearerMissing
+from holdfast.access.grants import Actor, require
+from runs.api.problems import CsrfMissing
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class BearerAuth(AuthBase):
+    """Lets tokens in that hold the grant."""
+
+    openapi_type = "http"
+    openapi_scheme = "bearer"
+
+    def __init__(self, grant: str) -> None:
+        self.grant = grant
+        super().__init__()
+
+    def __call__(self, request: HttpRequest) -> Actor | None:
+        header = request.headers.get("Authorization")
+        return None if header is None else require(bearer.authenticate(header), self.grant)
+
+
+class SessionAuth(AuthBase):
+    """Lets people in who are signed in and hold the grant."""
+
+    openapi_type = "apiKey"
+    openapi_in = "cookie"
+    openapi_name = "holdfast_session"
+
+    def __init__(self, grant: str) -> None:
+        self.grant = grant
+        super().__init__()
+
+    def __call__(self, request: HttpRequest) -> Actor:
+        if not request.user.is_authenticated:
+            raise BearerMissing
+        if request.method not in SAFE:
+            _check_csrf(request)
+        return require(request.user, self.grant)
+
+
+def needs(grant: str) -> list[Callable[[HttpRequest], Any]]:
+    """What a route asks of its caller."""
+    return [BearerAuth(grant), SessionAuth(grant)]
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Whom the route let in."""
+    actor: Actor = request.auth  # type: ignore[attr-defined]  # set by ninja
+    return actor
+
+
+def _check_csrf(request: HttpRequest) -> None:
+    # The API's views are exempt from Django's own check, because tokens need none; a cookie does.
+    check = CsrfViewMiddleware(lambda r: HttpResponse())
+    request.csrf_processing_done = False  # type: ignore[attr-defined]
+    check.process_request(request)
+    if isinstance(check.process_view(request, lambda r: HttpResponse(), (), {}), HttpResponseForbidden):
+        raise CsrfMissing

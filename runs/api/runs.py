@@ -1,0 +1,180 @@
+"""/runs: what became of them, and what a person may do with them."""
+
+import uuid
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router
+
+from runs import selectors, services
+from runs.api import body, docs
+from runs.api.auth import actor_of, needs
+from runs.api.problems import InvalidId, refusal
+from runs.api.schemas import (
+    LEVELS,
+    AttemptOut,
+    LogLineOut,
+    PageOut,
+    ReasonIn,
+    RunOut,
+    SnapshotOut,
+)
+from runs.filters import InvalidFilter, RunFilter, parse_cursor, parse_limit, parse_number, refuse_unknown
+from runs.models import STATUSES
+
+router = Router(tags=["runs"])
+
+MAX_SEQUENCE = 2**63 - 1
+MAX_NUMBER = 2**31 - 1
+_PAGING = ("cursor", "limit")
+_STATUS_SCHEMA = {"type": "array", "items": {"enum": STATUSES}}
+_TIME_SCHEMA = {"type": "string", "format": "date-time"}
+
+
+@router.get(
+    "/runs",
+    response=PageOut[RunOut],
+    auth=needs("runs.view"),
+    operation_id="runs_list",
+    openapi_extra=docs.query(
+        docs.parameter("status", "Any of these.", _STATUS_SCHEMA),
+        docs.parameter("task", "The task's id."),
+        docs.parameter("queue", "The queue's name."),
+        docs.parameter("tag", "All of these.", {"type": "array", "items": {"type": "string"}}),
+        docs.parameter("parent", "The id of the run that started them.", {"type": "string", "format": "uuid"}),
+        docs.parameter("created_after", "From this time on.", _TIME_SCHEMA),
+        docs.parameter("created_before", "Before this time.", _TIME_SCHEMA),
+        *docs.page(),
+    ),
+)
+def runs_list(request: HttpRequest) -> Any:
+    """Runs, newest first. A page of large runs may be shorter than its limit."""
+    page = selectors.runs_page(
+        RunFilter.parse(request.GET, also=_PAGING),
+        cursor=parse_cursor(request.GET.get("cursor")),
+        limit=parse_limit(request.GET.get("limit")),
+        bodies=True,
+    )
+    return _page(RunOut, page)
+
+
+@router.get("/runs/{run_id}", response=RunOut, auth=needs("runs.view"), operation_id="run_get")
+def run_get(request: HttpRequest, run_id: str) -> Any:
+    """One run."""
+    return RunOut.of(selectors.run_get(_id(run_id)))
+
+
+@router.get(
+    "/runs/{run_id}/attempts",
+    response=PageOut[AttemptOut],
+    auth=needs("runs.view"),
+    operation_id="run_attempts",
+    openapi_extra=docs.query(*docs.page(selectors.MAX_ATTEMPTS)),
+)
+def run_attempts(request: HttpRequest, run_id: str) -> Any:
+    """A run's attempts, first one first."""
+    refuse_unknown(request.GET, _PAGING)
+    after, limit = _after(request, "cursor", MAX_NUMBER), parse_limit(_limit(request), most=selectors.MAX_ATTEMPTS)
+    return _page(AttemptOut, selectors.attempts(_existing(run_id), after=after, limit=limit))
+
+
+@router.get(
+    "/runs/{run_id}/snapshots",
+    response=PageOut[SnapshotOut],
+    auth=needs("runs.view"),
+    operation_id="run_snapshots",
+    openapi_extra=docs.query(*docs.page(selectors.MAX_SNAPSHOTS)),
+)
+def run_snapshots(request: HttpRequest, run_id: str) -> Any:
+    """A run's snapshots in sequence. A page of large ones may be shorter than its limit."""
+    refuse_unknown(request.GET, _PAGING)
+    after, limit = _after(request, "cursor", MAX_NUMBER), parse_limit(_limit(request), most=selectors.MAX_SNAPSHOTS)
+    return _page(SnapshotOut, selectors.snapshots(_existing(run_id), after=after, limit=limit))
+
+
+@router.get(
+    "/runs/{run_id}/logs",
+    response=PageOut[LogLineOut],
+    auth=needs("runs.view"),
+    operation_id="run_logs",
+    openapi_extra=docs.query(
+        docs.parameter("after", "The sequence of the last line seen.", {"type": "integer", "minimum": 0}),
+        docs.parameter("level", "Lines of this level and above.", {"enum": list(LEVELS)}),
+        *docs.page(selectors.MAX_LINES, selectors.MAX_LINES),
+    ),
+)
+def run_logs(request: HttpRequest, run_id: str) -> Any:
+    """A run's log lines in sequence. To follow a run, send the last line's sequence as `after` again and again."""
+    refuse_unknown(request.GET, ("after", "level", *_PAGING))
+    page = selectors.log_lines(
+        _existing(run_id),
+        after=max(_after(request, "after", MAX_SEQUENCE), _after(request, "cursor", MAX_SEQUENCE)),
+        limit=parse_limit(_limit(request), most=selectors.MAX_LINES, default=selectors.MAX_LINES),
+        level=_level(request.GET.get("level")),
+    )
+    return _page(LogLineOut, page)
+
+
+@router.post(
+    "/runs/{run_id}/retry",
+    response=RunOut,
+    auth=needs("runs.retry"),
+    operation_id="run_retry",
+    openapi_extra=docs.body(ReasonIn, required=False),
+)
+def run_retry(request: HttpRequest, run_id: str) -> Any:
+    """The same run goes on: its next attempt, with what its finished steps returned."""
+    found = _id(run_id)
+    services.run_retry(found, actor=actor_of(request), reason=_reason(request))
+    return RunOut.of(selectors.run_get(found))
+
+
+@router.post(
+    "/runs/{run_id}/cancel",
+    response=RunOut,
+    auth=needs("runs.cancel"),
+    operation_id="run_cancel",
+    openapi_extra=docs.body(ReasonIn, required=False),
+)
+def run_cancel(request: HttpRequest, run_id: str) -> Any:
+    """Cancels a run that no worker holds. One that runs is refused with 409."""
+    found = _id(run_id)
+    services.run_cancel(found, actor=actor_of(request), reason=_reason(request))
+    return RunOut.of(selectors.run_get(found))
+
+
+def _page(shape: Any, page: selectors.Page[Any, Any]) -> Any:
+    following = str(page.next) if isinstance(page.next, uuid.UUID) else page.next
+    return PageOut[shape].model_construct(items=[shape.of(item) for item in page.items], next=following)
+
+
+def _id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise refusal(InvalidId, ("run_id", "is no run id; write a UUID")) from None
+
+
+def _existing(text: str) -> uuid.UUID:
+    """The id of a run that exists: an empty list would be a lie about one that does not."""
+    return selectors.run_exists(_id(text))
+
+
+def _limit(request: HttpRequest) -> str | None:
+    return request.GET.get("limit")
+
+
+def _after(request: HttpRequest, name: str, most: int) -> int:
+    return parse_number(name, request.GET.get(name), least=0, most=most, default=0)
+
+
+def _level(text: str | None) -> int:
+    if not text:
+        return 0
+    if text.lower() in LEVELS:
+        return LEVELS[text.lower()]
+    raise refusal(InvalidFilter, ("level", f"is no level; write one of {', '.join(LEVELS)}"))
+
+
+def _reason(request: HttpRequest) -> str:
+    return body.read(request, ReasonIn, optional=True).reason

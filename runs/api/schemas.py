@@ -1,0 +1,311 @@
+"""What comes in and goes out over HTTP. The field names are a public contract (DESIGN §4, Shapes)."""
+
+import logging
+import uuid
+from dataclasses import fields
+from datetime import datetime
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+
+from ninja import Schema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from queues.declare import MAX_LIMIT
+from queues.selectors import EXACT_UP_TO, QueueFlow
+from runs.models import Attempt, LogLine, Run, Snapshot, Task
+from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
+from runs.sdk.retry import MAX_ATTEMPTS
+
+T = TypeVar("T")
+
+#: Items of one batch.
+MAX_ITEMS: Final = 10_000
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+_OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
+    "queue_name": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+    "priority": {"type": "integer", "minimum": PRIORITIES[0], "maximum": PRIORITIES[-1]},
+    "run_after": {"type": "string", "format": "date-time"},
+    "delay": {"type": "number", "minimum": 0, "maximum": MAX_DELAY, "description": "Seconds."},
+    "idempotency_key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+    "concurrency_key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+    "tags": {
+        "type": "array",
+        "maxItems": MAX_TAGS,
+        "items": {"type": "string", "minLength": 1, "maxLength": MAX_TAG},
+    },
+    "max_attempts": {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS},
+}
+OPTIONS_SCHEMA: Final = {
+    "type": "object",
+    "title": "Options",
+    "additionalProperties": False,
+    "properties": {f.name: _OPTION_SCHEMAS.get(f.name, {}) for f in fields(Options)},
+}
+PAYLOAD_SCHEMA: Final = {
+    "type": "object",
+    "title": "Payload",
+    "description": "The task's parameters by name; GET /tasks/{task_id} has their schema.",
+}
+
+# ── in ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class EnqueueIn(BaseModel):
+    """One run to start. The task checks the payload, `Options` the options."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"payload": {}, "options": {}}})
+
+    payload: Annotated[Any, WithJsonSchema(PAYLOAD_SCHEMA)] = Field(default_factory=dict)
+    options: Annotated[dict[str, Any], WithJsonSchema(OPTIONS_SCHEMA)] = Field(default_factory=dict)
+
+
+class BatchIn(BaseModel):
+    """Runs to start, all or none."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"items": [{"payload": {}}]}})
+
+    items: list[EnqueueIn] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+class ReasonIn(BaseModel):
+    """Why; kept in the audit log."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "the supplier is back"}})
+
+    reason: str = Field(default="", max_length=500)
+
+
+class QueueIn(BaseModel):
+    """A change of a queue's limits. `limit_edited: false` takes an edit back: the code's limit counts again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"concurrency_limit": 10}})
+
+    concurrency_limit: Annotated[
+        Any, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, {"type": "null"}]})
+    ] = None
+    limit_edited: Literal[False] | None = None
+    reason: str = Field(default="", max_length=500)
+
+
+# ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ErrorOut(Schema):
+    """Why a run failed. Runs with one fingerprint failed alike."""
+
+    type: str
+    message: str
+    fingerprint: str | None
+
+    @classmethod
+    def of(cls, error: dict[str, Any] | None) -> "ErrorOut | None":
+        if error is None:
+            return None
+        return cls(
+            type=str(error.get("type", "")),
+            message=str(error.get("message", "")),
+            fingerprint=error.get("fingerprint"),
+        )
+
+
+class AttemptErrorOut(ErrorOut):
+    traceback: str | None
+
+    @classmethod
+    def of(cls, error: dict[str, Any] | None) -> "AttemptErrorOut | None":
+        short = ErrorOut.of(error)
+        return cls(**short.model_dump(), traceback=(error or {}).get("traceback")) if short else None
+
+
+class RunOut(Schema):
+    """One run."""
+
+    id: uuid.UUID
+    task: str
+    queue: str
+    status: str
+    payload: Any
+    output: Any
+    error: ErrorOut | None
+    attempt: int
+    max_attempts: int
+    priority: int
+    tags: list[str]
+    concurrency_key: str | None
+    idempotency_key: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    next_at: datetime | None = Field(description="When a scheduled, retrying or waiting run is due.")
+    trace_id: str
+    parent_id: uuid.UUID | None
+    version: str
+    usage: Any
+    waiting_for: Any
+
+    @classmethod
+    def of(cls, run: Run) -> "RunOut":
+        same = {name: getattr(run, name) for name in cls.model_fields if name not in {"task", "queue", "error"}}
+        return cls.model_construct(**same, task=run.task_id, queue=run.queue.name, error=ErrorOut.of(run.error))
+
+
+class AttemptOut(Schema):
+    """One try of a run."""
+
+    number: int
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    error: AttemptErrorOut | None
+    worker: str | None
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> "AttemptOut":
+        return cls.model_construct(
+            number=attempt.number,
+            status=attempt.status,
+            started_at=attempt.started_at,
+            finished_at=attempt.finished_at,
+            error=AttemptErrorOut.of(attempt.error),
+            worker=attempt.worker.name if attempt.worker else None,
+        )
+
+
+class SnapshotOut(Schema):
+    """What a step returned, a checkpoint saved, or a step's failed try."""
+
+    sequence: int
+    name: str
+    kind: str
+    attempt: int
+    input: Any
+    output: Any
+    state: Any
+    error: AttemptErrorOut | None
+    started_at: datetime
+    finished_at: datetime
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "SnapshotOut":
+        same = {name: getattr(snapshot, name) for name in cls.model_fields if name != "error"}
+        return cls.model_construct(**same, error=AttemptErrorOut.of(snapshot.error))
+
+
+class LogLineOut(Schema):
+    """One line that a run said."""
+
+    sequence: int
+    at: datetime
+    level: str = Field(description=f"One of {', '.join(LEVELS)}, or the number of another level.")
+    message: str
+    fields: Any
+    attempt: int
+    step: str | None
+
+    @classmethod
+    def of(cls, line: LogLine) -> "LogLineOut":
+        return cls.model_construct(
+            sequence=line.sequence,
+            at=line.at,
+            level=level_name(line.level),
+            message=line.message,
+            fields=line.fields,
+            attempt=line.attempt,
+            step=line.step or None,
+        )
+
+
+class QueueOut(Schema):
+    """A queue, its limits, and what is in it now."""
+
+    name: str
+    pool: str
+    concurrency_limit: int | None
+    declared_concurrency_limit: int | None = Field(description="The limit that the code declares.")
+    limit_edited: bool = Field(description="True when a person's edit overrides the code.")
+    key_concurrency_limit: int | None
+    rate: Any
+    paused: bool
+    paused_at: datetime | None
+    paused_by: str
+    pause_reason: str
+    depth: int = Field(description=f"Runs that wait for a worker; {EXACT_UP_TO + 1} means more than {EXACT_UP_TO}.")
+    running: int = Field(description=f"{EXACT_UP_TO + 1} means more than {EXACT_UP_TO}.")
+    scheduled: int = Field(description="Runs that become ready later: delayed, retrying, waiting.")
+    waiting_since: datetime | None = Field(description="Since when the oldest ready run waits.")
+
+    @classmethod
+    def of(cls, flow: QueueFlow) -> "QueueOut":
+        queue = flow.queue
+        return cls.model_construct(
+            name=queue.name,
+            pool=queue.pool,
+            concurrency_limit=queue.concurrency_limit,
+            declared_concurrency_limit=queue.declared_concurrency_limit,
+            limit_edited=queue.limit_edited,
+            key_concurrency_limit=None,
+            rate=None,
+            paused=queue.paused,
+            paused_at=queue.paused_at,
+            paused_by=queue.paused_by,
+            pause_reason=queue.pause_reason,
+            depth=flow.depth,
+            running=flow.running,
+            scheduled=flow.scheduled,
+            waiting_since=flow.waiting_since,
+        )
+
+
+class TaskOut(Schema):
+    """A task as its code last declared it."""
+
+    id: str
+    queue: str
+    doc: str
+    retry: Any
+    max_duration: float | None = Field(description="Seconds.")
+    payload_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    version: str
+    registered_at: datetime
+
+    @classmethod
+    def of(cls, task: Task) -> "TaskOut":
+        same = {name: getattr(task, name) for name in cls.model_fields if name != "queue"}
+        return cls.model_construct(**same, queue=task.queue.name)
+
+
+class PageOut(Schema, Generic[T]):
+    """Items, and the cursor of the next page: send it as `?cursor=`. Null at the end."""
+
+    items: list[T]
+    next: str | int | None
+
+
+class ItemsOut(Schema, Generic[T]):
+    """The runs of a batch, in its order."""
+
+    items: list[T]
+
+
+class FaultOut(Schema):
+    field: str
+    message: str
+
+
+class ProblemOut(Schema):
+    """What was refused, and why (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FaultOut]
+    code: str
+
+
+def level_name(number: int) -> str:
+    """`warning` for 30; a level without a name is its number."""
+    name = logging.getLevelName(number).lower()
+    return name if name in LEVELS else str(number)
