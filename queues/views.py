@@ -1,0 +1,121 @@
+"""Queues: what waits, what runs, and the two things to change. Each change answers with the queue's row alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from holdfast.access.gate import ActorRequest, requires
+from queues import selectors, services
+from queues.errors import InvalidChange, QueueNotFound
+from queues.forms import LimitForm, PauseForm
+from queues.selectors import QueueFlow
+from queues.workers import pools_served, workers_alive
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A queue as the page shows it."""
+
+    flow: QueueFlow
+    served: bool  # a worker is alive for its pool
+    limit_form: LimitForm
+    pause_form: PauseForm
+    open: str = ""  # which of the row's forms stands open
+
+    @property
+    def full(self) -> bool:
+        """Saturated: no slot is left, and something waits for one."""
+        limit = self.flow.queue.concurrency_limit
+        return limit is not None and self.flow.running >= limit and self.flow.depth > 0
+
+    @property
+    def stalled(self) -> bool:
+        """Work is ready, and nobody is there to take it."""
+        return not self.served and self.flow.depth > 0 and not self.flow.queue.paused
+
+
+@require_safe
+@requires("queues.view")
+def queues(request: ActorRequest) -> HttpResponse:
+    """All queues, and the workers that serve them; htmx gets the tables alone."""
+    page = selectors.queues_page(after=_plain(request, "after"), search=_plain(request, "search"))
+    workers = workers_alive()
+    served = pools_served(workers)
+    rows = [_row(flow, served) for flow in page.items]
+    context = {"rows": rows, "next": page.next, "workers": workers, "search": _plain(request, "search")}
+    partial = bool(request.htmx) and not request.htmx.boosted  # type: ignore[attr-defined]
+    return render(request, "queues/_queues.html" if partial else "queues/queues.html", context)
+
+
+@require_POST
+@requires("queues.edit")
+def queue_limit(request: ActorRequest, name: str) -> HttpResponse:
+    """Changes the limit, or takes a person's edit back to what the code declares."""
+    form = LimitForm(request.POST)
+    if "reset" in request.POST:
+        return _change(request, name, lambda: services.queue_update(name, request.actor, limit_edited=False))
+    if not form.is_valid():
+        return _answer(request, name, limit_form=form, open="limit")
+    limit = form.cleaned_data["concurrency_limit"]
+    return _change(request, name, lambda: services.queue_update(name, request.actor, concurrency_limit=limit))
+
+
+@require_POST
+@requires("queues.pause")
+def queue_pause(request: ActorRequest, name: str) -> HttpResponse:
+    """Pauses the queue, with a reason."""
+    form = PauseForm(request.POST)
+    if not form.is_valid():
+        return _answer(request, name, pause_form=form, open="pause")
+    return _change(request, name, lambda: services.queue_pause(name, request.actor, form.cleaned_data["reason"]), form)
+
+
+@require_POST
+@requires("queues.pause")
+def queue_resume(request: ActorRequest, name: str) -> HttpResponse:
+    """Lets the queue go on."""
+    return _change(request, name, lambda: services.queue_resume(name, request.actor))
+
+
+def _change(request: ActorRequest, name: str, do: Any, pause_form: PauseForm | None = None) -> HttpResponse:
+    try:
+        do()
+    except QueueNotFound as error:
+        raise Http404(str(error)) from None
+    except InvalidChange as error:
+        form = pause_form or PauseForm({})
+        form.add_refusal(error.data.get("errors", ()))
+        return _answer(request, name, pause_form=form, open="pause")
+    return _answer(request, name)
+
+
+def _answer(request: HttpRequest, name: str, **shown: Any) -> HttpResponse:
+    """The row, for htmx; without it, back to the page, or the whole page with the form that was refused."""
+    refused = bool(shown)
+    htmx = bool(request.htmx)  # type: ignore[attr-defined]
+    if not htmx and not refused:
+        return redirect("queues:queues")
+    workers = workers_alive()
+    try:
+        row = _row(selectors.queue_get(name), pools_served(workers), **shown)
+    except QueueNotFound as error:
+        raise Http404(str(error)) from None
+    status = 422 if refused else 200
+    if htmx:
+        return render(request, "queues/_queue.html", {"row": row}, status=status)
+    return render(request, "queues/queues.html", {"rows": [row], "workers": workers}, status=status)
+
+
+def _row(flow: QueueFlow, served: set[str], **shown: Any) -> Row:
+    limit_form = LimitForm({"concurrency_limit": flow.queue.concurrency_limit}, auto_id=f"id_{flow.queue.name}_%s")
+    forms = {"limit_form": limit_form, "pause_form": PauseForm(auto_id=f"id_{flow.queue.name}_%s")}
+    return Row(flow, flow.queue.pool in served, **(forms | shown))
+
+
+def _plain(request: HttpRequest, name: str) -> str:
+    return request.GET.get(name, "").replace("\x00", "")[:100]

@@ -1,0 +1,105 @@
+"""*Try it*: a task's JSON Schema as a form, and what is posted from it as a run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.http import QueryDict
+
+from holdfast.access.grants import Actor
+from runs import schema_form, services
+from runs.errors import HoldfastError
+from runs.forms import OptionsForm
+from runs.models import Task
+from runs.schema_form import Field
+
+OPTIONS: Final = "options"
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalents:
+    """The same start, without a browser."""
+
+    python: str
+    command: str
+    http: str
+
+
+@dataclass(slots=True)
+class Try:
+    """A form as it is shown: fresh, or refused with its errors at their fields. `run_id` says that it was taken."""
+
+    payload: Field
+    options: OptionsForm
+    refusal: str = ""
+    run_id: uuid.UUID | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the page that shows it."""
+        return 422 if self.refusal or self.payload.errors or self.options.errors else 200
+
+    @property
+    def options_open(self) -> bool:
+        return bool(self.options.errors)
+
+
+def fresh(task: Task, payload: Any = None) -> Try:
+    """An empty form with the task's defaults, or one that is filled in with `payload`."""
+    value = schema_form.MISSING if payload is None else payload
+    return Try(schema_form.build(task.payload_schema, value), OptionsForm())
+
+
+def submit(task: Task, posted: QueryDict, actor: Actor) -> Try:
+    """Starts a run with what was posted, or says at which field it was refused and why."""
+    value = schema_form.read(task.payload_schema, posted)
+    options = OptionsForm(posted)
+    unread = schema_form.unread(value)
+    if unread or not options.is_valid():
+        return Try(schema_form.build(task.payload_schema, value, unread), options, "Nothing was started.")
+    try:
+        run_id, _ = services.task_enqueue(task.id, value, options.chosen(), actor=actor)
+    except HoldfastError as error:
+        return _refused(task, value, options, error)
+    return Try(schema_form.build(task.payload_schema, value), options, run_id=run_id)
+
+
+def _refused(task: Task, value: Any, options: OptionsForm, error: HoldfastError) -> Try:
+    faults: list[dict[str, str]] = list(error.data.get("errors") or ())
+    for fault in faults:
+        place, _, name = fault["field"].partition(".")
+        if place == OPTIONS:
+            options.add_error(name if name in options.fields else None, fault["message"])
+    payload = [fault for fault in faults if fault["field"].partition(".")[0] != OPTIONS]
+    words = "Nothing was started." if faults else str(error)
+    return Try(schema_form.build(task.payload_schema, value, payload), options, words)
+
+
+def equivalents(task: Task, base_url: str) -> Equivalents:
+    """The commands that do what the form does, with an example payload."""
+    payload = _example(task.payload_schema)
+    text = json.dumps(payload, ensure_ascii=False)
+    body = json.dumps({"payload": payload}, ensure_ascii=False)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in payload.items())
+    return Equivalents(
+        python=f"# `task` is the decorated function of {task.module}\nrun = task.enqueue({arguments})\n"
+        "run.result(timeout=60)",
+        command=f"manage.py enqueue {task.id} {shlex.quote(text)}",
+        http=f"curl {base_url}/api/v1/tasks/{task.id}/runs \\\n  -H 'Authorization: Bearer hf_…' "
+        f"\\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(body)}",
+    )
+
+
+def _example(schema: dict[str, Any]) -> dict[str, Any]:
+    """The fields that are needed, each with its example, its default, or a value of its type."""
+    empty: dict[str, Any] = {"string": "…", "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}
+    found = {}
+    for name, part in schema.get("properties", {}).items():
+        if name in schema.get("required", ()):
+            example = next(iter(part.get("examples", ())), part.get("default"))
+            found[name] = example if example is not None else empty.get(str(part.get("type")), "…")
+    return found

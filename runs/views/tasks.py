@@ -1,0 +1,57 @@
+"""What tasks there are, and trying one."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from holdfast.access.gate import ActorRequest, requires
+from holdfast.access.grants import require
+from runs import dashboard, selectors, tryit
+from runs.errors import UnknownTask
+from runs.filters import RunFilter
+from runs.models import Task
+
+RECENT = 8
+
+
+@require_safe
+@requires("runs.view")
+def tasks(request: ActorRequest) -> HttpResponse:
+    """All registered tasks with their last 24 hours."""
+    page = selectors.tasks(after=request.GET.get("after", "").replace("\x00", ""))
+    stats = dashboard.task_stats([task.id for task in page.items])
+    rows = [(task, stats[task.id]) for task in page.items]
+    return render(request, "runs/tasks.html", {"rows": rows, "next": page.next})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires("runs.view")
+def task(request: ActorRequest, task_id: str) -> HttpResponse:
+    """One task, with its form; the form's POST starts a run and leads to it."""
+    found = _task(task_id)
+    if request.method != "POST":
+        return _page(request, found, tryit.fresh(found))
+    tried = tryit.submit(found, request.POST, require(request.actor, "runs.enqueue"))
+    if tried.run_id:
+        return redirect("runs:run", tried.run_id)
+    return _page(request, found, tried)
+
+
+def _page(request: ActorRequest, found: Task, tried: tryit.Try) -> HttpResponse:
+    context = {
+        "task": found,
+        "try": tried,
+        "stats": dashboard.task_stats([found.id])[found.id],
+        "recent": selectors.runs_page(RunFilter(task=found.id), limit=RECENT).items,
+        "same": tryit.equivalents(found, request.build_absolute_uri("/").rstrip("/")),
+    }
+    return render(request, "runs/task.html", context, status=tried.status)
+
+
+def _task(task_id: str) -> Task:
+    try:
+        return selectors.task_get(task_id)
+    except UnknownTask as error:
+        raise Http404(str(error)) from None
