@@ -28,8 +28,8 @@ HOLDFAST_TASKS: list[str] = list(_env.tasks)
 HOLDFAST_PAYLOAD_LIMIT: int = _env.payload_limit  # bytes
 HOLDFAST_GRACE: float = _env.grace  # seconds that a worker may go on after SIGTERM
 HOLDFAST_HEARTBEAT_TIMEOUT: float = _env.heartbeat_timeout  # seconds without a beat after which a worker counts as dead
-HOLDFAST_CONCURRENCY: int = 1000  # coroutines at once in one worker
-HOLDFAST_THREADS: int = 32  # threads at once in one worker
+HOLDFAST_CONCURRENCY: int = _env.concurrency  # coroutines at once in one worker
+HOLDFAST_THREADS: int = _env.threads  # threads at once in one worker
 
 # --- Django ---------------------------------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "holdfast.middleware.content_security_policy",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "holdfast.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -93,6 +93,10 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 STATIC_ROOT = None
 STATICFILES_DIRS = [_static] if _static.is_dir() else []
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "holdfast.static.VersionedStorage"},
+}
 WHITENOISE_USE_FINDERS = True  # straight from the source folders: nothing to build or collect
 WHITENOISE_AUTOREFRESH = _env.debug
 
@@ -191,6 +195,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.request": {"level": "ERROR"},  # strangers ask for all kinds of addresses
         "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
         "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},
     },
