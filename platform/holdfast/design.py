@@ -1,5 +1,7 @@
 """`/design/`: every component of the design system on one page, for those who build pages."""
 
+from importlib.metadata import version
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -7,11 +9,11 @@ from django.utils import timezone
 
 from holdfast.access.gate import to_sign_in
 from holdfast.access.grants import require
-from holdfast.access.roles import Role
 
-STATUSES = (
-    "scheduled queued running waiting retrying cancelling completed failed cancelled expired timed_out crashed unknown"
-).split()
+STATUSES = [
+    "scheduled", "queued", "running", "waiting", "retrying", "cancelling",
+    "completed", "failed", "cancelled", "expired", "timed_out", "crashed", "unknown",
+]  # fmt: skip
 
 _WATERFALL = [
     {"name": "research-agent", "status": "completed", "depth": 0, "time": "42.1 s",
@@ -53,7 +55,7 @@ def design(request: HttpRequest) -> HttpResponse:
     """Shows the components; for admins, and for everyone signed in while HOLDFAST_DEBUG is on."""
     if not request.user.is_authenticated:
         return to_sign_in(request)
-    actor = require(request.user, "runs.view" if settings.DEBUG else "access.manage")
+    require(request.user, "runs.view" if settings.DEBUG else "access.manage")
     return render(
         request,
         "holdfast/design.html",
@@ -63,6 +65,6 @@ def design(request: HttpRequest) -> HttpResponse:
             "json": _JSON,
             "snippet": _SNIPPET,
             "now": timezone.now(),
-            "is_admin": actor.role == Role.ADMIN,
+            "plotly_version": version("plotly"),
         },
     )

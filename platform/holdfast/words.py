@@ -43,9 +43,7 @@ def relative(at: datetime, now: datetime) -> str:
     if abs(seconds) < 2:
         return "just now"
     size = abs(seconds)
-    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (1, "s")):
-        if size >= unit:
-            break
+    unit, name = next((u, n) for u, n in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (1, "s")) if size >= u)
     text = f"{int(size // unit)} {name}"
     return f"{text} ago" if seconds > 0 else f"in {text}"
 

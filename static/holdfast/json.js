@@ -63,7 +63,7 @@
     }
     const details = make("details");
     const summary = make("summary");
-    summary.append(...label, make("span", "peek", peek(node)));
+    summary.append(...label, make("span", depth ? "peek" : "punct", peek(node)));
     details.append(summary);
     const fill = () => {
       if (details.dataset.full) return;
