@@ -51,7 +51,7 @@ def test_an_entry_outside_of_a_transaction_is_refused():
 
 @pytest.mark.parametrize("reason", ["x" * 1001, "a\x00b"])
 def test_a_reason_that_cannot_be_stored_is_refused_by_name(reason):
-    with pytest.raises(errors.InvalidInput, match="^reason: "):
+    with pytest.raises(errors.InvalidInput, match=r"^reason: "):
         services.audit(ADMIN, "x", "y", 1, reason)
 
 

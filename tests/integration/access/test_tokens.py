@@ -105,7 +105,7 @@ def test_only_those_who_manage_access_make_tokens():
     ],
 )
 def test_bad_input_names_the_field_and_stores_nothing(changes, field):
-    with pytest.raises(errors.InvalidInput, match=f"^{field}: ") as caught:
+    with pytest.raises(errors.InvalidInput, match=rf"^{field}: ") as caught:
         services.token_create(**{"name": "ci", "role": "viewer", "actor": ADMIN, **changes})
     assert caught.value.field == field
     assert not ApiToken.objects.exists()

@@ -1,4 +1,5 @@
 import pickle
+from itertools import pairwise
 
 import pytest
 
@@ -14,7 +15,7 @@ def actor(role: Role | None) -> Actor:
 
 def test_each_role_holds_all_that_the_lower_one_holds_and_more():
     held = [GRANTS[role] for role in Role]
-    assert all(low < high for low, high in zip(held, held[1:], strict=False))
+    assert all(low < high for low, high in pairwise(held))
     assert held[-1] == ALL_GRANTS
 
 
@@ -52,7 +53,7 @@ def test_a_refusal_names_who_what_and_the_role_to_ask_for():
 
 
 def test_a_wrong_role_is_told_what_to_write():
-    with pytest.raises(ValueError, match="role: 'boss' is not a role. Write viewer, operator, developer or admin"):
+    with pytest.raises(ValueError, match=r"role: 'boss' is not a role\. Write viewer, operator, developer or admin"):
         parse_role("boss")
 
 
