@@ -119,10 +119,10 @@ def _check_changes(changes: dict[str, Any]) -> None:
         )
 
 
-def _clean_reason(reason: Any) -> str:
-    if not isinstance(reason, str):
-        raise invalid("reason", f"is {_shown(reason)}; write text")
-    reason = reason.strip()
+def _clean_reason(given: Any) -> str:
+    if not isinstance(given, str):
+        raise invalid("reason", f"is {_shown(given)}; write text")
+    reason = given.strip()
     if len(reason) > MAX_REASON:
         raise invalid("reason", f"has {len(reason):,} characters; write at most {MAX_REASON}")
     if any(not c.isprintable() and c not in "\n\r\t" for c in reason):

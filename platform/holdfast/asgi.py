@@ -14,6 +14,9 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
+from holdfast.bodylimit import BodyLimit  # noqa: E402
+from runs import registration  # noqa: E402
+from runs.api import body  # noqa: E402
 from runs.routing import websocket_urlpatterns  # noqa: E402
 
 Scope = dict[str, Any]
@@ -46,4 +49,7 @@ def _websockets() -> Any:
     return AllowedHostsOriginValidator(AuthMiddlewareStack(route))
 
 
-application = ProtocolTypeRouter({"http": _http, "websocket": _websockets(), "lifespan": _lifespan})
+registration.discover()  # the API and the pages enqueue by a task's id
+_pages = BodyLimit(_http, body.limit_of, body.too_large_body)
+
+application = ProtocolTypeRouter({"http": _pages, "websocket": _websockets(), "lifespan": _lifespan})

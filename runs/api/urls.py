@@ -1,4 +1,4 @@
-"""Addresses under /api/v1/. Whatever lies there answers in JSON, also what does not exist."""
+"""Addresses under /api/. Whatever lies there answers in JSON, also what does not exist."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -50,6 +50,6 @@ def _patterns() -> list[URLPattern | URLResolver]:
 
 
 urlpatterns = [
-    path("", (_patterns(), "ninja", "api")),  # type: ignore[arg-type]
+    path("v1/", (_patterns(), "ninja", "api")),
     re_path(r"^.*$", nothing_here),
 ]
