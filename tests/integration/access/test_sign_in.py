@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import include, path
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from holdfast.access import selectors, services, throttle
 from holdfast.access.models import SignInLink
@@ -19,7 +19,7 @@ PAGE = "/sign-in/"
 
 
 @pytest.fixture(autouse=True)
-def quick_hashes(settings: SettingsWrapper) -> None:
+def quick_hashes(settings: Settings) -> None:
     """Hashing a password slowly, some sixty times, would be most of what these tests do."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
