@@ -35,7 +35,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 class InvalidJson(InvalidPayload):
-    """The body is not JSON."""
+    """This is not JSON."""
 
     status, code = 400, "invalid_json"
 
@@ -102,7 +102,7 @@ def _explain(data: bytes, reason: str) -> HoldfastError:
         lenient = json.loads(data, parse_int=_read_integer)
     except UnicodeDecodeError as error:
         return InvalidJson(
-            f"The body is not UTF-8: byte {error.start + 1} cannot be read. Send JSON encoded as UTF-8.",
+            f"This is not UTF-8: byte {error.start + 1} cannot be read. Write JSON encoded as UTF-8.",
             errors=[{"field": "", "message": "is not UTF-8"}],
         )
     except RecursionError:
@@ -112,7 +112,7 @@ def _explain(data: bytes, reason: str) -> HoldfastError:
     if faults := list(_faults(lenient, "")):
         return _refusal(faults, InvalidPayload)
     return InvalidJson(
-        f"The body is not JSON: {reason}. Check it with a JSON validator.",
+        f"This is not JSON: {reason}. Check it with a JSON validator.",
         errors=[{"field": "", "message": f"is not JSON: {reason}"}],
     )
 

@@ -96,7 +96,7 @@ def test_what_is_no_json_is_a_400_that_says_where(body: bytes) -> None:
     with pytest.raises(InvalidJson) as caught:
         parse(body)
     assert caught.value.status == 400
-    assert "The body is not" in str(caught.value)
+    assert "This is not" in str(caught.value)
 
 
 def test_big_integers_and_deep_values_within_the_limits_survive() -> None:

@@ -1,0 +1,146 @@
+"""`manage.py runs list|show|tail|retry|cancel`."""
+
+import json
+import time
+import uuid
+from typing import Any, ClassVar, Final
+
+from holdfast.access.errors import AccessError
+from holdfast.access.grants import Actor
+from holdfast.management.verbs import VerbCommand
+from runs import selectors, services
+from runs.errors import HoldfastError, UnknownRun
+from runs.filters import MAX_LIMIT, RunFilter, parse_cursor, parse_limit
+from runs.models import LogLine, Run
+from runs.states import FINAL
+
+#: Seconds between two looks at a run that is followed.
+POLL: Final = 0.25
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+
+class Command(VerbCommand):
+    help = "Lists, shows and follows runs, retries and cancels them."
+    mistakes: ClassVar = (HoldfastError, AccessError)
+
+    def add_verbs(self, verbs: Any) -> None:
+        listing = verbs.add_parser("list", help="Show runs, newest first.")
+        for name, words in (("status", "May be repeated: any of them."), ("tag", "May be repeated: all of them.")):
+            listing.add_argument(f"--{name}", action="append", default=[], metavar=name.upper(), help=words)
+        for name in ("task", "queue", "parent", "created-after", "created-before", "cursor"):
+            listing.add_argument(f"--{name}", metavar=name.upper().replace("-", "_"))
+        listing.add_argument("--limit", metavar="N", help=f"At most {MAX_LIMIT}.")
+        show = verbs.add_parser("show", help="Show one run with its attempts and snapshots.")
+        tail = verbs.add_parser("tail", help="Print a run's log lines, and follow it to its end.")
+        tail.add_argument("--level", choices=sorted(LEVELS, key=LEVELS.__getitem__), default="debug")
+        tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
+        retry = verbs.add_parser("retry", help="Let runs that ended badly go on with their next attempt.")
+        cancel = verbs.add_parser("cancel", help="Cancel runs that no worker holds.")
+        for verb in (show, tail):
+            verb.add_argument("id", help="The run's id.")
+        for verb in (retry, cancel):
+            verb.add_argument("ids", nargs="+", metavar="id", help="The runs' ids.")
+            verb.add_argument("--reason", default="", help="Why; kept in the audit log.")
+
+    def do_list(self, options: dict[str, Any]) -> None:
+        names = ("status", "tag", "task", "queue", "parent", "created_after", "created_before")
+        page = selectors.runs_page(
+            RunFilter.parse({name: options[name] for name in names if options[name]}),
+            cursor=parse_cursor(options["cursor"]),
+            limit=parse_limit(options["limit"]),
+            bodies=options["json"],
+        )
+        if options["json"]:
+            self.json({"items": [describe(run) for run in page.items], "next": page.next})
+            return
+        rows = [(str(r.id), r.status, f"{r.created_at:%Y-%m-%d %H:%M:%S}", r.queue.name, r.task_id) for r in page.items]
+        if not rows:
+            self.stdout.write("No run fits.")
+            return
+        self.table([("RUN", "STATUS", "CREATED (UTC)", "QUEUE", "TASK"), *rows])
+        if page.next:
+            self.stdout.write(f"There are more: --cursor {page.next}")
+
+    def do_show(self, options: dict[str, Any]) -> None:
+        from runs.api.schemas import AttemptOut, SnapshotOut
+
+        run = selectors.run_get(_id(options["id"]))
+        attempts = [AttemptOut.of(a).model_dump() for a in selectors.attempts(run.id).items]
+        snapshots = [SnapshotOut.of(s).model_dump() for s in selectors.snapshots(run.id).items]
+        if options["json"]:
+            self.json({**describe(run), "attempts": attempts, "snapshots": snapshots})
+            return
+        for name, value in describe(run).items():
+            if value not in (None, [], ""):
+                self.stdout.write(f"{name:<16}  {_shown(value)}")
+        for attempt in attempts:
+            error = f"  {attempt['error']['type']}: {attempt['error']['message']}" if attempt["error"] else ""
+            worker = attempt["worker"] or "–"
+            self.stdout.write(f"attempt {attempt['number']:<8}  {attempt['status']} on {worker}{error}")
+        for snapshot in snapshots:
+            said = _shown(snapshot["state"] if snapshot["kind"] == "checkpoint" else snapshot["output"])
+            self.stdout.write(
+                f"snapshot {snapshot['sequence']:<7}  {snapshot['kind']} {snapshot['name']}  {said[:200]}"
+            )
+
+    def do_tail(self, options: dict[str, Any]) -> None:
+        run_id, after = _id(options["id"]), 0
+        while True:
+            run = selectors.run_get(run_id)  # before the lines: what a run said is stored before it ends
+            while True:
+                page = selectors.log_lines(run_id, after=after, level=LEVELS[options["level"]])
+                for line in page.items:
+                    self._line(line, as_json=options["json"])
+                after = page.items[-1].sequence if page.items else after
+                if page.next is None:
+                    break
+            self.stdout.flush()
+            if run.status in FINAL or options["no_follow"]:
+                break
+            time.sleep(POLL)
+        if not options["json"]:
+            self.stderr.write(f"{run_id} is {run.status}")
+
+    def do_retry(self, options: dict[str, Any]) -> None:
+        self._each(options, services.run_retry, "goes on")
+
+    def do_cancel(self, options: dict[str, Any]) -> None:
+        self._each(options, services.run_cancel, "is cancelled")
+
+    def _each(self, options: dict[str, Any], service: Any, words: str) -> None:
+        ids = [_id(text) for text in options["ids"]]
+        for run_id in ids:
+            service(run_id, actor=Actor.local(), reason=options["reason"])
+            if options["json"]:
+                self.json(describe(selectors.run_get(run_id)))
+            else:
+                self.stdout.write(f"{run_id} {words}.")
+
+    def _line(self, line: LogLine, *, as_json: bool) -> None:
+        from runs.api.schemas import LogLineOut, level_name
+
+        if as_json:
+            self.json(LogLineOut.of(line).model_dump())
+            return
+        step = f" [{line.step}]" if line.step else ""
+        fields = f"  {json.dumps(line.fields, ensure_ascii=False)}" if line.fields else ""
+        self.stdout.write(f"{line.at:%H:%M:%S.%f} {level_name(line.level):<8}{step} {line.message}{fields}")
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """A run as JSON, with the names of the API."""
+    from runs.api.schemas import RunOut
+
+    return RunOut.of(run).model_dump()
+
+
+def _id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise UnknownRun(f"{text[:60]!r} is no run id; write a UUID such as `manage.py runs list` shows.") from None
+
+
+def _shown(value: Any) -> str:
+    is_json = isinstance(value, dict | list | int | float) or value is None
+    return json.dumps(value, ensure_ascii=False) if is_json else str(value)
