@@ -1,0 +1,123 @@
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from holdfast.access.models import AuditEntry
+from queues.models import Queue
+from tests.support.people import signed_in
+
+pytestmark = pytest.mark.django_db
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def llm() -> Queue:
+    return Queue.objects.create(name="llm", concurrency_limit=4, declared_concurrency_limit=4)
+
+
+def limit_of(name: str) -> int | None:
+    return Queue.objects.get(name=name).concurrency_limit
+
+
+def test_the_page_asks_as_little_for_many_queues_as_for_one(
+    llm: Queue, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    client = signed_in("viewer")
+    Queue.objects.bulk_create(Queue(name=f"q{number}") for number in range(40))
+    with django_assert_num_queries(
+        4
+    ):  # session, user, role, the queues' rows (their figures and the workers by psycopg)
+        page = client.get("/queues/").content.decode()
+    assert page.count('class="queue"') == 41
+    assert "no limit" in page
+    assert "of 4" in page
+
+
+def test_a_search_narrows_the_list_and_htmx_gets_the_tables_alone(llm: Queue) -> None:
+    Queue.objects.create(name="mail")
+    response = signed_in("viewer").get("/queues/?search=ma", headers=HTMX)
+    assert response.content.decode().count('class="queue"') == 1
+    assert "<html" not in response.content.decode()
+
+
+def test_an_edit_answers_with_the_row_and_leaves_an_audit_entry(llm: Queue) -> None:
+    response = signed_in("admin").post("/queues/llm/limit/", {"concurrency_limit": "9"}, headers=HTMX)
+    assert response.status_code == 200
+    assert "of 9" in response.content.decode()
+    assert limit_of("llm") == 9
+    entry = AuditEntry.objects.get(action="queues.update")
+    assert (entry.before or {})["concurrency_limit"] == 4
+    assert (entry.after or {})["concurrency_limit"] == 9
+
+
+@pytest.mark.parametrize("wrong", ["many", "0", "-3", "1000001", "1.5", "٣٣x", "9" * 400])
+def test_a_wrong_limit_is_refused_at_its_field(llm: Queue, wrong: str) -> None:
+    response = signed_in("admin").post("/queues/llm/limit/", {"concurrency_limit": wrong}, headers=HTMX)
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert "Write a whole number from 1 to 1,000,000" in page
+    assert '<details class="edit" open>' in page
+    assert limit_of("llm") == 4
+
+
+def test_an_empty_limit_means_none_and_the_edit_can_be_taken_back(llm: Queue) -> None:
+    client = signed_in("admin")
+    client.post("/queues/llm/limit/", {"concurrency_limit": ""}, headers=HTMX)
+    assert limit_of("llm") is None
+    page = client.post("/queues/llm/limit/", {"reset": "1"}, headers=HTMX).content.decode()
+    assert "of 4" in page
+    assert limit_of("llm") == 4
+
+
+def test_pausing_says_who_and_why_and_resuming_clears_it(llm: Queue) -> None:
+    client = signed_in("operator", "olga")
+    page = client.post("/queues/llm/pause/", {"reason": "provider is down"}, headers=HTMX).content.decode()
+    assert "paused" in page
+    assert "provider is down, olga" in page
+    page = client.post("/queues/llm/resume/", headers=HTMX).content.decode()
+    assert "provider is down" not in page
+    assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == ["queues.pause", "queues.resume"]
+
+
+def test_a_reason_that_is_too_long_is_refused_at_its_field(llm: Queue) -> None:
+    response = signed_in("operator").post("/queues/llm/pause/", {"reason": "x" * 501}, headers=HTMX)
+    assert response.status_code == 422
+    assert "at most 500 characters" in response.content.decode()
+    assert not Queue.objects.get(name="llm").paused
+
+
+def test_a_reason_that_the_service_refuses_is_shown_too(llm: Queue) -> None:
+    response = signed_in("operator").post("/queues/llm/pause/", {"reason": "bell \x07"}, headers=HTMX)
+    assert response.status_code == 422
+    assert "control character" in response.content.decode()
+
+
+def test_without_scripts_a_change_leads_back_and_a_refusal_shows_the_form(llm: Queue) -> None:
+    client = signed_in("admin")
+    assert client.post("/queues/llm/limit/", {"concurrency_limit": "5"}).status_code == 302
+    refused = client.post("/queues/llm/limit/", {"concurrency_limit": "none"})
+    assert refused.status_code == 422
+    assert "<html" in refused.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "status"),
+    [("viewer", "pause", 403), ("operator", "limit", 403), ("developer", "limit", 403), (None, "pause", 403)],
+)
+def test_who_may_not_is_refused_and_sees_no_button(llm: Queue, role: str | None, action: str, status: int) -> None:
+    client = signed_in(role)
+    assert client.post(f"/queues/llm/{action}/", {"concurrency_limit": "9"}).status_code == status
+    assert limit_of("llm") == 4
+    assert f"/llm/{action}/" not in client.get("/queues/").content.decode()
+
+
+def test_strangers_are_sent_to_sign_in_and_a_get_changes_nothing(llm: Queue) -> None:
+    assert Client().get("/queues/")["Location"].startswith("/sign-in/")
+    assert signed_in("admin").get("/queues/llm/pause/").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/queues/nope/limit/", "/queues/nope/pause/", "/queues/nope/resume/", "/queues/a%00b/pause/"]
+)
+def test_an_unknown_queue_is_not_found(llm: Queue, path: str) -> None:
+    assert signed_in("admin").post(path, {"concurrency_limit": "1"}, headers=HTMX).status_code == 404

@@ -1,0 +1,126 @@
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from runs import registration
+from runs.models import Run
+from tests.support.people import signed_in
+
+pytestmark = pytest.mark.django_db
+GOOD = {"payload/topic": "tides", "payload/depth": "2"}
+
+
+@pytest.fixture(autouse=True)
+def tasks() -> None:
+    registration.discover()
+    registration.register_all()
+
+
+def start(client: Client, task: str = "research-agent", **posted: str) -> Any:
+    return client.post(f"/tasks/{task}/", posted)
+
+
+def errors_beside(page: str, name: str) -> str:
+    """The errors that the control of this name is described by."""
+    found = re.search(rf'<ul class="errorlist" id="{name}-errors">(.*?)</ul>', page, re.DOTALL)
+    return found[1] if found else ""
+
+
+def test_the_list_shows_every_task_with_few_queries(django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
+    client = signed_in("viewer")
+    with django_assert_max_num_queries(6):
+        page = client.get("/tasks/").content.decode()
+    assert "/tasks/research-agent/#try" in page
+    assert "/tasks/nightly-report/#try" in page
+
+
+def test_the_form_has_a_control_for_each_parameter_with_its_default() -> None:
+    page = signed_in("developer").get("/tasks/research-agent/").content.decode()
+    assert 'name="payload/topic"' in page
+    assert re.search(r'name="payload/depth"[^>]*value="3"', page)
+    assert page.index('name="payload/topic"') < page.index('name="payload/depth"')
+
+
+def test_a_good_form_starts_a_run_and_leads_to_it() -> None:
+    response = start(signed_in("developer"), **GOOD, **{"options-priority": "7", "options-tags": "a, b"})
+    run = Run.objects.get()
+    assert (response.status_code, response["Location"]) == (302, f"/runs/{run.id}/")
+    assert (run.payload, run.priority, run.tags, run.status) == (
+        {"topic": "tides", "depth": 2},
+        7,
+        ["a", "b"],
+        "queued",
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("payload/depth", "many", "valid integer"),
+        ("payload/depth", "9", "less than or equal to 8"),
+        ("payload/topic", "", "Field required"),
+        ("payload/topic", "x" * 201, "at most 200 characters"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_its_field_and_kept_as_typed(field: str, value: str, said: str) -> None:
+    response = start(signed_in("developer"), **(GOOD | {field: value}))
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert said in errors_beside(page, field.replace("/", "-"))
+    assert "Nothing was started." in page
+    assert f'value="{value}"' in page
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("priority", "high", "whole number"),
+        ("priority", "101", "less than or equal to 100"),
+        ("delay", "-1", "greater than or equal to 0"),
+        ("queue_name", "no-such-queue", "names no queue"),
+        ("tags", ",".join("abcdefghijklmnopqrstuvw"), "at most 20"),
+        ("max_attempts", "0", "greater than or equal to 1"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused_at_its_field(option: str, value: str, said: str) -> None:
+    response = start(signed_in("developer"), **GOOD, **{f"options-{option}": value})
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert said in page
+    assert '<details class="options" open>' in page
+    assert not Run.objects.exists()
+
+
+def test_an_idempotency_key_leads_to_the_run_that_has_it() -> None:
+    client = signed_in("developer")
+    first = start(client, **GOOD, **{"options-idempotency_key": "k"})
+    assert start(client, **GOOD, **{"options-idempotency_key": "k"})["Location"] == first["Location"]
+    other = start(client, **(GOOD | {"payload/topic": "other"}), **{"options-idempotency_key": "k"})
+    assert other.status_code == 422
+    assert Run.objects.count() == 1
+
+
+def test_a_nul_byte_is_refused_and_not_an_error_of_the_server() -> None:
+    assert start(signed_in("developer"), **(GOOD | {"payload/topic": "a\x00b"})).status_code == 422
+    assert start(signed_in("developer", "other"), **GOOD, **{"options-tags": "a\x00b"}).status_code == 422
+
+
+def test_who_may_not_enqueue_sees_no_form_and_is_refused() -> None:
+    client = signed_in("viewer")
+    assert "data-tryit" not in client.get("/tasks/research-agent/").content.decode()
+    assert start(client, **GOOD).status_code == 403
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/tasks/nope/", "/tasks/a%00b/", "/tasks/" + "x" * 300 + "/"])
+def test_an_unknown_task_is_not_found(path: str) -> None:
+    assert signed_in("admin").get(path).status_code == 404
+
+
+def test_the_equivalents_are_quoted_for_a_shell() -> None:
+    page = signed_in("developer").get("/tasks/research-agent/").content.decode()
+    assert "manage.py enqueue research-agent &#x27;{&quot;topic&quot;: &quot;kelp forests&quot;}&#x27;" in page
