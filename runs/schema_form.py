@@ -119,7 +119,7 @@ def _field(path: Path, schema: Schema, root: Schema, value: Any, *, required: bo
     made = Field(
         path=path,
         kind=kind,
-        label=str(shape.get("title") or path[-1]),
+        label=_label(shape, path[-1]),
         required=required,
         nullable=nullable,
         help=str(shape.get("description", "")),
@@ -141,9 +141,23 @@ def _field(path: Path, schema: Schema, root: Schema, value: Any, *, required: bo
 def _add_properties(made: Field, shape: Schema, root: Schema, value: Any, depth: int) -> None:
     values = value if isinstance(value, Mapping) else {}
     needed = shape.get("required", ())
-    for name, part in shape.get("properties", {}).items():
+    for name, part in _in_order(shape):
         given = values.get(name, MISSING)
         made.children.append(_field((*made.path, name), part, root, given, required=name in needed, depth=depth + 1))
+
+
+def _in_order(shape: Schema) -> list[tuple[str, Schema]]:
+    """The properties as code declares them, where the schema says so; otherwise the required ones first. (PostgreSQL's
+    jsonb forgets the order of an object's fields, but not that of a list.)"""
+    wanted = [*shape.get("propertyOrder", ()), *shape.get("required", ())]
+    place = {name: number for number, name in reversed(list(enumerate(wanted)))}
+    return sorted(shape.get("properties", {}).items(), key=lambda pair: place.get(pair[0], len(wanted)))
+
+
+def _label(shape: Schema, name: str) -> str:
+    """The title that code gives; Pydantic's own, made of the name, is not better than the name."""
+    title = str(shape.get("title") or name)
+    return name if title == name.replace("_", " ").title() else title
 
 
 def _add_items(made: Field, shape: Schema, root: Schema, value: Any, depth: int) -> None:

@@ -235,6 +235,18 @@ def test_a_task_without_parameters_has_an_empty_form_and_payload(schema: dict[st
     assert schema_form.read(schema, {}) == {}
 
 
+def test_fields_stand_as_declared_and_without_that_the_required_ones_first() -> None:
+    schema = {"properties": {"a": {}, "b": {}, "c": {}, "d": {}}, "required": ["d", "b"]}
+    assert [child.label for child in schema_form.build(schema).children] == ["d", "b", "a", "c"]
+    ordered = schema | {"propertyOrder": ["c", "d", "a", "b"]}
+    assert [child.label for child in schema_form.build(ordered).children] == ["c", "d", "a", "b"]
+
+
+def test_a_title_that_code_gives_is_the_label_and_one_made_of_the_name_is_not() -> None:
+    schema = {"properties": {"order_id": {"title": "Order Id"}, "to": {"title": "Whom to tell"}}}
+    assert [child.label for child in schema_form.build(schema).children] == ["order_id", "Whom to tell"]
+
+
 def test_descriptions_and_lengths_reach_the_control() -> None:
     class Described(BaseModel):
         name: str = Field(description="Whom it is for", max_length=10, examples=["Ada"])
