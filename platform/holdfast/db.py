@@ -40,6 +40,9 @@ def callers() -> Iterator[Conn]:
 #: is told which ways never to take. A statement that has no other way takes them all the same.
 _PLANS = "-c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off -c jit=off"
 
+#: A process that is frozen in the middle of a transaction would hold its row locks for as long as it is frozen.
+_FROZEN = "-c idle_in_transaction_session_timeout=4000"
+
 
 def connect(name: str) -> Conn:
     """A new connection of the engine's own, in autocommit; `name` is shown in pg_stat_activity."""
@@ -48,5 +51,5 @@ def connect(name: str) -> Conn:
     for ours in ("cursor_factory", "context", "pool", "prepare_threshold", "server_side_binding"):
         params.pop(ours, None)
     params["application_name"] = f"holdfast {name}"
-    params["options"] = f"{params.get('options', '')} {_PLANS}".strip()
+    params["options"] = f"{params.get('options', '')} {_PLANS} {_FROZEN}".strip()
     return psycopg.connect(**params, autocommit=True, prepare_threshold=1)

@@ -63,6 +63,8 @@ class Env:
     payload_limit: int = MEBIBYTE
     grace: float = 20.0  # seconds that a worker may go on after SIGTERM
     heartbeat_timeout: float = 15.0  # seconds without a beat after which a worker counts as dead
+    concurrency: int = 1000  # coroutines at once in one worker
+    threads: int = 32  # threads at once in one worker
 
 
 def load(environ: Mapping[str, str] | None = None) -> Env:
@@ -100,6 +102,8 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         heartbeat_timeout=_seconds(
             "HOLDFAST_HEARTBEAT_TIMEOUT", text("HOLDFAST_HEARTBEAT_TIMEOUT"), 5, 3_600, default=15.0
         ),
+        concurrency=_count("HOLDFAST_CONCURRENCY", text("HOLDFAST_CONCURRENCY"), 100_000, default=1000),
+        threads=_count("HOLDFAST_THREADS", text("HOLDFAST_THREADS"), 1_000, default=32),
     )
 
 
@@ -306,3 +310,11 @@ def _seconds(name: str, value: str | None, low: int, high: int, *, default: floa
             name, f"{value!r} is not a number of seconds from {low} to {high}", f"Write it as in {default:g}"
         )
     return float(value)
+
+
+def _count(name: str, value: str | None, high: int, *, default: int) -> int:
+    if value is None:
+        return default
+    if not re.fullmatch(r"\d{1,6}", value) or not 1 <= int(value) <= high:
+        raise EnvError(name, f"{value!r} is not a whole number from 1 to {high}", f"Write it as in {default}")
+    return int(value)

@@ -157,7 +157,18 @@ class ActiveRun(RunContext):
         text = codec.dump(None, state, "state")
         now = self._port.clock.now()
         row = store.SnapshotRow(
-            self.id, self._next(), SnapshotKind.CHECKPOINT, "checkpoint", "", self.attempt, None, None, text, None, now, now
+            self.id,
+            self._next(),
+            SnapshotKind.CHECKPOINT,
+            "checkpoint",
+            "",
+            self.attempt,
+            None,
+            None,
+            text,
+            None,
+            now,
+            now,
         )
         self.state = json.loads(text)
         done: Future[None] = Future()
@@ -283,7 +294,15 @@ class ActiveRun(RunContext):
         return delay
 
     def _count(self, step: Step[Any, Any], began: float, status: str, ended: float) -> Sample:
-        return (RollupKind.STEP, self.task_id, self.started.queue_id, step.name, self.task.version, status, ended - began)
+        return (
+            RollupKind.STEP,
+            self.task_id,
+            self.started.queue_id,
+            step.name,
+            self.task.version,
+            status,
+            ended - began,
+        )
 
 
 #: What is counted into a rollup: kind, task, queue, name, version, status, seconds.

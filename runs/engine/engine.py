@@ -31,6 +31,7 @@ from django.db import close_old_connections, connections
 from holdfast import db
 from holdfast.telemetry import emit
 from queues import store as queue_store
+from queues import tickets
 from queues.models import Lane
 from runs import store
 from runs.engine import capture
@@ -78,10 +79,11 @@ class Limits:
 class Engine:
     """See the module. `start`, then `shift` as often as there are tickets, then `stop`."""
 
-    def __init__(self, *, name: str, pools: list[str], limits: Limits) -> None:
+    def __init__(self, *, name: str, pools: list[str], limits: Limits, on_fenced: Callable[[], None]) -> None:
         self.name = name
         self.pools = pools
         self.limits = limits
+        self._on_fenced = on_fenced
         self.clock = Clock()
         self.worker_id = 0
         self.draining = False
@@ -180,10 +182,13 @@ class Engine:
             store.record_overlap(conn, worker=self.worker_id, ids=ids)
         emit("worker.fenced", worker=self.name, runs=len(ids))
         self._loop.call_soon_threadsafe(self._cancel_all)
+        self._on_fenced()
 
     # ── shift ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def shift(self, until: Callable[[], bool], *, linger: float = LINGER, tick: Callable[[], None] | None = None) -> None:
+    def shift(
+        self, until: Callable[[], bool], *, linger: float = LINGER, tick: Callable[[], None] | None = None
+    ) -> None:
         """Works until there has been nothing to do for `linger` seconds, or `until()` says so (asked twice a second).
 
         `tick` is called about once a second, from this thread.
@@ -212,7 +217,12 @@ class Engine:
         return 0.0 if self._runs else time.monotonic() - self._busy_at
 
     def wake(self) -> None:
-        self._leaser.wake()
+        """There is work: now, if a shift is on; otherwise by a ticket, which begins one."""
+        if self._leaser.active:
+            self._leaser.wake()
+        else:
+            for pool in self.pools:
+                tickets.push_safely(pool)
 
     def _set_hearing(self, hearing: bool) -> None:
         self._leaser.hearing = hearing

@@ -75,9 +75,7 @@ def failed(run: ActiveRun, error: BaseException) -> Outcome:
 def timed_out(run: ActiveRun, error: BaseException) -> Outcome:
     named = TimeoutError(f"the attempt took longer than max_duration, {run.task.max_duration:g} s")
     named.__traceback__ = error.__traceback__
-    return Outcome(
-        Status.TIMED_OUT, AttemptStatus.TIMED_OUT, error=failure.encode(failure.describe(named)), failed=1
-    )
+    return Outcome(Status.TIMED_OUT, AttemptStatus.TIMED_OUT, error=failure.encode(failure.describe(named)), failed=1)
 
 
 def put_down(unwound: PutDown) -> Outcome:

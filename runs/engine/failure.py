@@ -33,7 +33,9 @@ def clean(text: str, limit: int) -> str:
 def describe(error: BaseException, step: str = "") -> dict[str, Any]:
     """{type, message, fingerprint, traceback}, and the step's key where it was one that failed."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
     try:
         message = str(error)
     except Exception as unprintable:

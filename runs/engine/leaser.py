@@ -118,9 +118,7 @@ class Leaser(threading.Thread):
             if not grants:
                 self.more = False
                 return
-            started = store.start(
-                self._conn, worker=self._engine.worker_id, grants=grants, versions=self._versions
-            )
+            started = store.start(self._conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)
             self._drop_endless(grants, started)
         again = [run.id for run in started if run.attempt > 1 or run.resumed]
         facts = store.history(self._conn, again) if again else {}

@@ -54,7 +54,10 @@ class Sweeper:
 def look_for_the_dead(conn: Conn) -> None:
     """Workers without a lock or a heartbeat; what they held is queued again."""
     if recovery.recover(conn, timeout=settings.HOLDFAST_HEARTBEAT_TIMEOUT):
-        tickets.wake(queue_store.pools_with_entries(conn))
+        pools = queue_store.pools_with_entries(conn)
+        tickets.wake(pools)
+        for pool in pools:
+            tickets.push_safely(pool)  # whoever listens may be the one that is frozen
 
 
 def make_partitions(conn: Conn) -> None:

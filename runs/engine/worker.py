@@ -6,6 +6,8 @@ RQ wakes, counts, suspends and stops it as any other worker; the runs themselves
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from typing import Any, Final
 
@@ -45,7 +47,13 @@ class ShiftWorker(SimpleWorker):
     def work(self, burst: bool = False, *args: Any, **kwargs: Any) -> bool:
         """As rq's. The engine starts with it and stops with it."""
         self._burst = burst
-        self.engine = Engine(name=self.name, pools=self.queue_names(), limits=Limits.from_settings())
+        self.engine = Engine(
+            name=self.name,
+            pools=self.queue_names(),
+            limits=Limits.from_settings(),
+            # The main thread may sit in a blocking read of Redis: only a signal gets it out of there.
+            on_fenced=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        )
         self.engine.start()
         tickets.on_ticket = self._shift
         try:

@@ -214,19 +214,14 @@ class Writer(threading.Thread):
                         return
                 self._transact(self._conn, batch)
                 return
-            except psycopg.OperationalError as error:
-                if self._conn is not None and not self._conn.closed and not self._conn.broken:
-                    raise  # the server lives and says no: disk full, read-only; the caller tells whom it concerns
-                logger.warning("PostgreSQL is away (%s); retrying", str(error).strip().splitlines()[0])
-                self._conn = None
-                threading.Event().wait(RECONNECT)
             except psycopg.Error as error:
                 if error.sqlstate == queue_store.FENCED:
                     raise Fenced from None
-                if self._conn is not None and (self._conn.closed or self._conn.broken):
-                    self._conn = None
-                    continue
-                raise
+                if self._conn is not None and not self._conn.closed and not self._conn.broken:
+                    raise  # the server lives and says no; the caller tells whom it concerns
+                logger.warning("PostgreSQL is away (%s); retrying", str(error).strip().splitlines()[0])
+                self._conn = None
+                threading.Event().wait(RECONNECT)
 
     def _is_recorded(self) -> bool:
         """After reconnecting: whether this batch had been committed before the connection broke."""

@@ -2,7 +2,6 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -17,7 +16,7 @@ _OPTIONS = ("queue_name", "priority", "run_after", "delay", "idempotency_key", "
 
 class Command(BaseCommand):
     help = "Starts a run of a task."
-    requires_system_checks: Sequence[str] = ()  # they load the pages
+    requires_system_checks: tuple[str, ...] = ()  # they load the pages
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("task", help="The task's id.")

@@ -1,0 +1,114 @@
+"""Faults 22, 23 and 24: one key from many clients, transactions that roll back, limits under many workers."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection, transaction
+
+from queues.models import Entry, Queue
+from runs.errors import IdempotencyConflict
+from runs.models import IdempotencyKey, Run
+from tests.support.processes import Entry as Line
+from tests.support.processes import Fleet
+from tests.support.runs import all_final, statuses, the
+from tests.support.waiting import eventually
+
+
+def in_threads(count: int, job: object) -> list[object]:
+    """Calls `job(number)` from `count` threads at once; their connections are closed with them."""
+
+    def call(number: int) -> object:
+        try:
+            return job(number)  # type: ignore[operator]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(call, range(count)))
+
+
+def test_fault_22_fifty_clients_with_one_idempotency_key_make_one_run(registered: None) -> None:
+    handles = in_threads(50, lambda _: the("echo").using(idempotency_key="one").enqueue("same"))
+    assert len({h.id for h in handles}) == 1  # type: ignore[attr-defined]
+    assert sum(h.created for h in handles) == 1  # type: ignore[attr-defined]
+    assert Run.objects.count() == 1
+    assert Entry.objects.count() == 1
+
+
+def test_the_same_key_with_another_payload_is_refused_and_stores_nothing(registered: None) -> None:
+    the("echo").using(idempotency_key="one").enqueue("this")
+    with pytest.raises(IdempotencyConflict, match="another payload"):
+        the("echo").using(idempotency_key="one").enqueue("that")
+    assert Run.objects.count() == 1
+
+
+def test_a_key_of_a_transaction_that_rolled_back_is_free_again(registered: None) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        the("echo").using(idempotency_key="one").enqueue("this")
+        raise ZeroDivisionError
+    assert not IdempotencyKey.objects.exists()
+    assert the("echo").using(idempotency_key="one").enqueue("that").created
+
+
+def test_fault_23_a_run_is_invisible_before_commit_and_never_seen_after_rollback(fleet: Fleet) -> None:
+    fleet.worker("worker-1")
+    the("echo").enqueue("warm").result(timeout=20)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        lost = the("gated").enqueue("never")
+        raise ZeroDivisionError
+    with transaction.atomic():
+        kept = the("echo").enqueue("kept")
+        # Other sessions are asked: the worker, by a run of its own, and this test, through a thread.
+        assert in_threads(1, lambda _: Run.objects.filter(pk=kept.id).exists()) == [False]
+    assert kept.result(timeout=20) == "kept"
+    assert not Run.objects.filter(pk=lost.id).exists()
+    assert fleet.ledger.count("waiting") == 0
+
+
+def most_at_once(lines: list[Line]) -> int:
+    """The largest number of intervals open at one time."""
+    now = most = 0
+    for line in sorted(lines, key=lambda e: (e.at, e.words[0] == "enter")):
+        now += 1 if line.words[0] == "enter" else -1
+        most = max(most, now)
+    return most
+
+
+def test_fault_24_a_queue_never_runs_more_than_its_limit_whatever_workers_and_edits_do(fleet: Fleet) -> None:
+    for number in (1, 2, 3):
+        # Each may take less than the limit allows, so that they need each other to reach it.
+        fleet.worker(f"worker-{number}", HOLDFAST_CONCURRENCY="2")
+    ids = [h.id for h in the("narrow-job").enqueue_many([{"seconds": 0.02}] * 150)]
+    eventually(lambda: fleet.ledger.count("leave") >= 30, "work flows")
+    Queue.objects.filter(name="narrow").update(concurrency_limit=1)
+    lowered = fleet.ledger.count("enter")
+    eventually(lambda: fleet.ledger.count("leave") >= lowered + 20, "it goes on at the lower limit")
+    Queue.objects.filter(name="narrow").update(concurrency_limit=5)
+    all_final(ids, timeout=60)
+
+    assert statuses(ids) == {"completed"}
+    entries = [*fleet.ledger.entries("enter"), *fleet.ledger.entries("leave")]
+    assert most_at_once(entries) <= 5
+    begun = sorted(fleet.ledger.entries("enter"), key=lambda e: e.at)
+    early = {e.words[1] for e in begun[:30]}
+    assert most_at_once([e for e in entries if e.words[1] in early]) <= 3
+    # Once the edit is acknowledged and what ran at that moment has left, one at a time.
+    single = {e.words[1] for e in begun[lowered + 3 : lowered + 20]}
+    assert most_at_once([e for e in entries if e.words[1] in single]) == 1
+    assert len({e.pid for e in begun}) > 1, "more than one worker took part"
+
+
+def test_a_pause_holds_from_within_a_second_and_resume_lets_it_go_on(fleet: Fleet) -> None:
+    from django.utils import timezone
+
+    fleet.worker("worker-1")
+    assert the("echo").enqueue(1).result(timeout=20) == 1
+    Queue.objects.filter(name="default").update(paused_at=timezone.now())
+    handle = the("echo").enqueue(2)
+    with pytest.raises(TimeoutError):
+        handle.result(timeout=1.5)
+    assert handle.refresh().status == "queued"
+    Queue.objects.filter(name="default").update(paused_at=None)
+    assert handle.result(timeout=1.5) == 2

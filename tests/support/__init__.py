@@ -1,0 +1,1 @@
+"""Helpers of the tests: real worker processes, waiting for conditions, a ledger of side effects."""

@@ -1,0 +1,57 @@
+"""Fixtures for tests that need real workers; `tests/conftest.py` makes them known."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import TASKS, Fleet, Ledger
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """An empty ledger; the tasks of this process write into it as well."""
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-ledger-"))
+    found = Ledger(folder)
+    monkeypatch.setenv("TESTS_LEDGER", str(found.path))
+    yield found
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def registered(transactional_db: None) -> None:
+    """The test tasks are known to this process, and have their rows (each test begins with empty tables)."""
+    from django.conf import settings
+
+    from queues.tickets import connection
+    from runs import registration
+
+    settings.HOLDFAST_TASKS = [str(TASKS)]
+    connection.cache_clear()
+    connection().flushdb()
+    registration.discover()
+    registration.register_all()
+
+
+@pytest.fixture
+def fleet(
+    request: pytest.FixtureRequest, registered: None, child_environment: dict[str, str], ledger: Ledger
+) -> Iterator[Fleet]:
+    """Starts real worker and scheduler processes on the test's database. Their output is shown when the test fails."""
+    environment = {
+        **child_environment,
+        "HOLDFAST_TASKS": str(TASKS),
+        "HOLDFAST_DEMO": "0",
+        "TESTS_LEDGER": str(ledger.path),
+        "PYTHONUNBUFFERED": "1",
+    }
+    found = Fleet(environment, ledger)
+    yield found
+    found.stop()
+    outcome = getattr(request.node, "outcome_of_call", None)
+    if outcome is None or outcome.failed:
+        print(found.report())

@@ -1,0 +1,136 @@
+"""Real `manage.py` processes for the tests, ended by their pid, with their output at hand when a test fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = Path(__file__).with_name("tasks.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the ledger."""
+
+    at: float
+    pid: int
+    words: tuple[str, ...]
+
+
+class Ledger:
+    """What the tasks really did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "ledger"
+
+    def entries(self, *words: str) -> list[Entry]:
+        """The lines that begin with these words, in the order they were written."""
+        if not self.path.exists():
+            return []
+        found = []
+        for line in self.path.read_text().splitlines():
+            at, pid, *rest = line.split(" ")
+            if tuple(rest[: len(words)]) == words:
+                found.append(Entry(float(at), int(pid), tuple(rest)))
+        return found
+
+    def count(self, *words: str) -> int:
+        return len(self.entries(*words))
+
+    def repeated(self, *words: str) -> list[tuple[str, ...]]:
+        """What stands there more than once."""
+        return [w for w, n in Counter(e.words for e in self.entries(*words)).items() if n > 1]
+
+    def open_gate(self, name: str) -> None:
+        (self.folder / f"gate-{name}").touch()
+
+
+@dataclass
+class Process:
+    """A running command."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    output: IO[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        return self.popen.wait(timeout)
+
+    def said(self) -> str:
+        return Path(self.output.name).read_text(errors="replace")
+
+
+@dataclass
+class Fleet:
+    """Workers and schedulers of one test."""
+
+    environment: dict[str, str]
+    ledger: Ledger
+    processes: list[Process] = field(default_factory=list)
+
+    def start(self, name: str, *command: str, **environment: str) -> Process:
+        output = tempfile.NamedTemporaryFile(prefix=f"{name}-", dir=self.ledger.folder, delete=False)  # noqa: SIM115
+        popen = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), *command],
+            env={**self.environment, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=self.ledger.folder,
+        )
+        process = Process(name, popen, output)
+        self.processes.append(process)
+        return process
+
+    def worker(self, name: str, *arguments: str, **environment: str) -> Process:
+        """A worker that has registered itself: it takes work from now on."""
+        from django.utils import timezone
+
+        from queues.models import Worker
+
+        since = timezone.now()
+        process = self.start(name, "work", "--name", name, *arguments, **environment)
+
+        def registered() -> bool:
+            assert process.popen.poll() is None, f"{name} ended: {process.said()}"
+            return Worker.objects.filter(name=name, started_at__gte=since).exists()
+
+        eventually(registered, f"worker {name} registers", timeout=30)
+        return process
+
+    def scheduler(self, **environment: str) -> Process:
+        return self.start("scheduler", "schedule", **environment)
+
+    def stop(self) -> None:
+        """Ends everything by its pid, frozen or not."""
+        for process in self.processes:
+            if process.popen.poll() is None:
+                process.signal(signal.SIGCONT)
+                process.signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.popen.wait(15)
+            except subprocess.TimeoutExpired:
+                process.popen.kill()
+                process.popen.wait(5)
+            process.output.close()
+
+    def report(self) -> str:
+        return "\n".join(f"── {p.name} (exit {p.popen.poll()}) ──\n{p.said()}" for p in self.processes)

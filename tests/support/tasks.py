@@ -1,0 +1,202 @@
+"""Tasks for the tests. Worker processes load this file by HOLDFAST_TASKS; their side effects go into a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from queues import Queue
+from runs import Abort, Retry, acheckpoint, checkpoint, current_run, log, step, task
+
+narrow = Queue("narrow", concurrency_limit=3)
+
+
+def note(*words: object) -> None:
+    """One line of the ledger: time, process, words. O_APPEND makes lines of many processes stay whole."""
+    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
+    fd = os.open(os.environ["TESTS_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(fd, line.encode())
+    finally:
+        os.close(fd)
+
+
+def hold(name: str, timeout: float = 30.0) -> None:
+    """Waits until the test opens the gate `name` (a file beside the ledger)."""
+    gate = Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
+    deadline = time.monotonic() + timeout
+    while not gate.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@step
+async def brick(run: str, number: int, seconds: float) -> int:
+    note("begin", run, number)
+    await asyncio.sleep(seconds)
+    note("end", run, number)
+    return number
+
+
+@task(id="wall")
+async def wall(bricks: int = 5, seconds: float = 0.1) -> list[int]:
+    run = str(current_run().id)
+    return [await brick(run, number, seconds) for number in range(bricks)]
+
+
+@step
+def stone(run: str, number: int, seconds: float) -> int:
+    note("begin", run, number)
+    time.sleep(seconds)
+    note("end", run, number)
+    return number
+
+
+@task(id="dam")
+def dam(stones: int = 5, seconds: float = 0.1) -> list[int]:
+    run = str(current_run().id)
+    return [stone(run, number, seconds) for number in range(stones)]
+
+
+@task(id="gated")
+def gated(gate: str) -> str:
+    note("waiting", current_run().id)
+    hold(gate)
+    return gate
+
+
+@task(id="narrow-job", queue=narrow)
+async def narrow_job(seconds: float = 0.05) -> None:
+    run = current_run().id
+    note("enter", run)
+    await asyncio.sleep(seconds)
+    note("leave", run)
+
+
+@task(id="echo")
+async def echo(value: Any = None) -> Any:
+    return value
+
+
+@task(id="echo-sync")
+def echo_sync(value: Any = None) -> Any:
+    return value
+
+
+@task(id="typed")
+async def typed(count: int, name: str = "x") -> dict[str, int]:
+    return {name: count}
+
+
+@task(id="second-time-lucky", retry=Retry(max_attempts=3, min_delay=0.05, max_delay=0.1))
+async def second_time_lucky() -> int:
+    first = await brick(str(current_run().id), 1, 0)
+    await acheckpoint({"first": first})
+    if current_run().attempt == 1:
+        raise ConnectionError("the first attempt fails on purpose")
+    state = current_run().state
+    assert state is not None
+    return int(state["first"]) + 41
+
+
+@task(id="never-lucky", retry=Retry(max_attempts=3, min_delay=0.05, max_delay=0.1))
+async def never_lucky() -> None:
+    note("attempt", current_run().attempt)
+    raise ConnectionError("never")
+
+
+@task(id="aborts", retry=Retry(max_attempts=5, min_delay=0.05, max_delay=0.1))
+async def aborts() -> None:
+    note("attempt", current_run().attempt)
+    raise Abort("no use")
+
+
+@step(retry=Retry(max_attempts=3, min_delay=0.01, max_delay=0.02))
+async def wobbly(run: str, fail: int) -> int:
+    with open(os.environ["TESTS_LEDGER"], encoding="utf-8") as ledger:
+        tried = sum(f"wobbly {run}" in line for line in ledger) if os.path.exists(os.environ["TESTS_LEDGER"]) else 0
+    note("wobbly", run)
+    if tried < fail:
+        raise TimeoutError(f"try {tried + 1} fails")
+    return tried
+
+
+@task(id="wobbles")
+async def wobbles(fail: int) -> int:
+    note("wobbles")
+    return await wobbly(str(current_run().id), fail)
+
+
+@step(retry=Retry(max_attempts=3, min_delay=3, max_delay=3, jitter=False))
+async def patient(run: str) -> int:
+    note("patient", run)
+    if current_run().attempt == 1 and not Path(os.environ["TESTS_LEDGER"] + run).exists():
+        Path(os.environ["TESTS_LEDGER"] + run).touch()
+        raise TimeoutError("come back later")
+    return current_run().attempt
+
+
+@task(id="waits-for-its-step")
+async def waits_for_its_step() -> int:
+    return await patient(str(current_run().id))
+
+
+@task(id="talks")
+async def talks() -> None:
+    log.info("by log", number=1)
+    print("by print")
+    logging.getLogger("library.of.theirs").warning("by logging %s", 3)
+    await speaking_step()
+
+
+@step
+async def speaking_step() -> None:
+    log.error("inside a step")
+
+
+@task(id="talks-sync")
+def talks_sync() -> None:
+    print("one\ntwo")
+    print("no newline", end="")
+
+
+@task(id="remembers", retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.02))
+def remembers() -> list[Any]:
+    before = current_run().state
+    checkpoint({"attempt": current_run().attempt})
+    if current_run().attempt == 1:
+        raise ValueError("again")
+    return [before, current_run().state]
+
+
+@task(id="gathers", retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.02))
+async def gathers(width: int = 5) -> list[int]:
+    run = str(current_run().id)
+    found = await asyncio.gather(*(brick(run, number, 0.01) for number in range(width)))
+    if current_run().attempt == 1:
+        raise ValueError("again, and no brick twice")
+    return list(found)
+
+
+@task(id="too-long", max_duration=0.2)
+async def too_long() -> None:
+    await asyncio.sleep(30)
+
+
+@task(id="unstorable")
+async def unstorable() -> Any:
+    return {"deep": [1, {"here": object()}]}
+
+
+@task(id="killer", retry=Retry(max_attempts=1))
+def killer() -> None:
+    note("killed", current_run().attempt)
+    os.kill(os.getpid(), 9)
+
+
+@task(id="exits")
+def exits() -> None:
+    raise SystemExit(7)
