@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
-from runs import jsonvalue, selectors, services
+from runs import selectors, services
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import InvalidHeader, refusal
 from runs.api.schemas import BatchIn, EnqueueIn, ItemsOut, PageOut, RunOut, TaskOut
-from runs.errors import InvalidOption, PayloadTooLarge
+from runs.errors import InvalidOption
 from runs.filters import parse_limit, refuse_unknown
 
 router = Router(tags=["tasks"])
@@ -73,7 +72,6 @@ def task_enqueue_batch(request: HttpRequest, task_id: str) -> Any:
     asked = body.read(request, BatchIn)
     if body.idempotency_key(request):
         raise refusal(InvalidHeader, ("Idempotency-Key", "cannot name many runs; give items their own in `options`"))
-    _check_sizes(asked)
     items = [{"payload": item.payload, "options": item.options} for item in asked.items]
     ids = services.task_enqueue_many(task_id, items, actor=actor_of(request))
     runs = [RunOut.of(run) for run in selectors.runs_get(ids)]
@@ -86,13 +84,3 @@ def _with_key(options: dict[str, Any], key: str | None) -> dict[str, Any]:
     if options.get("idempotency_key", key) != key:
         raise refusal(InvalidOption, ("options.idempotency_key", "differs from the header Idempotency-Key; send one"))
     return {**options, "idempotency_key": key}
-
-
-def _check_sizes(asked: BatchIn) -> None:
-    """Names the item whose payload is over the limit; a batch as a whole may be larger."""
-    limit: int = settings.HOLDFAST_PAYLOAD_LIMIT
-    for index, item in enumerate(asked.items):
-        field = f"items[{index}].payload"
-        size = len(jsonvalue.encode(item.payload, field).encode())
-        if size > limit:
-            raise refusal(PayloadTooLarge, (field, f"is {size:,} bytes; the limit is {limit:,}"))

@@ -17,7 +17,7 @@ MISTAKE = 2
 class VerbCommand(BaseCommand):
     """A verb `x` is a method `do_x(options)`; `add_verbs` declares its arguments."""
 
-    requires_system_checks: Sequence[str] = ()  # they load the pages
+    requires_system_checks: tuple[str, ...] = ()  # they load the pages
     #: Errors whose text tells the user what to write instead.
     mistakes: ClassVar[tuple[type[Exception], ...]] = (AccessError,)
 
