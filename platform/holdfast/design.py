@@ -3,11 +3,11 @@
 from importlib.metadata import version
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from holdfast.access.gate import to_sign_in
+from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.grants import require
 
 STATUSES = [
@@ -51,20 +51,17 @@ async def hello(name: str) -> str:
 """
 
 
-def design(request: HttpRequest) -> HttpResponse:
+@requires("runs.view")
+def design(request: ActorRequest) -> HttpResponse:
     """Shows the components; for admins, and for everyone signed in while HOLDFAST_DEBUG is on."""
-    if not request.user.is_authenticated:
-        return to_sign_in(request)
-    require(request.user, "runs.view" if settings.DEBUG else "access.manage")
-    return render(
-        request,
-        "holdfast/design.html",
-        {
-            "statuses": STATUSES,
-            "rows": _WATERFALL,
-            "json": _JSON,
-            "snippet": _SNIPPET,
-            "now": timezone.now(),
-            "plotly_version": version("plotly"),
-        },
-    )
+    if not settings.DEBUG:
+        require(request.actor, "access.manage")
+    context = {
+        "statuses": STATUSES,
+        "rows": _WATERFALL,
+        "json": _JSON,
+        "snippet": _SNIPPET,
+        "now": timezone.now(),
+        "plotly_version": version("plotly"),
+    }
+    return render(request, "holdfast/design.html", context)
