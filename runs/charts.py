@@ -75,8 +75,6 @@ def failure_rate(cells: Iterable[Cell], *, start: datetime, end: datetime, bin_m
         "connectgaps": False,
         "line": {"color": "--bad-fill", "width": 2, "shape": "linear"},
         "marker": {"color": "--bad-fill", "size": 4},
-        "fill": "tozeroy",
-        "fillcolor": "--bad-soft",
         "hovertemplate": "%{x|%H:%M} · %{customdata[0]:,} of %{customdata[1]:,} failed (%{y:.1f} %)<extra></extra>",
     }
     layout = _layout(
@@ -139,7 +137,7 @@ def _bars(name: str, color: str, numbers: list[int], counts: dict[int, int]) -> 
 
 def _layout(*, xaxis: Figure, yaxis: Figure) -> Figure:
     return {
-        "margin": {"l": 44, "r": 12, "t": 16, "b": 32},
+        "margin": {"l": 44, "r": 12, "t": 24, "b": 32},
         "xaxis": xaxis,
         "yaxis": {"fixedrange": True, **yaxis},
     }
@@ -168,7 +166,7 @@ def _note(x: float, text: str, row: int) -> Figure:
         "text": text,
         "showarrow": False,
         "xanchor": "left" if row else "right",
-        "yanchor": "top",
+        "yanchor": "bottom",
         "font": {"color": "--ink3", "size": 11},
     }
 

@@ -13,6 +13,7 @@ from queues.selectors import QueueFlow, queues_page
 from queues.workers import AliveWorker, pools_served, workers_alive
 from runs import histogram
 from runs.charts import COUNTED, FAILED, Cell
+from runs.models import Run
 from runs.states import Status
 from runs.store import SQL
 from runs.words import EXACT_UP_TO, count
@@ -59,9 +60,14 @@ class FailureGroup:
     fingerprint: str
     runs: int
     retrying: int
-    type: str
-    message: str
+    type: str | None
+    message: str | None
     latest: uuid.UUID
+
+    @property
+    def name(self) -> str:
+        """The error's name without its module."""
+        return (self.type or "Error").rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ class Now:
     workers: list[AliveWorker]
     failing: list[FailureGroup]
     paused: list[QueueFlow]
+    nothing_yet: bool  # no run was ever enqueued
 
     @property
     def lost(self) -> int:
@@ -121,6 +128,7 @@ def now() -> Now:
         workers=workers,
         failing=failure_groups(),
         paused=[flow for flow in flows if flow.queue.paused],
+        nothing_yet=not Run.objects.exists(),
     )
 
 

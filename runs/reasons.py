@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from holdfast.access.selectors import database_now
 from queues.workers import Gate, gates, pools_served, workers_alive
 from runs.models import Run
 from runs.states import Status
@@ -23,21 +24,20 @@ class Reason:
 
 
 def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
-    """Reasons by run id, for those that wait. Two queries if any does, none otherwise."""
+    """Reasons by run id, for those that wait. Three queries if any does, none otherwise."""
     held = [run for run in runs if run.status in WAITING]
     if not held:
         return {}
     found = gates({run.queue_id for run in held})
     served = pools_served(workers_alive())
-    return {run.id: reason(run, found.get(run.queue_id), served) for run in held}
+    now = database_now()
+    return {run.id: reason(run, found.get(run.queue_id), served, now) for run in held}
 
 
-def reason(run: Run, gate: Gate | None, served: Collection[str]) -> Reason:
-    """Why this run waits. `served` are the pools that have a worker."""
-    if run.next_at is not None and run.status == Status.SCHEDULED:
-        return Reason("scheduled", at=run.next_at)
-    if run.next_at is not None and run.status == Status.RETRYING:
-        return Reason("next attempt", at=run.next_at)
+def reason(run: Run, gate: Gate | None, served: Collection[str], now: datetime) -> Reason:
+    """Why this run waits at `now`. `served` are the pools that have a worker."""
+    if run.next_at is not None and run.next_at > now and run.status != Status.WAITING:
+        return Reason("scheduled" if run.status == Status.SCHEDULED else "next attempt", at=run.next_at)
     if run.status == Status.WAITING:
         what = (run.waiting_for or {}).get("what", "") if isinstance(run.waiting_for, dict) else ""
         return Reason(f"waits for {what}" if what else "waits", at=run.next_at)
@@ -47,8 +47,6 @@ def reason(run: Run, gate: Gate | None, served: Collection[str]) -> Reason:
         return Reason(f"queue paused: {gate.pause_reason}" if gate.pause_reason else "queue paused")
     if gate.pool not in served:
         return Reason(f"no worker for pool {gate.pool}", stuck=True)
-    if run.next_at is not None:
-        return Reason("next attempt", at=run.next_at)
     if gate.full:
         return Reason(f"no slot: {gate.taken} of {gate.limit} running")
     return Reason("next in line")

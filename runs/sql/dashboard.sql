@@ -7,7 +7,7 @@ FROM unnest(%(statuses)s::text[]) AS s (status)
 CROSS JOIN LATERAL (
     SELECT count(*) FROM (
         SELECT 1 FROM runs_run r WHERE r.status = s.status AND r.status <> 'completed' LIMIT %(most)s
-    ) some
+    ) found
 ) n;
 
 -- name: ended_by_task

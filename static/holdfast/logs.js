@@ -4,6 +4,7 @@
   "use strict";
   const ROW = 20; // pixels; --row in tokens.css
   const OVERSCAN = 20;
+  const STEPS = 200; // offered in the choice of steps; searching finds the others
   const LEVELS = ["debug", "info", "warning", "error", "critical"];
   const ANSI = /\u001b\[([0-9;]*)m/g;
   const OTHER_ESCAPES = /\u001b(?:\[[0-9;?]*[A-Za-ln-z]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g;
@@ -59,11 +60,16 @@
       this.level = make("select", "input");
       this.level.setAttribute("aria-label", "Lowest level");
       LEVELS.forEach((name, index) => this.level.append(new Option(index ? `${name} and above` : "all levels", String(index))));
+      this.step = make("select", "input");
+      this.step.setAttribute("aria-label", "Step");
+      this.step.append(new Option("all steps", ""));
+      this.step.hidden = true;
+      this.steps = new Set();
       const follow = make("label", "check");
       this.follow = make("input");
       Object.assign(this.follow, { type: "checkbox", checked: true });
       follow.append(this.follow, "Follow");
-      bar.append(this.search, this.level, follow);
+      bar.append(this.search, this.level, this.step, follow);
       if (this.element.dataset.download) {
         const link = make("a", "button small", "Download");
         link.href = this.element.dataset.download;
@@ -83,6 +89,7 @@
 
       this.search.addEventListener("input", () => this.filter());
       this.level.addEventListener("change", () => this.filter());
+      this.step.addEventListener("change", () => this.filter());
       this.follow.addEventListener("change", () => { this.following = this.follow.checked; this.draw(); });
       this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
       new ResizeObserver(() => this.draw()).observe(this.scroller);
@@ -93,6 +100,7 @@
       for (const line of lines) {
         if (line.sequence !== undefined && this.seen.has(line.sequence)) continue;
         this.seen.add(line.sequence);
+        if (line.step) this.offer(line.step);
         const last = this.lines.at(-1);
         if (last && line.sequence < last.sequence) sorted = false;
         this.lines.push({ ...line, level: levelName(line.level), rows: String(line.message).split("\n") });
@@ -103,14 +111,21 @@
       this.plan();
     }
 
+    offer(step) {
+      if (this.steps.has(step) || this.steps.size >= STEPS) return;
+      this.steps.add(step);
+      this.step.append(new Option(step, step));
+      this.step.hidden = false;
+    }
+
     get lastSequence() { return this.lines.at(-1)?.sequence ?? 0; }
 
     // Rows of one height each: a message of many lines takes as many rows.
     admit(from) {
-      const lowest = Number(this.level.value), wanted = this.search.value.toLowerCase();
+      const lowest = Number(this.level.value), step = this.step.value, wanted = this.search.value.toLowerCase();
       for (let i = from; i < this.lines.length; i++) {
         const line = this.lines[i];
-        if (LEVELS.indexOf(line.level) < lowest) continue;
+        if (LEVELS.indexOf(line.level) < lowest || (step && line.step !== step)) continue;
         if (wanted && !`${line.message} ${line.step ?? ""} ${line.fields ? JSON.stringify(line.fields) : ""}`.toLowerCase().includes(wanted)) continue;
         for (let part = 0; part < line.rows.length; part++) this.shown.push([i, part]);
       }

@@ -1,0 +1,33 @@
+"""`{% load run_words %}`: ids, counts that stopped counting, and sizes."""
+
+import uuid
+
+from django import template
+
+from runs import words
+
+register = template.Library()
+
+
+@register.filter
+def short_id(run_id: uuid.UUID) -> str:
+    """The end of a run's id: its beginning is a time, which runs of one moment share."""
+    return f"…{run_id.hex[-8:]}"
+
+
+@register.filter
+def capped(number: int) -> str:
+    """A count; beyond 10,000 it says where the counting stopped."""
+    return words.count(number)
+
+
+@register.filter
+def size(number: int) -> str:
+    """Bytes as a person reads them."""
+    return words.size(number)
+
+
+@register.filter
+def error_name(error: dict[str, object] | None) -> str:
+    """The name of an error without its module."""
+    return str((error or {}).get("type") or "Error").rpartition(".")[2]

@@ -1,0 +1,218 @@
+// Attempts as lanes, their steps below them, on one time scale in which long idle gaps are folded. Rows are kept and
+// updated, not rebuilt; of a long run only the rows in sight are in the document, so 20,000 steps stay quick.
+(() => {
+  "use strict";
+  const ROW = 28, OVERSCAN = 12, ALL_AT_ONCE = 300;
+  const FOLD = 0.3; // an idle gap longer than this share of the active time is folded …
+  const FOLDED = 0.12; // … to this share of it
+  const NARROWEST = 0.35; // percent, so that a step of a millisecond can be seen
+  const SVG = "http://www.w3.org/2000/svg";
+
+  const ICONS = {
+    step: '<circle cx="8" cy="8" r="3"/>',
+    checkpoint: '<path d="M4 14V2.500h8l-2 3 2 3H4"/>',
+    failure: '<path d="m4 4 8 8M12 4l-8 8"/>',
+    wait: '<path d="M5.500 3.500v9M10.500 3.500v9"/>',
+  };
+
+  // Segments of time in order: [from, to, folded?]. place() maps a time to percent of the width.
+  function scale(start, end, busy) {
+    const merged = [];
+    for (const [from, to] of busy.filter(([from, to]) => to >= from).sort((a, b) => a[0] - b[0])) {
+      const last = merged.at(-1);
+      if (last && from <= last[1]) last[1] = Math.max(last[1], to);
+      else merged.push([from, to]);
+    }
+    const active = Math.max(1, merged.reduce((sum, [from, to]) => sum + to - from, 0));
+    const pieces = [];
+    let at = start;
+    const idle = (to) => {
+      if (to > at) pieces.push({ from: at, to, width: to - at > FOLD * active ? FOLDED * active : to - at, folded: to - at > FOLD * active });
+    };
+    for (const [from, to] of merged) {
+      idle(from);
+      if (to > Math.max(at, from)) pieces.push({ from: Math.max(at, from), to, width: to - Math.max(at, from) });
+      at = Math.max(at, to);
+    }
+    idle(end);
+    let left = 0;
+    for (const piece of pieces) { piece.left = left; left += piece.width; }
+    const whole = left || 1;
+    return {
+      pieces, whole,
+      place(time) {
+        const piece = pieces.find((p) => time <= p.to) ?? pieces.at(-1);
+        if (!piece) return 0;
+        const part = piece.to > piece.from ? (Math.min(Math.max(time, piece.from), piece.to) - piece.from) / (piece.to - piece.from) : 0;
+        return (100 * (piece.left + part * piece.width)) / whole;
+      },
+    };
+  }
+
+  const seconds = (from, to) => Holdfast.duration((to - from) / 1000);
+  const ms = (text) => (text ? Date.parse(text) : null);
+
+  // The rows of a run: {key, name, status, depth, icon, bars: [{kind, from, to}], time, title, snapshot}
+  function rows(run, attempts, snapshots, now) {
+    const made = [];
+    const created = ms(run.created_at), ended = ms(run.finished_at) ?? now;
+    const first = attempts.length ? ms(attempts[0].started_at) : ended;
+    const whole = [{ kind: "soft", from: created, to: first }];
+    const byAttempt = new Map();
+    for (const snapshot of snapshots) {
+      if (!byAttempt.has(snapshot.attempt)) byAttempt.set(snapshot.attempt, []);
+      byAttempt.get(snapshot.attempt).push(snapshot);
+    }
+    made.push({ key: "run", name: "whole run", status: run.status, depth: 0, bars: whole, time: seconds(created, ended) });
+    let before = null;
+    for (const attempt of attempts) {
+      const from = ms(attempt.started_at), to = ms(attempt.finished_at) ?? now;
+      if (before !== null && from - before > 50) {
+        made.push({ key: `gap${attempt.number}`, name: "waited before the next attempt", status: "retrying", depth: 1, icon: "wait", bars: [{ kind: "wait", from: before, to: from }], time: seconds(before, from) });
+      }
+      whole.push({ kind: "", from, to });
+      made.push({
+        key: `attempt${attempt.number}`, name: `attempt ${attempt.number}`, status: attempt.status, depth: 1,
+        bars: [{ kind: "", from, to }], time: seconds(from, to), title: attempt.worker ? `on ${attempt.worker}` : "",
+      });
+      for (const s of byAttempt.get(attempt.number) ?? []) made.push(step(s));
+      before = to;
+    }
+    if (run.status === "retrying" && before !== null) {
+      const due = ms(run.next_at);
+      made.push({ key: "next", name: "waits for the next attempt", status: "retrying", depth: 1, icon: "wait", bars: [{ kind: "wait", from: before, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(before, now) });
+    }
+    return made;
+  }
+
+  function step(s) {
+    const from = ms(s.started_at), to = ms(s.finished_at);
+    const status = s.kind === "failure" ? "failed" : s.kind === "checkpoint" ? "waiting" : "completed";
+    return {
+      key: `s${s.sequence}`, snapshot: s.sequence, name: s.key || s.name, status, depth: 2, icon: s.kind,
+      bars: [{ kind: "", from, to }], time: s.kind === "checkpoint" ? "saved" : seconds(from, to), title: s.error ?? "",
+    };
+  }
+
+  class Waterfall {
+    constructor(holder, onOpen) {
+      this.holder = holder;
+      this.onOpen = onOpen;
+      this.list = document.createElement("ol");
+      this.list.className = "waterfall";
+      this.list.setAttribute("aria-label", "Attempts and steps");
+      this.axis = document.createElement("li");
+      this.axis.className = "wf-axis";
+      this.axis.setAttribute("aria-hidden", "true");
+      this.axis.innerHTML = '<span class="wf-name"></span><svg class="wf-track"></svg><span class="wf-time"></span>';
+      this.kept = new Map();
+      holder.append(this.list);
+      holder.addEventListener("scroll", () => this.plan(), { passive: true });
+    }
+
+    set(run, attempts, snapshots, now) {
+      this.data = [run, attempts, snapshots, now];
+      this.plan();
+    }
+
+    plan() {
+      if (this.planned || !this.data) return;
+      this.planned = true;
+      requestAnimationFrame(() => { this.planned = false; this.draw(); });
+    }
+
+    draw() {
+      const [run, attempts, snapshots, now] = this.data;
+      const all = rows(run, attempts, snapshots, now);
+      const start = ms(run.created_at), end = Math.max(ms(run.finished_at) ?? now, start + 1);
+      const map = scale(start, end, attempts.map((a) => [ms(a.started_at), ms(a.finished_at) ?? now]));
+      const [first, last] = this.range(all.length);
+      this.list.style.paddingTop = `${first * ROW}px`;
+      this.list.style.paddingBottom = `${(all.length - last) * ROW}px`;
+      this.drawAxis(map, start);
+      const wanted = new Set();
+      let place = this.axis;
+      if (this.list.firstChild !== this.axis) this.list.prepend(this.axis);
+      for (const row of all.slice(first, last)) {
+        wanted.add(row.key);
+        const item = this.kept.get(row.key) ?? this.make(row);
+        this.update(item, row, map);
+        if (place.nextSibling !== item) place.after(item);
+        place = item;
+      }
+      for (const [key, item] of this.kept) if (!wanted.has(key)) { item.remove(); this.kept.delete(key); }
+    }
+
+    range(count) {
+      if (count <= ALL_AT_ONCE) return [0, count];
+      const first = Math.max(0, Math.floor(this.holder.scrollTop / ROW) - OVERSCAN);
+      return [first, Math.min(count, first + Math.ceil(this.holder.clientHeight / ROW) + 2 * OVERSCAN)];
+    }
+
+    make(row) {
+      const item = document.createElement("li");
+      const name = document.createElement("span"), track = document.createElementNS(SVG, "svg"), time = document.createElement("span");
+      name.className = "wf-name";
+      if (row.icon) {
+        const icon = document.createElementNS(SVG, "svg");
+        for (const [k, v] of Object.entries({ viewBox: "0 0 16 16", fill: "none", stroke: "currentColor", "stroke-width": "1.5", "stroke-linecap": "round", "aria-hidden": "true" })) icon.setAttribute(k, v);
+        icon.innerHTML = ICONS[row.icon] ?? ICONS.step;
+        name.append(icon);
+      }
+      const label = document.createElement(row.snapshot ? "button" : "span");
+      if (row.snapshot) {
+        Object.assign(label, { type: "button", className: "wf-open" });
+        label.addEventListener("click", () => this.onOpen(row.snapshot));
+      }
+      label.textContent = row.name;
+      name.append(label);
+      track.setAttribute("class", "wf-track");
+      track.setAttribute("aria-hidden", "true");
+      time.className = "wf-time";
+      item.append(name, track, time);
+      item.dataset.depth = row.depth;
+      this.kept.set(row.key, item);
+      return item;
+    }
+
+    update(item, row, map) {
+      const [name, track, time] = item.children;
+      if (item.dataset.status !== row.status) item.dataset.status = row.status;
+      const title = row.title ? `${row.name}: ${row.title}` : row.name;
+      if (name.title !== title) name.title = title;
+      if (time.textContent !== row.time) time.textContent = row.time;
+      while (track.childElementCount < row.bars.length) track.append(document.createElementNS(SVG, "rect"));
+      row.bars.forEach((bar, index) => {
+        const rect = track.children[index], soft = bar.kind === "soft";
+        const left = Math.min(map.place(bar.from), 100 - NARROWEST);
+        const width = Math.max(map.place(bar.to) - left, soft ? 0 : NARROWEST);
+        const set = { class: bar.kind, x: `${left.toFixed(3)}%`, width: `${width.toFixed(3)}%`, y: soft ? 12 : 8, height: soft ? 4 : 12, rx: 1 };
+        for (const [k, v] of Object.entries(set)) if (rect.getAttribute(k) !== String(v)) rect.setAttribute(k, v);
+      });
+    }
+
+    drawAxis(map, start) {
+      const track = this.axis.children[1];
+      track.replaceChildren();
+      const put = (tag, attributes, text) => {
+        const element = document.createElementNS(SVG, tag);
+        for (const [k, v] of Object.entries(attributes)) element.setAttribute(k, v);
+        if (text) element.textContent = text;
+        track.append(element);
+      };
+      let labelled = -100;
+      for (const piece of map.pieces) {
+        const left = (100 * piece.left) / map.whole;
+        if (!piece.folded && left - labelled > 14 && left < 90) {
+          put("text", { x: `${left.toFixed(2)}%`, y: 18 }, seconds(start, piece.from));
+          labelled = left;
+        }
+        if (piece.folded) put("text", { x: `${(left + (50 * piece.width) / map.whole).toFixed(2)}%`, y: 18, "text-anchor": "middle", class: "wf-fold" }, "⋯");
+      }
+      const end = map.pieces.at(-1);
+      this.axis.children[2].textContent = end ? seconds(start, end.to) : "";
+    }
+  }
+
+  window.HoldfastWaterfall = Object.freeze({ Waterfall, scale, rows });
+})();
