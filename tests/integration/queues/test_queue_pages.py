@@ -56,7 +56,7 @@ def test_a_wrong_limit_is_refused_at_its_field(llm: Queue, wrong: str) -> None:
     page = response.content.decode()
     assert response.status_code == 422
     assert "Write a whole number from 1 to 1,000,000" in page
-    assert '<details class="edit" open>' in page
+    assert '<details class="confirm start edit" open>' in page
     assert limit_of("llm") == 4
 
 

@@ -1,0 +1,72 @@
+"""A running installation and somebody who looks at it with a browser."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+
+from tests.support.processes import Fleet, Process
+from tests.support.waiting import eventually
+
+
+@dataclass
+class Site:
+    """A running installation. `url` is where its pages are."""
+
+    fleet: Fleet
+    url: str
+    web: Process
+
+    @classmethod
+    def start(cls, fleet: Fleet) -> Site:
+        fleet.environment["HOLDFAST_DEMO"] = "1"
+        web = fleet.start("web", "web", "--port", "0")
+        return cls(fleet, f"http://127.0.0.1:{_port(web)}", web)
+
+    def restart_web(self) -> None:
+        """Another web process at the same address."""
+        self.web.popen.kill()
+        self.web.wait()
+        self.web = self.fleet.start("web again", "web", "--port", str(urlsplit(self.url).port))
+        _port(self.web)
+
+
+def _port(web: Process) -> int:
+    def port() -> int | None:
+        assert web.popen.poll() is None, f"web ended: {web.said()}"
+        found = re.search(r"listens on \S+ port (\d+)", web.said())
+        return int(found[1]) if found else None
+
+    found = eventually(port, "web listens", timeout=40)
+    assert found is not None
+    return found
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser of their own, and what its console said."""
+
+    context: BrowserContext
+    page: Page
+    site: Site
+    complaints: list[str] = field(default_factory=list)
+
+    def listen(self, page: Page) -> None:
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.complaints.append(f"{page.url}: {error}"))
+
+    def _note(self, message: ConsoleMessage) -> None:
+        # A refused form (422) is an answer, which Chromium reports all the same.
+        if message.type == "error" and "status of 422" not in message.text:
+            self.complaints.append(f"{self.page.url}: {message.text}")
+
+    def sign_in(self) -> None:
+        """By a one-time link, as `up` prints it."""
+        from holdfast.access import services as access
+
+        self.page.goto(self.site.url + access.signin_link_create())
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(self.site.url + "/")
