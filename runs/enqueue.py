@@ -34,7 +34,7 @@ class Stored(NamedTuple):
 
 def enqueue(task: Task[..., Any], payload: str, options: Options) -> Stored:
     """Stores one run of `task`. `payload` is JSON text that `Task.encode_payload` made."""
-    _check_size(payload)
+    check_size(payload)
     registration.ensure(task)
     if options.idempotency_key is not None:
         return _enqueue_once(task, payload, options, options.idempotency_key)
@@ -49,7 +49,7 @@ def enqueue_many(task: Task[..., Any], payloads: list[str], options: Options) ->
             errors=[{"field": "options.idempotency_key", "message": "needs single enqueues, each with its own key"}],
         )
     for payload in payloads:
-        _check_size(payload)
+        check_size(payload)
     if not payloads:
         return []
     registration.ensure(task)
@@ -108,16 +108,17 @@ def _store(task: Task[..., Any], payloads: list[str], options: Options) -> list[
     return ids
 
 
-def _check_size(payload: str) -> None:
+def check_size(payload: str, path: str = "payload") -> None:
+    """Raises PayloadTooLarge for a payload over HOLDFAST_PAYLOAD_LIMIT bytes of JSON."""
     limit: int = settings.HOLDFAST_PAYLOAD_LIMIT
     # A character is at most four bytes: only long payloads need counting.
     if len(payload) * 4 > limit and (size := len(payload.encode())) > limit:
         raise PayloadTooLarge(
-            f"The payload is {size:,} bytes; the limit is {limit:,}. Store the data elsewhere and send a reference, or "
+            f"{path} is {size:,} bytes; the limit is {limit:,}. Store the data elsewhere and send a reference, or "
             "raise HOLDFAST_PAYLOAD_LIMIT.",
             size=size,
             limit=limit,
-            errors=[{"field": "payload", "message": f"is {size:,} bytes; the limit is {limit:,}"}],
+            errors=[{"field": path, "message": f"is {size:,} bytes; the limit is {limit:,}"}],
         )
 
 

@@ -17,7 +17,7 @@ from holdfast.access.services import audit
 from queues import store as queue_store
 from queues import tickets
 from runs import enqueue, store
-from runs.errors import InvalidPayload, UnknownRun, UnknownTask, WrongState
+from runs.errors import HoldfastError, InvalidPayload, UnknownRun, UnknownTask, WrongState
 from runs.models import Run
 from runs.sdk.options import Options
 from runs.sdk.task import Task, registry
@@ -53,6 +53,7 @@ def task_enqueue_many(task_id: str, items: list[dict[str, Any]], *, actor: Actor
         raw = item.get("options") or {}
         options = Options.parse(_object(raw, f"{path}.options"), f"{path}.options")
         text = task.encode_payload(_object(item.get("payload", {}), f"{path}.payload"), f"{path}.payload")
+        enqueue.check_size(text, f"{path}.payload")
         # Items with the same options go in one statement; an idempotency key makes an item a group of its own.
         name = repr(sorted(raw.items(), key=lambda pair: pair[0])) + (str(index) if options.idempotency_key else "")
         group = groups.setdefault(name, (options, [], []))
@@ -60,13 +61,23 @@ def task_enqueue_many(task_id: str, items: list[dict[str, Any]], *, actor: Actor
         group[2].append(text)
     with transaction.atomic():
         for options, places, texts in groups.values():
-            if options.idempotency_key:
-                found = [enqueue.enqueue(task, texts[0], options).id]
-            else:
-                found = enqueue.enqueue_many(task, texts, options)
+            try:
+                if options.idempotency_key:
+                    found = [enqueue.enqueue(task, texts[0], options).id]
+                else:
+                    found = enqueue.enqueue_many(task, texts, options)
+            except HoldfastError as error:
+                raise _at(f"items[{places[0]}]", error) from None
             for place, run_id in zip(places, found, strict=True):
                 ids[place] = run_id
     return [run_id for run_id in ids if run_id is not None]
+
+
+def _at(path: str, error: HoldfastError) -> HoldfastError:
+    """The same error, its fields those of one item of a batch."""
+    faults = error.data.get("errors") or [{"field": "", "message": str(error)}]
+    errors = [{**fault, "field": f"{path}.{fault['field']}".removesuffix(".")} for fault in faults]
+    return type(error)(f"{path}: {error}", **{**error.data, "errors": errors})
 
 
 def _object(value: Any, path: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runs.errors import InvalidOption
@@ -15,6 +15,8 @@ MAX_KEY = 200
 PRIORITIES = range(-100, 101)
 #: Longest delay in seconds: 5 years.
 MAX_DELAY = 5 * 366 * 86_400.0
+#: A run is due before this: what PostgreSQL would store after it, Python cannot read.
+END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Options:
             yield "max_attempts", f"is {self.max_attempts!r:.60}; write a whole number from 1 to {MAX_ATTEMPTS}"
         if self.run_after is not None and (not isinstance(self.run_after, datetime) or self.run_after.tzinfo is None):
             yield "run_after", f"is {self.run_after!r:.60}; write a time with its zone, like 2026-01-31T09:00:00Z"
+        elif self.run_after is not None and self.run_after >= END_OF_TIME:
+            yield "run_after", "is too far away; write a time before the year 9999"
         if self.delay is not None:
             seconds = self.delay_seconds
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_DELAY:
