@@ -51,5 +51,5 @@ def _patterns() -> list[URLPattern | URLResolver]:
 
 urlpatterns = [
     path("v1/", (_patterns(), "ninja", "api")),
-    re_path(r"^.*$", nothing_here),
+    re_path(r"", nothing_here),  # not `.*`: a newline is a character too
 ]
