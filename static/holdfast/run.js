@@ -43,7 +43,8 @@
     document.body.dispatchEvent(new CustomEvent("holdfast:run"));
   }
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.target.id !== "run-summary") return;
+    // The summary itself has been replaced by now, so the event comes from elsewhere.
+    if (event.detail.requestConfig?.elt?.id !== "run-summary") return;
     asked = false;
     if (again) { again = false; setTimeout(refresh, 200); }
   });
