@@ -21,7 +21,7 @@
 
   function showTheme() {
     for (const button of $$("[data-theme-toggle]")) {
-      button.hidden = false;
+      button.disabled = false;
       button.title = `Theme: ${theme()}`;
       for (const name of $$("[data-theme-name]", button)) name.textContent = theme();
     }
