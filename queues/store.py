@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
@@ -222,5 +222,3 @@ def declare_queue(conn: Conn, queue: Queue) -> None:
     conn.execute(
         SQL.declare_queue, {"name": queue.name, "pool": queue.pool, "concurrency_limit": queue.concurrency_limit}
     )
-
-

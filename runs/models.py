@@ -124,10 +124,10 @@ class Attempt(models.Model):
         ordering = ("run_id", "number")
         constraints = (
             models.UniqueConstraint(fields=("run", "number"), name="attempt_number_unique"),
-            models.UniqueConstraint(
-                fields=("run",), name="attempt_one_current", condition=Q(finished_at__isnull=True)
+            models.UniqueConstraint(fields=("run",), name="attempt_one_current", condition=Q(finished_at__isnull=True)),
+            models.CheckConstraint(
+                name="attempt_status_known", condition=Q(status__in=[str(s) for s in AttemptStatus])
             ),
-            models.CheckConstraint(name="attempt_status_known", condition=Q(status__in=[str(s) for s in AttemptStatus])),
             models.CheckConstraint(
                 name="attempt_final_has_finished_at",
                 condition=Q(status=str(AttemptStatus.RUNNING), finished_at__isnull=True)

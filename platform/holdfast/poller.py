@@ -15,7 +15,7 @@ from holdfast import db
 
 logger = logging.getLogger("holdfast.poller")
 
-#: A job of a poller: gets the connection (autocommit), returns when to call it again at the latest, in seconds, or None.
+#: A job of a poller: gets the connection (autocommit), returns the seconds after which to call it again at the latest.
 Job = Callable[[db.Conn], float | None]
 #: Seconds to wait after PostgreSQL did not answer.
 RECONNECT = 0.3

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import LiteralString, cast
 
 _HEADER = re.compile(r"^-- name: (\w+)[^\n]*\n", re.MULTILINE)
 _INCLUDE = re.compile(r"\{(\w+)\}")
@@ -37,4 +36,4 @@ def load(folder: Path, fragments: Mapping[str, str] | None = None) -> SimpleName
             raise ValueError(f"{folder}: {{{name}}} names no statement; known are {', '.join(sorted(known))}")
         return known[name]
 
-    return SimpleNamespace(**{name: cast(LiteralString, _INCLUDE.sub(include, text)) for name, text in texts.items()})
+    return SimpleNamespace(**{name: _INCLUDE.sub(include, text) for name, text in texts.items()})

@@ -98,8 +98,8 @@ class ActiveRun(RunContext):
             found: dict[str, Any] = self.task.payload.validate_json(self.started.payload)
         except ValueError as error:
             raise InvalidPayload(
-                f"The stored payload does not fit this version of {self.task_id} any more: {error}. Replay the run with "
-                "a payload that fits, or bring back the parameters."
+                f"The stored payload does not fit this version of {self.task_id} any more: {error}. Replay the run "
+                "with a payload that fits, or bring back the parameters."
             ) from None
         return found
 
@@ -320,13 +320,13 @@ class Port:
         self.handing_over = handing_over
 
 
-async def _within(timeout: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
-        async with asyncio.timeout(timeout) as scope:
+        async with asyncio.timeout(limit) as scope:
             return await step.function(*args, **kwargs)
     except TimeoutError as error:
         if scope.expired():
-            raise TimeoutError(f"step {step.name!r} took longer than {timeout:g} s") from error
+            raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
         raise
 
 

@@ -95,7 +95,7 @@ class Engine:
         self._busy_at = time.monotonic()
         self._drivers: dict[UUID, asyncio.Task[None]] = {}
         self._loop = _new_loop()
-        self._loop.set_task_factory(_remember_task)
+        self._loop.set_task_factory(_remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="holdfast-loop", daemon=True)
         self._threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-run")
 

@@ -204,7 +204,7 @@ class Ear(threading.Thread):
     def _hear(self) -> None:
         if self._pubsub is None:
             client = redis.Redis.from_url(tickets.url(), socket_timeout=5, socket_connect_timeout=1)
-            self._pubsub = client.pubsub()
+            self._pubsub = client.pubsub()  # type: ignore[no-untyped-call]
             self._pubsub.subscribe(*self._channels)
         message = self._pubsub.get_message(timeout=self.WAIT)
         if message is not None:

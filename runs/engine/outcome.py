@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from runs.states import AttemptStatus, Status
 
 
-class PutDown(BaseException):  # noqa: N818 - not an error: the run leaves the worker and comes back
+class PutDown(BaseException):
     """Unwinds a run that will be entered again. A BaseException, so that `except Exception` lets it pass."""
 
     def __init__(self, delay: float, waiting_for: str | None = None) -> None:
@@ -23,7 +23,7 @@ class HandOver(PutDown):
         super().__init__(0.0)
 
 
-class Fenced(BaseException):  # noqa: N818 - see PutDown
+class Fenced(BaseException):
     """This worker was declared lost: nothing it writes counts any more, and nobody is to be told otherwise."""
 
 

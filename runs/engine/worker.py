@@ -58,7 +58,7 @@ class ShiftWorker(SimpleWorker):
         tickets.on_ticket = self._shift
         try:
             if burst:
-                self._install_signal_handlers()
+                self._install_signal_handlers()  # type: ignore[no-untyped-call]
                 self.engine.shift(self._must_end, linger=0.3)
             return bool(super().work(burst, *args, **kwargs))
         finally:
@@ -86,7 +86,7 @@ class ShiftWorker(SimpleWorker):
             raise
 
     def handle_warm_shutdown_request(self) -> None:
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.engine is not None:
             self.engine.draining = True
 

@@ -195,7 +195,7 @@ class Writer(threading.Thread):
                 logger.error("PostgreSQL refused %s: %s", operations[0].row, error)
                 _resolve(operations, error)
                 return
-            # One row that PostgreSQL refuses must not take its neighbours with it: each on its own, the culprit is told.
+            # One row that PostgreSQL refuses must not take its neighbours with it: each goes on its own.
             logger.warning("a batch of %d was refused (%s); writing its parts one by one", len(operations), error)
             for operation in operations:
                 self._write([operation])

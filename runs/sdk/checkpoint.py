@@ -53,5 +53,8 @@ async def acheckpoint(state: Any) -> None:
         else:
             done.set_exception(error)
 
-    run.save_state(state, lambda error: loop.call_soon_threadsafe(settle, error))
+    def saved(error: BaseException | None) -> None:
+        loop.call_soon_threadsafe(settle, error)
+
+    run.save_state(state, saved)
     await done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from pydantic import TypeAdapter
@@ -38,7 +38,9 @@ class RunHandle(Generic[R]):
         try:
             self._row = Run.objects.only("status", "output", "error", "attempt").get(pk=self.id)
         except Run.DoesNotExist:
-            raise UnknownRun(f"Run {self.id} does not exist. Was the transaction that enqueued it rolled back?") from None
+            raise UnknownRun(
+                f"Run {self.id} does not exist. Was the transaction that enqueued it rolled back?"
+            ) from None
         return self
 
     async def arefresh(self) -> RunHandle[R]:
@@ -88,8 +90,8 @@ class RunHandle(Generic[R]):
                 error=error,
             )
         value = self._row.output
-        return self._output.validate_python(value) if self._output is not None else value
+        return cast(R, self._output.validate_python(value) if self._output is not None else value)
 
-    async def aresult(self, timeout: float | None = None) -> R:
+    async def aresult(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 - the twin of `result`
         """`result` for `async def`."""
         return await sync_to_async(self.result, thread_sensitive=False)(timeout)

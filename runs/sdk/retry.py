@@ -14,7 +14,7 @@ MAX_ATTEMPTS = 1_000
 MAX_DELAY = 30 * 86_400.0
 
 
-class Abort(Exception):  # noqa: N818 - it reads as what it does: raise Abort("…")
+class Abort(Exception):
     """Raise it to fail at once, whatever retries are left: the error cannot heal."""
 
 
@@ -43,7 +43,9 @@ class Retry:
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
-            raise DeclarationError(f"Retry: max_attempts is {self.max_attempts!r}; write a number from 1 to {MAX_ATTEMPTS}")
+            raise DeclarationError(
+                f"Retry: max_attempts is {self.max_attempts!r}; write a number from 1 to {MAX_ATTEMPTS}"
+            )
         if not (math.isfinite(self.factor) and self.factor >= 1):
             raise DeclarationError(f"Retry: factor is {self.factor!r}; write a number of at least 1")
         if not 0 <= self.min_delay <= self.max_delay <= MAX_DELAY:

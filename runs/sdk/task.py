@@ -8,11 +8,11 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, NotRequired, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
@@ -206,7 +206,7 @@ def task(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def task(
     *,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     queue: Queue | None = None,
     retry: Retry | None = None,
     max_duration: float | timedelta | None = None,
@@ -260,7 +260,7 @@ def _payload_adapter(task: Task[..., Any], hints: dict[str, Any]) -> TypeAdapter
             )
         hint = hints.get(name, Any)
         fields[name] = hint if parameter.default is parameter.empty else NotRequired[hint]
-    shape = TypedDict(f"{task.function.__name__}_payload", fields)  # type: ignore[operator]
+    shape = TypedDict(f"{task.function.__name__}_payload", fields)  # type: ignore[misc]  # its name is made, not written
     shape.__pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="constants")  # type: ignore[attr-defined]
     try:
         return TypeAdapter(shape)

@@ -26,11 +26,11 @@ class Site:
         web = fleet.start("web", "web", "--port", "0")
         return cls(fleet, f"http://127.0.0.1:{_port(web)}", web)
 
-    def restart_web(self) -> None:
+    def restart_web(self, **environment: str) -> None:
         """Another web process at the same address."""
         self.web.popen.kill()
         self.web.wait()
-        self.web = self.fleet.start("web again", "web", "--port", str(urlsplit(self.url).port))
+        self.web = self.fleet.start("web again", "web", "--port", str(urlsplit(self.url).port), **environment)
         _port(self.web)
 
 

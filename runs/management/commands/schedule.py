@@ -10,7 +10,7 @@ from runs.engine import upkeep
 
 
 class Command(BaseCommand):
-    requires_system_checks: list[str] = []  # they load the pages, which a scheduler has no use for
+    requires_system_checks = ()  # they load the pages, which a scheduler has no use for
     help = "Runs the scheduler: timers, lost wake-ups, dead workers, partitions. Several may run side by side."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -20,7 +20,7 @@ from runs.errors import HoldfastError
 
 
 class Command(BaseCommand):
-    requires_system_checks: list[str] = []  # they load the pages, which a worker has no use for
+    requires_system_checks = ()  # they load the pages, which a worker has no use for
     help = "Runs a worker: it executes the runs of its pools until it is stopped (Ctrl-C or SIGTERM)."
 
     def add_arguments(self, parser: CommandParser) -> None:
