@@ -1,0 +1,51 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from queues.workers import Gate
+from runs.models import Run
+from runs.reasons import reason
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SOON = NOW + timedelta(seconds=30)
+
+
+def gate(**fields: Any) -> Gate:
+    return Gate(**{
+        "id": 1, "queue": "llm", "pool": "default", "limit": 2, "paused": False, "pause_reason": "", "taken": 0, **fields
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "gates", "served", "words", "stuck"),
+    [
+        ("queued", gate(), {"default"}, "next in line", False),
+        ("queued", gate(taken=2), {"default"}, "no slot: 2 of 2 running", False),
+        ("queued", gate(limit=None, taken=0), {"default"}, "next in line", False),
+        ("queued", gate(paused=True, pause_reason="deploy"), set(), "queue paused: deploy", False),
+        ("queued", gate(paused=True), {"default"}, "queue paused", False),
+        ("queued", gate(pool="gpu", taken=2), {"default"}, "no worker for pool gpu", True),
+        ("queued", None, {"default"}, "its queue is gone", True),
+        ("waiting", gate(), {"default"}, "waits", False),
+    ],
+)
+def test_the_first_gate_that_is_closed_is_the_reason(
+    status: str, gates: Gate | None, served: set[str], words: str, stuck: bool
+) -> None:
+    said = reason(Run(status=status), gates, served, NOW)
+    assert (said.words, said.at, said.stuck) == (words, None, stuck)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("scheduled", "scheduled"), ("retrying", "next attempt"), ("queued", "next attempt")]
+)
+def test_what_is_not_due_names_its_time(status: str, words: str) -> None:
+    said = reason(Run(status=status, next_at=SOON), gate(paused=True), set(), NOW)
+    assert (said.words, said.at) == (words, SOON)
+
+
+def test_a_retry_that_is_due_waits_for_the_same_gates_as_all() -> None:
+    assert (
+        reason(Run(status="retrying", next_at=NOW), gate(taken=2), {"default"}, NOW).words == "no slot: 2 of 2 running"
+    )
