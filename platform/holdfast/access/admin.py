@@ -11,7 +11,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 
 from holdfast.access import services
 from holdfast.access.errors import AccessError
@@ -19,7 +18,37 @@ from holdfast.access.grants import actor_of
 from holdfast.access.models import ApiToken, AuditEntry, Membership, SignInLink
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when it runs
+class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when it runs
+    """Writes through services: what a service refuses is said on the page, and Django's transaction is rolled back."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        return _say_refusals(request, super().changeform_view, object_id, form_url, extra_context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return _say_refusals(request, super().delete_view, object_id, extra_context)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return _say_refusals(request, super().changelist_view, extra_context)
+
+
+def _say_refusals(request: HttpRequest, view: Callable[..., HttpResponse], *args: Any) -> HttpResponse:
+    try:
+        with transaction.atomic():
+            return view(request, *args)
+    except AccessError as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(request.path)
+
+
+class ReadOnlyAdmin(ServiceAdmin):
     """Looks, never touches."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -44,7 +73,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         return self.list_display if obj else self.fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.is_superuser  # type: ignore[union-attr]
+        return request.user.is_superuser
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Form, change: bool) -> None:
         token, plaintext = services.token_create(
@@ -65,7 +94,7 @@ class SignInLinkAdmin(ReadOnlyAdmin):
     fields = list_display
 
     def has_delete_permission(self, request: HttpRequest, obj: SignInLink | None = None) -> bool:
-        return request.user.is_superuser  # type: ignore[union-attr]
+        return request.user.is_superuser
 
     def delete_model(self, request: HttpRequest, obj: SignInLink) -> None:
         services.signin_link_delete(link=obj, actor=request.user)
@@ -96,7 +125,7 @@ admin.site.unregister((User, Group))
 
 
 @admin.register(User)
-class HoldfastUserAdmin(UserAdmin):  # type: ignore[type-arg]
+class HoldfastUserAdmin(ServiceAdmin, UserAdmin):  # type: ignore[type-arg]
     """Users with a role instead of Django's flags and groups; every change is in the audit log."""
 
     list_display = ("username", "email", "role", "is_active", "last_login")
@@ -141,26 +170,3 @@ class HoldfastUserAdmin(UserAdmin):  # type: ignore[type-arg]
         for membership in formset.save(commit=False):
             services.role_set(user=form.instance, role=membership.role, actor=request.user)
         formset.save_m2m()
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        return _refusals_as_messages(request, super().changeform_view, object_id, form_url, extra_context)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return _refusals_as_messages(request, super().delete_view, object_id, extra_context)
-
-
-def _refusals_as_messages(request: HttpRequest, view: Callable[..., HttpResponse], *args: Any) -> HttpResponse:
-    """What a service refuses is said on the page; the transaction around the view is rolled back."""
-    try:
-        return view(request, *args)
-    except AccessError as error:
-        messages.error(request, str(error))
-        return HttpResponseRedirect(reverse("admin:auth_user_changelist"))

@@ -87,7 +87,8 @@ def json_view(value: Any, label: str = "", id: str = "") -> dict[str, Any]:  # n
 def nav(context: RequestContext) -> dict[str, Any]:
     """The places that the person signed in may see."""
     request: HttpRequest | None = context.get("request")
-    grants = _actor(context).grants if _actor(context) else frozenset()
+    actor = _actor(context)
+    grants = actor.grants if actor else frozenset()
     path = request.path if request else ""
     return {"places": [(place, place.is_current(path)) for place in PLACES if place.grant in grants]}
 
