@@ -26,15 +26,15 @@
 
   function add(array) {
     const list = array.dataset.array;
-    const items = array.querySelector("[data-items]");
+    const items = array.querySelector(":scope > [data-items]");
     const index = Number(array.dataset.next ?? items.children.length);
     array.dataset.next = String(index + 1);
-    const part = array.querySelector("template[data-blank]").content.cloneNode(true);
+    const part = array.querySelector(":scope > template[data-blank]").content.cloneNode(true);
     number(part, list, index);
     open(part);
     const first = part.querySelector("input:not([type=hidden]), select, textarea");
     items.append(part);
-    array.querySelector("[data-shown]").disabled = false;
+    array.querySelector(":scope > [data-shown]").disabled = false;
     first?.focus();
   }
 
@@ -42,7 +42,7 @@
     const array = item.closest("[data-array]");
     const next = item.nextElementSibling ?? item.previousElementSibling;
     item.remove();
-    (next?.querySelector("[data-remove]") ?? array.querySelector("[data-add]")).focus();
+    (next?.querySelector("[data-remove]") ?? array.querySelector(":scope > div > [data-add]")).focus();
   }
 
   // An optional group that is not ticked is folded away, and what is in it is not sent.

@@ -1,0 +1,104 @@
+"""The pages on which people change something: a task's form, a queue's limit and pause, the demo shop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from queues.models import Queue
+from runs.models import Run
+from tests.support.browsing import Visitor
+from tests.support.waiting import eventually
+
+WIDE = """
+from datetime import date
+from pydantic import BaseModel
+from runs import task
+
+class Window(BaseModel):
+    start: date
+    names: list[str] = []
+
+class Mail(BaseModel):
+    to: str
+
+@task(id="wide")
+async def wide(title: str, windows: list[Window], mail: Mail | None = None, loud: bool = False) -> str:
+    return title
+"""
+
+
+def test_a_form_of_lists_and_groups_becomes_the_payload(visitor: Visitor, data_dir: Path) -> None:
+    tasks = data_dir / "wide_tasks.py"
+    tasks.write_text(WIDE)
+    visitor.site.fleet.worker("kelp", HOLDFAST_TASKS=str(tasks))  # registers the task
+    page = visitor.page
+    page.goto("about:blank")
+    visitor.site.restart_web(HOLDFAST_TASKS=str(tasks))
+    page.goto("/tasks/wide/")
+    page.get_by_label("title").fill("storm")
+    page.get_by_role("button", name="Add windows").click()
+    page.get_by_role("button", name="Add windows").click()
+    page.get_by_label("start").nth(0).fill("2026-03-01")
+    page.get_by_label("start").nth(1).fill("2026-03-02")
+    page.get_by_role("button", name="Add names").nth(1).click()
+    page.keyboard.type("ada")  # the new item has the focus
+    page.get_by_label("mail").check()
+    page.get_by_role("button", name="Start run").click()
+
+    # The group was opened but not filled in: refused at its field, with everything else kept.
+    expect(page.get_by_role("alert")).to_have_text("Nothing was started.")
+    expect(page.get_by_label("to", exact=True)).to_be_focused()
+    expect(page.get_by_label("start").nth(1)).to_have_value("2026-03-02")
+    page.get_by_label("to", exact=True).fill("grace@example.org")
+    page.get_by_role("button", name="Remove").first.click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**/runs/*/")
+    assert Run.objects.get().payload == {
+        "title": "storm",
+        "windows": [{"start": "2026-03-02", "names": ["ada"]}],
+        "mail": {"to": "grace@example.org"},
+        "loud": False,
+    }
+
+
+def test_a_limit_is_edited_where_it_stands_and_a_pause_says_why(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/queues/")
+    row = page.locator("#llm-calls")
+    row.locator("summary", has_text="of 4").click()
+    row.get_by_label("Limit").fill("lots")
+    row.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text("Write a whole number from 1 to 1,000,000")
+    row.get_by_label("Limit").fill("7")
+    row.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text("of 7")
+    assert Queue.objects.get(name="llm-calls").concurrency_limit == 7
+
+    row.locator("summary", has_text="Pause").click()
+    row.get_by_label("Reason").fill("provider is down")
+    row.get_by_role("button", name="Pause", exact=True).click()
+    expect(row).to_contain_text("provider is down")
+    row.get_by_role("button", name="Resume").click()
+    expect(row).not_to_contain_text("provider is down")
+
+
+def test_the_queues_page_follows_what_happens(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/queues/")
+    expect(page.locator("#workers")).to_contain_text("No worker is alive")
+    visitor.site.fleet.worker("kelp")
+    expect(page.locator("#workers")).to_contain_text("kelp")
+    expect(page.locator(".live")).to_have_attribute("data-live", "live")
+
+
+def test_an_order_in_the_shop_shows_its_receipt_by_itself(visitor: Visitor) -> None:
+    visitor.site.fleet.worker("kelp")
+    page = visitor.page
+    page.goto("/demo/orders/")
+    page.get_by_label("Customer").fill("Ada")
+    page.get_by_label("Item").fill("kelp")
+    page.get_by_role("button", name="Place order").click()
+    expect(page.locator("#orders")).to_contain_text("1 × kelp for Ada")
+    eventually(lambda: Run.objects.filter(task_id="send-receipt", status="completed").exists(), "the receipt is sent")
