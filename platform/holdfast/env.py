@@ -146,7 +146,7 @@ def check_redis_url(url: str) -> None:
         raise EnvError("REDIS_URL", f"{seen}, not redis, rediss or unix", _REDIS_EXAMPLE)
     if parts.scheme == "unix":
         number = parse_qs(parts.query).get("db", ["0"])[-1]
-        if not parts.path.startswith("/"):
+        if parts.hostname or not parts.path.startswith("/"):
             raise EnvError("REDIS_URL", "the socket's path is not absolute", _REDIS_EXAMPLE)
     else:
         number = parts.path.strip("/") or "0"
