@@ -10,7 +10,7 @@ from holdfast.demo.tasks import send_receipt
 @transaction.atomic
 def order_place(form: OrderForm) -> Order:
     """Stores the order and enqueues its receipt. If anything in here fails, there is neither order nor run."""
-    order = form.save()
+    order: Order = form.save()
     run = send_receipt.using(tags=["demo-shop"]).enqueue(order_id=order.pk)
     order.run_id = run.id
     order.save(update_fields=["run_id"])
