@@ -1,0 +1,211 @@
+"""`enqueue`, `runs` and `queues`: what they do, what they print, and how they say that the user erred."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from holdfast.access.models import AuditEntry
+from queues.models import Queue
+from runs.models import LogLine, Run, Snapshot
+from tests.support.processes import ROOT, TASKS
+
+NOBODY = "01900000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(autouse=True)
+def _known(db: None, settings: Any) -> None:
+    from runs import registration
+
+    settings.HOLDFAST_TASKS = [str(TASKS)]
+    registration.discover()
+    registration.register_all()
+
+
+def said(*words: str) -> str:
+    out = io.StringIO()
+    call_command(*words, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+def answered(*words: str) -> Any:
+    return json.loads(said(*words, "--json"))
+
+
+def mistake(*words: str) -> str:
+    """The one line that a mistake is."""
+    with pytest.raises(CommandError) as caught:
+        said(*words)
+    assert caught.value.returncode == 2
+    text = str(caught.value)
+    assert text
+    assert "\n" not in text
+    return text
+
+
+def test_enqueue_starts_a_run_with_its_options() -> None:
+    run = answered("enqueue", "typed", '{"count": 3}', "--tag", "a", "--tag", "b", "--priority", "-4", "--delay", "60")
+    assert (run["task"], run["status"], run["payload"], run["tags"]) == ("typed", "scheduled", {"count": 3}, ["a", "b"])
+    assert run["priority"] == -4
+    assert said("enqueue", "echo").split()[0] == str(Run.objects.order_by("-id")[0].id)
+
+
+def test_enqueue_with_a_key_says_that_it_was_there_before() -> None:
+    first = said("enqueue", "echo", "{}", "--idempotency-key", "k").split()[0]
+    again = said("enqueue", "echo", "{}", "--idempotency-key", "k")
+    assert again.split()[0] == first
+    assert "before" in again
+
+
+def test_enqueue_reads_a_payload_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"count": 9}')))
+    assert answered("enqueue", "typed", "-")["payload"] == {"count": 9}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("typd", "{}"), "typed"),
+        (("typed", "{"), "not JSON"),
+        (("typed", '{"count": NaN}'), "count"),
+        (("typed", "[]"), "payload"),
+        (("typed", '{"count": "x"}'), "payload.count"),
+        (("typed", '{"count": 1}', "--priority", "1000"), "priority"),
+        (("typed", '{"count": 1}', "--run-after", "later"), "run_after"),
+        (("typed", '{"count": 1}', "--queue", "narow"), "narrow"),
+        (("typed", '{"count": 1}', "--idempotency-key", ""), "idempotency_key"),
+        (("typed", "\udcff"), "not UTF-8"),
+    ],
+)
+def test_a_mistake_in_enqueue_is_one_line_that_names_it_and_nothing_is_stored(
+    words: tuple[str, ...], says: str
+) -> None:
+    assert says in mistake("enqueue", *words)
+    assert not Run.objects.exists()
+
+
+def test_runs_are_listed_filtered_and_paged() -> None:
+    ids = [answered("enqueue", "echo", json.dumps({"value": n}))["id"] for n in range(5)]
+    said("runs", "cancel", ids[0], ids[1])
+    listing = answered("runs", "list", "--limit", "2")
+    assert [r["id"] for r in listing["items"]] == [ids[4], ids[3]]
+    assert [r["id"] for r in answered("runs", "list", "--cursor", listing["next"])["items"]] == [ids[2], ids[1], ids[0]]
+    assert [r["id"] for r in answered("runs", "list", "--status", "cancelled")["items"]] == [ids[1], ids[0]]
+    lines = said("runs", "list", "--status", "cancelled", "--task", "echo").splitlines()
+    assert lines[0].split() == ["RUN", "STATUS", "CREATED", "(UTC)", "QUEUE", "TASK"]
+    assert lines[1].split()[:2] == [ids[1], "cancelled"]
+    assert said("runs", "list", "--queue", "narrow").strip() == "No run fits."
+    assert "status" in mistake("runs", "list", "--status", "done")
+    assert "limit" in mistake("runs", "list", "--limit", "0")
+    assert "cursor" in mistake("runs", "list", "--cursor", "x")
+
+
+def test_a_run_is_shown_with_its_snapshots() -> None:
+    run_id = answered("enqueue", "echo", '{"value": "ü"}')["id"]
+    now = datetime.now(UTC)
+    Snapshot.objects.create(
+        id=1, run_id=run_id, sequence=1, kind="checkpoint", name="checkpoint", key="c#1", attempt=1,
+        state={"half": True}, started_at=now, finished_at=now,
+    )  # fmt: skip
+    assert answered("runs", "show", run_id)["snapshots"][0]["state"] == {"half": True}
+    text = said("runs", "show", run_id)
+    assert '{"value": "ü"}' in text
+    assert '{"half": true}' in text
+    assert NOBODY in mistake("runs", "show", NOBODY)
+    assert "UUID" in mistake("runs", "show", "5")
+
+
+def test_tail_prints_a_runs_lines_and_ends_with_it() -> None:
+    run_id = answered("enqueue", "echo")["id"]
+    for number, level in enumerate((logging.DEBUG, logging.INFO, logging.ERROR), 1):
+        LogLine.objects.create(
+            sequence=number, run_id=run_id, at=datetime.now(UTC), level=level, message=f"line {number}", attempt=1,
+            fields={"n": number}, step="s#1",
+        )  # fmt: skip
+    text = said("runs", "tail", run_id, "--no-follow", "--level", "info")
+    assert [line.split("] ")[1] for line in text.splitlines()] == ['line 2  {"n": 2}', 'line 3  {"n": 3}']
+    said("runs", "cancel", run_id)
+    lines = said("runs", "tail", run_id, "--json").splitlines()
+    assert [json.loads(line)["level"] for line in lines] == ["debug", "info", "error"]
+
+
+def test_runs_are_cancelled_and_retried_with_an_audit_row() -> None:
+    run_id = answered("enqueue", "echo")["id"]
+    assert answered("runs", "cancel", run_id, "--reason", "not now")["status"] == "cancelled"
+    assert "cancelled" in mistake("runs", "cancel", run_id)
+    assert answered("runs", "retry", run_id)["status"] == "queued"
+    assert NOBODY in mistake("runs", "retry", NOBODY)
+    rows = AuditEntry.objects.filter(object_id=run_id).order_by("id")
+    assert [(r.action, r.actor_kind, r.reason) for r in rows] == [
+        ("runs.cancel", "local", "not now"),
+        ("runs.retry", "local", ""),
+    ]
+
+
+def test_queues_are_listed_with_what_is_in_them() -> None:
+    said("enqueue", "narrow-job")
+    listing = {q["name"]: q for q in answered("queues", "list")}
+    assert (listing["narrow"]["depth"], listing["narrow"]["concurrency_limit"]) == (1, 3)
+    lines = said("queues", "list", "--search", "narr").splitlines()
+    assert [line.split() for line in lines] == [
+        ["QUEUE", "POOL", "LIMIT", "RUNNING", "WAITING", "LATER"],
+        ["narrow", "default", "3", "0", "1", "0"],
+    ]
+    assert said("queues", "list", "--search", "xyz").strip() == "There is no such queue."
+
+
+def test_all_queues_are_listed_not_only_a_page() -> None:
+    Queue.objects.bulk_create(Queue(name=f"tenant-{n:03}") for n in range(250))
+    assert len(answered("queues", "list", "--search", "tenant")) == 250
+
+
+def test_a_limit_is_set_and_taken_back() -> None:
+    assert answered("queues", "set", "narrow", "--concurrency-limit", "7")["concurrency_limit"] == 7
+    assert "7*" in said("queues", "list", "--search", "narrow")  # the star: a person's edit
+    assert answered("queues", "set", "narrow", "--concurrency-limit", "none")["concurrency_limit"] is None
+    back = answered("queues", "set", "narrow", "--concurrency-limit", "declared", "--reason", "over")
+    assert (back["concurrency_limit"], back["limit_edited"]) == (3, False)
+    for wrong in ("0", "-1", "x", "1.5", "1000001", "9" * 5000):
+        assert "concurrency" in mistake("queues", "set", "narrow", f"--concurrency-limit={wrong}")
+    assert "narrow" in mistake("queues", "set", "narow", "--concurrency-limit", "5")
+
+
+def test_a_queue_is_paused_and_resumed() -> None:
+    assert "paused" in said("queues", "pause", "narrow", "--reason", "supplier is down")
+    assert "supplier is down" in said("queues", "list")
+    assert answered("queues", "resume", "narrow")["paused"] is False
+    assert "narrow" in mistake("queues", "pause", "narow")
+
+
+@pytest.mark.parametrize("words", [("runs",), ("runs", "shew"), ("queues",), ("queues", "set", "narrow")])
+def test_a_wrong_word_is_a_usage_error(words: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError):
+        said(*words)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_from_a_shell_a_mistake_is_one_line_on_stderr_and_exit_code_2(child_environment: dict[str, str]) -> None:
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *words],
+            env={**child_environment, "HOLDFAST_TASKS": str(TASKS)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    good = run("enqueue", "echo", '{"value": 1}', "--json")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert json.loads(good.stdout)["status"] == "queued"
+    bad = run("enqueue", "typed", '{"count": "many"}')
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert len(bad.stderr.splitlines()) == 1
+    assert "payload.count" in bad.stderr
+    assert run("runs", "show", "5").returncode == 2
