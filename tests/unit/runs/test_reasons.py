@@ -12,9 +12,8 @@ SOON = NOW + timedelta(seconds=30)
 
 
 def gate(**fields: Any) -> Gate:
-    return Gate(**{
-        "id": 1, "queue": "llm", "pool": "default", "limit": 2, "paused": False, "pause_reason": "", "taken": 0, **fields
-    })  # fmt: skip
+    usual = {"id": 1, "queue": "llm", "pool": "default", "limit": 2, "paused": False, "pause_reason": "", "taken": 0}
+    return Gate(**{**usual, **fields})
 
 
 @pytest.mark.parametrize(

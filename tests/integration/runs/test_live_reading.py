@@ -1,0 +1,128 @@
+"""What an open page is told, by cursor: nothing twice, nothing left out, nothing that a browser would garble."""
+
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+
+from runs import live
+from runs.live import Cursor
+from runs.models import Attempt, Run
+from tests.support import stored
+
+pytestmark = pytest.mark.django_db
+
+
+def told(cursor: Cursor) -> dict[str, live.Message]:
+    return {message["type"]: message for message in live.reads(cursor).messages}
+
+
+def sequences(messages: dict[str, live.Message]) -> list[int]:
+    return [line["sequence"] for line in messages["logs"]["items"]]
+
+
+def test_a_run_that_does_not_exist_is_gone() -> None:
+    assert live.reads(Cursor(uuid.uuid4())).gone
+
+
+def test_a_page_that_opens_gets_everything_of_a_short_run() -> None:
+    run = stored.run("completed")
+    stored.attempt(run, 1, "completed")
+    lines = stored.lines(run, "a", "b")
+    first = told(Cursor(run.id))
+    assert first["hello"] == {"v": 1, "type": "hello", "after": 0, "earlier": False}
+    assert sequences(first) == lines
+    assert first["run"]["run"]["status"] == "completed"
+    assert all(message["v"] == 1 for message in first.values())
+
+
+def test_a_page_that_opens_gets_the_last_lines_of_a_long_run() -> None:
+    run = stored.run("completed")
+    lines = stored.lines(run, *(str(n) for n in range(live.TAIL + 30)))
+    cursor = Cursor(run.id)
+    batch = live.reads(cursor)
+    hello, logs = batch.messages[0], batch.messages[-1]
+    assert (hello["earlier"], hello["after"]) == (True, lines[29])
+    assert batch.more
+    assert [line["sequence"] for line in logs["items"]] == lines[30 : 30 + live.BATCH]
+    assert sequences(told(cursor)) == lines[30 + live.BATCH :]
+
+
+def test_what_was_told_is_not_told_again() -> None:
+    run = stored.run("running")
+    stored.attempt(run)
+    stored.lines(run, "a")
+    stored.snapshots(run, 1, 1)
+    cursor = Cursor(run.id)
+    told(cursor)
+    assert live.reads(cursor).messages == []
+    new = stored.lines(run, "b")
+    assert list(told(cursor)) == ["logs"]
+    assert cursor.logs == new[0]
+
+
+def test_lines_of_other_runs_are_not_told() -> None:
+    run, other = stored.run(), stored.run()
+    stored.lines(other, "theirs")
+    assert "logs" not in told(Cursor(run.id))
+
+
+def test_an_attempt_is_told_again_when_it_ends_and_before_the_next() -> None:
+    run = stored.run("running")
+    first = stored.attempt(run)
+    cursor = Cursor(run.id)
+    assert [a["status"] for a in told(cursor)["attempts"]["items"]] == ["running"]
+    Attempt.objects.filter(pk=first.pk).update(status="failed", finished_at=run.created_at, error=stored.error())
+    stored.attempt(run, 2)
+    found = told(cursor)["attempts"]["items"]
+    assert [(a["number"], a["status"], a["error"]) for a in found] == [
+        (1, "failed", "no route to shop.example"),
+        (2, "running", None),
+    ]
+    assert "attempts" not in told(cursor)
+
+
+def test_the_end_is_told_only_after_all_lines() -> None:
+    run = stored.run("running")
+    cursor = Cursor(run.id)
+    told(cursor)
+    stored.lines(run, *(str(n) for n in range(live.BATCH + 1)))
+    Run.objects.filter(pk=run.id).update(status="completed", finished_at=run.created_at)
+    assert "run" not in told(cursor)
+    assert list(told(cursor)) == ["logs", "run"]
+
+
+def test_a_run_that_is_reopened_is_told() -> None:
+    run = stored.run("failed", error=stored.error())
+    cursor = Cursor(run.id)
+    told(cursor)
+    Run.objects.filter(pk=run.id).update(status="queued", finished_at=None)
+    assert told(cursor)["run"]["run"]["status"] == "queued"
+
+
+def test_lines_are_told_as_pages_take_them() -> None:
+    run = stored.run()
+    at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    fields = {"n": 2**53, "deep": [{"m": -(2**60)}], "ok": 2**53 - 1, "yes": True}
+    stored.lines(run, "x" * 9000, level=35, at=at, fields=fields)
+    line = told(Cursor(run.id))["logs"]["items"][0]
+    assert (line["at"], line["level"]) == ("2026-03-01T12:00:00.123Z", "warning")
+    assert line["fields"] == {"n": str(2**53), "deep": [{"m": str(-(2**60))}], "ok": 2**53 - 1, "yes": True}
+    assert line["message"].startswith("x" * live.LINE + "…")
+    assert "1,000 more characters" in line["message"]
+
+
+@pytest.mark.parametrize(
+    ("after", "snapshots", "logs", "seen"),
+    [("", "", None, 0), ("12", "3", 12, 3), ("-1", "x", None, 0), ("9" * 19, "٣", None, 0), ("0", "0", 0, 0)],
+)
+def test_cursors_of_an_address_are_read_without_error(after: str, snapshots: str, logs: int | None, seen: int) -> None:
+    cursor = live.cursor_from(uuid.uuid4(), after, snapshots)
+    assert (cursor.logs, cursor.snapshots) == (logs, seen)
+
+
+@pytest.mark.parametrize(
+    ("level", "name"), [(0, "debug"), (10, "debug"), (25, "info"), (50, "critical"), (99, "critical")]
+)
+def test_levels_have_names(level: int, name: str) -> None:
+    assert live.level_name(level) == name

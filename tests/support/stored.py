@@ -1,0 +1,115 @@
+"""Rows as the engine would have left them, for tests of what reads them."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from queues.models import Entry, Queue, Worker
+from runs import histogram
+from runs.models import Attempt, LogLine, Rollup, Run, Snapshot, Task
+from runs.states import FINAL
+
+_number = itertools.count(1)
+
+
+def queue(name: str = "default", **fields: Any) -> Queue:
+    return Queue.objects.get_or_create(name=name, defaults=fields)[0]
+
+
+def task(name: str = "sums", queue_name: str = "default", **fields: Any) -> Task:
+    defaults = {"module": "shop.tasks", "queue": queue(queue_name), "version": "1", "lane": 0, **fields}
+    return Task.objects.get_or_create(id=name, defaults=defaults)[0]
+
+
+def uuid7(at: datetime) -> UUID:
+    """An id as PostgreSQL would have made it at that moment; later calls give later ids."""
+    milliseconds = int(at.timestamp() * 1000)
+    return UUID(
+        int=milliseconds << 80
+        | 7 << 76
+        | (next(_number) & 0xFFF) << 64
+        | 2 << 62
+        | int.from_bytes(secrets.token_bytes(7))
+    )
+
+
+def run(status: str = "completed", name: str = "sums", *, age: float = 60.0, took: float = 1.0, **fields: Any) -> Run:
+    """A run that was created `age` seconds ago, with an entry when it is queued."""
+    at = timezone.now() - timedelta(seconds=age)
+    of = task(name)
+    started = None if status in {"queued", "scheduled", "expired"} else at
+    values = {
+        "task": of,
+        "queue": of.queue,
+        "payload": {},
+        "attempt": 1 if started else 0,
+        "max_attempts": 3,
+        "trace_id": secrets.token_hex(16),
+        "created_at": at,
+        "started_at": started,
+        "finished_at": at + timedelta(seconds=took) if status in FINAL else None,
+        **fields,
+    }
+    found = Run.objects.create(id=uuid7(at), status=status, **values)
+    if status == "queued":
+        Entry.objects.create(entry_id=found.id, queue=found.queue, lane=0, ready_at=at)
+    return found
+
+
+def error(message: str = "no route to shop.example", kind: str = "builtins.ConnectionError") -> dict[str, str]:
+    return {"type": kind, "message": message, "fingerprint": kind[:4] + message[:4], "traceback": "Traceback …"}
+
+
+def worker(name: str = "kelp", *, silent: bool = False, **fields: Any) -> Worker:
+    beat = timezone.now() - timedelta(minutes=5 if silent else 0)
+    values = {"pools": ["default"], "hostname": "reef", "pid": 7, "coroutines": 10, "threads": 4, **fields}
+    return Worker.objects.create(name=name, heartbeat_at=beat, server_started_at=beat, **values)
+
+
+def attempt(of: Run, number: int = 1, status: str = "running", **fields: Any) -> Attempt:
+    ended = None if status == "running" else of.created_at + timedelta(seconds=number)
+    return Attempt.objects.create(
+        run=of, number=number, status=status, started_at=of.created_at, **{"finished_at": ended, **fields}
+    )
+
+
+def snapshots(of: Run, first: int, last: int, **fields: Any) -> None:
+    """Steps with these sequences."""
+    at = of.created_at
+    values = {"kind": "step", "name": "add", "attempt": 1, "started_at": at, "finished_at": at, **fields}
+    Snapshot.objects.bulk_create(
+        Snapshot(run=of, sequence=n, **{"key": f"add#{n}", **values}) for n in range(first, last + 1)
+    )
+
+
+def lines(of: Run, *messages: str, level: int = 20, **fields: Any) -> list[int]:
+    """Log lines; their sequences."""
+    values = {"at": timezone.now(), "level": level, "attempt": 1, "step": "", **fields}
+    made = LogLine.objects.bulk_create(LogLine(run=of, message=message, **values) for message in messages)
+    return [line.sequence for line in made]
+
+
+def ended(
+    count: int, status: str = "completed", name: str = "sums", *, minutes_ago: int = 5, seconds: float = 1.0
+) -> None:
+    """A rollup: so many runs ended that way, then."""
+    of = task(name)
+    by = Worker.objects.first() or worker()
+    minute = (datetime.now(UTC) - timedelta(minutes=minutes_ago)).replace(second=0, microsecond=0)
+    Rollup.objects.create(
+        minute=minute,
+        kind="run",
+        task=of,
+        queue=of.queue,
+        worker=by,
+        status=status,
+        bucket=histogram.bucket(seconds),
+        count=count,
+        seconds=seconds * count,
+    )
