@@ -205,10 +205,10 @@ class _Reader:
             if at.tzinfo is None:
                 at = at.replace(tzinfo=UTC)
             _first_id(at + _ID_LAG)
+            return at.astimezone(UTC)
         except (ValueError, OverflowError):
             self.faults.append((name, f"is {_shown(text)}; write a time like 2026-01-31T09:00:00Z"))
             return None
-        return at.astimezone(UTC)
 
 
 def _first_id(at: datetime) -> uuid.UUID:
