@@ -4,10 +4,19 @@ from django.db import transaction
 from holdfast.demo.forms import OrderForm
 from holdfast.demo.models import Order
 from holdfast.demo.services import order_place
+from runs import registration
 from runs.models import Run
 from tests.support import runs
 from tests.support.people import signed_in
 from tests.support.processes import Fleet
+
+
+@pytest.fixture(autouse=True)
+def known(db: None) -> None:
+    """The tasks have their rows, whatever tables an earlier test has emptied."""
+    registration.discover()
+    registration.register_all()
+
 
 ORDER = {"customer": "Ada", "item": "kelp", "quantity": "3"}
 
