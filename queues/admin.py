@@ -1,6 +1,6 @@
 """Queues in Django's admin: limits are edited through the service and so audited; what flows is for reading."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -117,7 +117,7 @@ class FlowAdmin(BigTableAdmin):
     """Entries, timers and leases, in the order of their ids: that is, oldest first."""
 
     found_by = ("entry_id",)
-    list_select_related = ("queue",)
+    list_select_related: ClassVar[tuple[str, ...]] = ("queue",)
     ordering = ("entry_id",)
 
 

@@ -31,7 +31,7 @@ class RunAdmin(BigTableAdmin):
     found_by = ("pk", "parent_id")
     readonly_fields = ("parts",)
 
-    def get_fields(self, request: Any, obj: Any = None) -> list[str]:
+    def get_fields(self, request: Any, obj: Any = None) -> list[Any]:
         return ["parts", *super().get_fields(request, obj)]
 
     def search(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:

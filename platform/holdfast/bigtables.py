@@ -60,7 +60,7 @@ class BigTableAdmin(ReadOnlyAdmin):
             return queryset.none()
         return queryset.filter(reduce(or_, (Q(**{name: uuid.UUID(term)}) for name in self.found_by)))
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         """Every column, those that no form shows as well."""
         return [field.name for field in self.opts.concrete_fields]
 
