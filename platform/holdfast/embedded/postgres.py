@@ -1,7 +1,6 @@
 """PostgreSQL in a data folder: made, started, taken over, stopped."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,7 @@ DATABASE: Final = "holdfast"
 ROLE: Final = "holdfast"
 SUPERUSER: Final = "postgres"
 START_TIMEOUT: Final = 600.0  # seconds: after a crash it may have gigabytes of WAL to read
+LEFTOVERS_TIMEOUT: Final = 60.0  # seconds that processes of a killed server get to notice that it is gone
 POLL: Final = 0.05  # seconds
 STOP: Final = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))  # fast, immediate, none
 
@@ -188,19 +188,27 @@ class Postgres:
         return True
 
     def _launch(self) -> int:
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            log = self.data_dir / "logs" / "postgres.log"
-            command: list[str | Path] = [self.programs.postgres, "-D", self.files, "-c", f"config_file={self._config}"]
-            child = process.start_as(self.account, command, self.files, log, self.parent_signal)
-            if self._wait(child, deadline):
-                return child.pid
-            # Processes of a postmaster that was killed may live a moment longer and hold its shared memory.
-            if not re.search("pre-existing shared memory|is another postmaster", process.tail(log, 20)):
-                raise HoldfastError(f"PostgreSQL did not start: {self._last_words(log)}")
+        self._clear_the_way()
+        log = self.data_dir / "logs" / "postgres.log"
+        command: list[str | Path] = [self.programs.postgres, "-D", self.files, "-c", f"config_file={self._config}"]
+        child = process.start_as(self.account, command, self.files, log, self.parent_signal)
+        if not self._wait(child, time.monotonic() + START_TIMEOUT):
+            raise HoldfastError(f"PostgreSQL did not start: {self._last_words(log)}")
+        return child.pid
+
+    def _clear_the_way(self) -> None:
+        """Remove the pid file of a server that died, once nothing of that server is left.
+
+        PostgreSQL would refuse to start if that pid belongs to another process by now. What protects the files from
+        two masters is not that pid but the folder's lock, and here, that no process of the old server still works.
+        """
+        deadline = time.monotonic() + LEFTOVERS_TIMEOUT
+        while left := process.working_in(self.files, "postgres"):
             if time.monotonic() > deadline:
-                raise HoldfastError(f"PostgreSQL did not start within {START_TIMEOUT:.0f} s: {self._last_words(log)}")
+                pids = ", ".join(str(p.pid) for p in left)
+                raise HoldfastError(f"Processes of an earlier PostgreSQL ({pids}) still use {self.files}. End them.")
             time.sleep(POLL)
+        (self.files / "postmaster.pid").unlink(missing_ok=True)
 
     def _wait(self, child: "subprocess.Popen[bytes]", deadline: float) -> bool:
         """Until it answers. False if it ended."""

@@ -108,6 +108,16 @@ def find(pid_file: Path, program: str, cwd: Path) -> psutil.Process | None:
         return None
 
 
+def working_in(folder: Path, program: str) -> list[psutil.Process]:
+    """Living processes of a program of this name whose working folder this is."""
+    wanted, found = folder.resolve(), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if Path(process.exe()).name == program and Path(process.cwd()) == wanted:
+                found.append(process)
+    return found
+
+
 def stop(process: psutil.Process, signals: Sequence[tuple[signal.Signals, float]]) -> None:
     """End one process: each signal in turn, with the seconds it is given to obey.
 
