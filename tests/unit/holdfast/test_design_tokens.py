@@ -91,3 +91,9 @@ def test_sizes_of_letters_come_from_the_scale():
             continue
         for value in re.findall(r"font-size:\s*([^;]+);", path.read_text()):
             assert re.fullmatch(r"var\(--t\d\)|inherit|0\.92em|100%", value.strip()), f"{path.name}: {value}"
+
+
+def test_the_font_that_is_preloaded_is_the_font_that_is_used():
+    page = (STATIC.parents[1] / "templates" / "_document.html").read_text()
+    (preloaded,) = re.findall(r'rel="preload" href="{% get_static_prefix %}holdfast/([^"]+)"', page)
+    assert preloaded == re.findall(r'url\("([^"]+)"\)', TOKENS)[0]
