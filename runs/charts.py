@@ -36,6 +36,8 @@ TICKS = (
 )
 #: So that a histogram of one bucket does not fill the whole width with one bar.
 FEWEST_BUCKETS = 12
+#: What the words beside the mark of p95 need at its right, as a share of the axis.
+NOTE_WIDTH = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +99,17 @@ def duration_histogram(cells: Iterable[Cell]) -> Figure:
     both = histogram.merge([*counts[False].items(), *counts[True].items()])
     low, high = _span(both)
     numbers = list(range(low, high + 1))
+    marks = [(q, histogram.percentile(both, q)) for q in (0.5, 0.95)]
+    right = max(_place(value) for _, value in marks if value is not None) if both else 0
     layout = _layout(
         xaxis={
-            "range": [low - 1, high],
+            "range": [low - 1, max(high, right + NOTE_WIDTH * (high - low + 1))],
             "tickvals": [_place(seconds) for seconds, _ in TICKS],
             "ticktext": [text for _, text in TICKS],
         },
-        yaxis={"rangemode": "tozero", "nticks": 5, "tickformat": ",d"},
+        yaxis={"rangemode": "tozero", "tickformat": ",d", **_count_ticks(max(both.values(), default=0))},
     )
     layout |= {"barmode": "stack", "bargap": 0.08}
-    marks = [(q, histogram.percentile(both, q)) for q in (0.5, 0.95)]
     layout["shapes"] = [_line(_place(value)) for _, value in marks if value is not None]
     layout["annotations"] = [
         _note(_place(value), f"p{q * 100:.0f} {duration(value)}", row) for row, (q, value) in enumerate(marks) if value
@@ -188,6 +191,11 @@ def _place(seconds: float) -> float:
 def _ceiling(percent: float) -> float:
     """The upper end of the axis: small rates stay readable, and the axis does not jump with each point."""
     return next(step for step in (1, 2, 5, 10, 25, 50, 105) if percent * 1.05 <= step)
+
+
+def _count_ticks(highest: int) -> Figure:
+    """There is no half run: few of them get a tick each."""
+    return {"nticks": 5} if highest >= 5 else {"dtick": 1}
 
 
 def _utc(moment: datetime) -> str:

@@ -75,6 +75,18 @@ def test_one_bucket_does_not_fill_the_whole_width() -> None:
     assert len(figure["data"][0]["x"]) >= charts.FEWEST_BUCKETS
 
 
+def test_the_words_at_the_mark_of_p95_have_room_at_its_right() -> None:
+    figure = charts.duration_histogram([cell(0, "completed", 1, 0.01), cell(0, "completed", 1, 9.0)])
+    left, right = figure["layout"]["xaxis"]["range"]
+    assert (right - figure["layout"]["annotations"][1]["x"]) / (right - left) >= 0.16
+
+
+@pytest.mark.parametrize(("count", "ticks"), [(1, {"dtick": 1}), (4, {"dtick": 1}), (5, {"nticks": 5})])
+def test_few_runs_have_a_tick_each_and_no_tick_is_there_twice(count: int, ticks: dict[str, int]) -> None:
+    axis = charts.duration_histogram([cell(0, "completed", count, 1)])["layout"]["yaxis"]
+    assert axis.items() >= ticks.items()
+
+
 @pytest.mark.parametrize("seconds", [0, 0.0004, 0.003, 1e9, float("inf")])
 def test_figures_are_json_without_nan_or_infinity_whatever_the_duration(seconds: float) -> None:
     json.dumps(charts.duration_histogram([cell(0, "completed", 3, seconds)]), allow_nan=False)
