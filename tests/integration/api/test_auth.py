@@ -124,6 +124,30 @@ def test_a_browser_changes_something_only_with_the_pages_csrf_token(known_tasks:
     assert send(**{"X-CSRFToken": token}).status_code == 201
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=", "multipart/form-data; boundary=é", "x-www-form"])
+def test_a_broken_form_of_a_browser_is_refused_like_any_other_body(known_tasks: None, kind: str) -> None:
+    client = signed_in("developer")
+    client.handler.enforce_csrf_checks = True
+    client.cookies["holdfast_csrf"] = token = "a" * 32
+    problem(client.generic("POST", "/api/v1/tasks/echo/runs", b"{}", kind), 403, "csrf_missing")
+    headers = {"X-CSRFToken": token}
+    problem(client.generic("POST", "/api/v1/tasks/echo/runs", b"{}", kind, headers=headers), 415)
+
+
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data; boundary=", "multipart/form-data; boundary=x", "text/plain", "é"]
+)
+@pytest.mark.parametrize("body", [b"{}", b"--x\r\nbroken", b"a=1&" * 2000, b"1" * 3_000_000])
+def test_a_browsers_form_is_not_read_to_look_for_a_csrf_token(known_tasks: None, kind: str, body: bytes) -> None:
+    client = signed_in("developer")
+    client.raise_request_exception = False
+    client.handler.enforce_csrf_checks = True
+    client.cookies["holdfast_csrf"] = token = "a" * 32
+    problem(client.generic("POST", "/api/v1/tasks/echo/runs", body, kind), 403, "csrf_missing")
+    response = client.generic("POST", "/api/v1/tasks/echo/runs", body, kind, headers={"X-CSRFToken": token})
+    problem(response, 413 if len(body) > 2**20 else 415)
+
+
 def test_a_token_needs_no_csrf_token(api: Caller) -> None:
     api.client.handler.enforce_csrf_checks = True
     assert api.post("/tasks/echo/runs", {}).status_code == 201

@@ -129,6 +129,7 @@ def test_nothing_is_done_to_a_run_that_does_not_exist(api: Any, refused: Any, ve
         ("/runs?parent=5", "parent"),
         ("/runs?created_after=yesterday", "created_after"),
         ("/runs?created_before=9999-12-31T23:59:59.999Z", "created_before"),
+        ("/runs?created_after=9999-12-31T23:58:00-12:00", "created_after"),
         ("/runs?created_after=0001-01-01T00:00:00Z", "created_after"),
         ("/runs?cursor=abc", "cursor"),
         ("/runs?limit=0", "limit"),
