@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "holdfast.settings")
 
@@ -14,7 +14,7 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
-from holdfast.bodylimit import BodyLimit  # noqa: E402
+from holdfast.bodylimit import App, BodyLimit  # noqa: E402
 from runs import registration  # noqa: E402
 from runs.api import body  # noqa: E402
 from runs.routing import websocket_urlpatterns  # noqa: E402
@@ -50,6 +50,6 @@ def _websockets() -> Any:
 
 
 registration.discover()  # the API and the pages enqueue by a task's id
-_pages = BodyLimit(_http, body.limit_of, body.too_large_body)
+_pages = BodyLimit(cast(App, _http), body.limit_of, body.too_large_body)
 
 application = ProtocolTypeRouter({"http": _pages, "websocket": _websockets(), "lifespan": _lifespan})

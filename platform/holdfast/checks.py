@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -24,10 +24,11 @@ def platform_is_no_package(app_configs: Sequence[AppConfig] | None, **kwargs: An
 @register
 def pages_are_there(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Templates and static files come with a checkout and with the wheel; a partial copy has neither."""
-    wanted = [Path(folder) for options in settings.TEMPLATES for folder in options["DIRS"]]
-    missing = [folder for folder in wanted if not folder.is_dir()] + ([] if settings.STATICFILES_DIRS else ["static"])
+    templates: list[Path] = [folder for options in settings.TEMPLATES for folder in cast(Any, options["DIRS"])]
+    missing = [str(folder) for folder in templates if not folder.is_dir()]
+    missing += [] if settings.STATICFILES_DIRS else ["static"]
     if not missing:
         return []
-    names = ", ".join(str(folder) for folder in missing)
+    names = ", ".join(missing)
     hint = "Install again, from a whole checkout (pip install -e .) or from the wheel."
     return [Error(f"The pages' files are missing: {names}.", hint=hint, id="holdfast.E002")]

@@ -7,6 +7,8 @@ from holdfast.env import without_password
 from holdfast.errors import EnvError
 
 TIMEOUT = 10  # seconds
+OLDEST = 18  # the first PostgreSQL with uuidv7()
+REMEDY = ". Start it, or correct the URL."
 # Classes of SQLSTATE that speak of the connection and not of a statement.
 _CONNECTION_CLASSES = ("08", "28", "3D", "57P")
 
@@ -20,21 +22,24 @@ def describe(error: BaseException | None) -> str | None:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # With several addresses libpq repeats itself; its last line is the server's own word, if there was one.
     reason = (lines[-1] if lines else "no reason given").removeprefix("- ").rstrip(".")
-    return f"PostgreSQL cannot be reached ({reason}). Start it, or correct the URL."
+    return f"PostgreSQL cannot be reached ({reason}){REMEDY}"
 
 
 def database(url: str) -> None:
     """Connect to PostgreSQL once.
 
     Raises:
-        EnvError: it does not let us in; says why.
+        EnvError: it does not let us in, or is too old; says why.
     """
+    shown = without_password(url)
     try:
-        psycopg.connect(url, connect_timeout=TIMEOUT).close()
+        with psycopg.connect(url, connect_timeout=TIMEOUT) as connection:
+            major = connection.info.server_version // 10_000
     except psycopg.OperationalError as error:
-        said = (describe(error) or str(error)).removesuffix(". Start it, or correct the URL.")
-        shown = without_password(url)
-        raise EnvError("DATABASE_URL", f"{said}", f"Start it, or correct {shown}") from None
+        said = (describe(error) or str(error)).removesuffix(REMEDY)
+        raise EnvError("DATABASE_URL", said, f"Start it, or correct {shown}") from None
+    if major < OLDEST:
+        raise EnvError("DATABASE_URL", f"this is PostgreSQL {major}", f"Name one of version {OLDEST} or newer")
 
 
 def broker(url: str) -> None:

@@ -26,7 +26,7 @@ class VersionedStorage(StaticFilesStorage):
         return f"{address}?{VERSION}={version}" if version else address
 
 
-class StaticFiles(WhiteNoiseMiddleware):
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # WhiteNoise comes without types
     """WhiteNoise under ASGI: the file is read here and not streamed, since Django can stream only what is async."""
 
     @staticmethod
