@@ -65,8 +65,6 @@ def _check_csrf(request: HttpRequest) -> None:
     # The API's views are exempt from Django's own check, because tokens need none; a cookie does.
     # The token comes by header: a form would be parsed here to look for it, however broken it is.
     request.POST = QueryDict()
-    # It would look for the token in a form as well; a body is read by the route alone, so there is no form.
-    request._post, request._files = QueryDict(), MultiValueDict()  # type: ignore[attr-defined]
     check = CsrfViewMiddleware(lambda r: HttpResponse())
     request.csrf_processing_done = False  # type: ignore[attr-defined]
     check.process_request(request)
