@@ -17,6 +17,7 @@ import psycopg
 from holdfast import db
 from queues import store as queue_store
 from runs.engine import recovery
+from runs.engine.duty import Duty
 
 if TYPE_CHECKING:
     from runs.engine.engine import Engine
@@ -27,11 +28,11 @@ logger = logging.getLogger("holdfast.beat")
 BEAT, LOOK = 2.0, 0.5
 
 
-class Beat(threading.Thread):
+class Beat(Duty):
     """Holds the connection whose life is the worker's."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
-        super().__init__(name="holdfast-beat", daemon=True)
+        super().__init__("beat")
         self._engine = engine
         self._timeout = timeout
         self._ending = threading.Event()
@@ -48,7 +49,7 @@ class Beat(threading.Thread):
         self.join(5)
         self._conn.close()
 
-    def run(self) -> None:
+    def serve(self) -> None:
         beaten = 0.0
         while not self._ending.is_set():
             try:

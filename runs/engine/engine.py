@@ -313,7 +313,9 @@ class Engine:
         with self._lock:
             self._used[lane] -= 1
         self._busy_at = time.monotonic()
-        del self._runs[run.id]
+        # Its outcome may be committed already, and the run leased again by this very worker.
+        if self._runs.get(run.id) is run:
+            del self._runs[run.id]
 
     def _samples(self, run: ActiveRun, outcome: Outcome) -> list[Sample]:
         now = self.clock.now()

@@ -73,6 +73,8 @@ class Hints(threading.Thread):
                 await self._announce(touched, due)
             except (redis.RedisError, OSError) as error:
                 logger.debug("nobody could be told: %s", error)
+            except Exception:
+                logger.exception("hints failed; pages poll meanwhile")
 
     async def _announce(self, touched: set[UUID], lists: bool) -> None:
         layer: Any = get_channel_layer()

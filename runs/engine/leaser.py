@@ -17,6 +17,7 @@ from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
 from runs import store
+from runs.engine.duty import Duty
 
 if TYPE_CHECKING:
     from runs.engine.engine import Engine
@@ -34,11 +35,11 @@ PACE: Final = 0.005
 Work = list[tuple[store.Started, list[store.Fact], queue_store.Grant]]
 
 
-class Leaser(threading.Thread):
+class Leaser(Duty):
     """One thread, one connection. `active` is the shift: outside it, nothing is leased."""
 
     def __init__(self, engine: Engine, versions: str) -> None:
-        super().__init__(name="holdfast-leaser", daemon=True)
+        super().__init__("leaser")
         self._engine = engine
         self._versions = versions
         self._wake = threading.Event()
@@ -66,7 +67,7 @@ class Leaser(threading.Thread):
         self._wake.set()
         self.join(5)
 
-    def run(self) -> None:
+    def serve(self) -> None:
         while not self._ending.is_set():
             self._wake.wait(POLL if self.hearing else POLL_DEAF)
             self._ending.wait(self._last + PACE - time.monotonic())
@@ -151,7 +152,7 @@ class Leaser(threading.Thread):
             tickets.push_safely(pool)
 
 
-class Ear(threading.Thread):
+class Ear(Duty):
     """Listens for wake-ups on the pools' channels while a shift lasts.
 
     That somebody listens is what an enqueuer goes by (it pushes a ticket only when nobody does), so `deaf()` must come
@@ -162,7 +163,7 @@ class Ear(threading.Thread):
     WAIT: Final = 0.2
 
     def __init__(self, pools: list[str], heard: Callable[[], None], hearing: Callable[[bool], None]) -> None:
-        super().__init__(name="holdfast-ear", daemon=True)
+        super().__init__("ear")
         self._channels = [tickets.CHANNEL.format(pool=pool) for pool in pools]
         self._heard = heard
         self._hearing = hearing
@@ -185,7 +186,7 @@ class Ear(threading.Thread):
         self._listening.set()
         self.join(5)
 
-    def run(self) -> None:
+    def serve(self) -> None:
         while True:
             self._listening.wait()
             while self._listening.is_set() and not self._closing:

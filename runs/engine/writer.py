@@ -27,6 +27,7 @@ from holdfast import db
 from queues import store as queue_store
 from runs import store
 from runs.engine.context import Sample
+from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
 from runs.histogram import bucket
 
@@ -86,7 +87,7 @@ class Batch:
         return {row.run_id for row in rows}
 
 
-class Writer(threading.Thread):
+class Writer(Duty):
     """Writes batches until it is closed.
 
     Args:
@@ -96,7 +97,7 @@ class Writer(threading.Thread):
     """
 
     def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None]) -> None:
-        super().__init__(name="holdfast-writer", daemon=True)
+        super().__init__("writer")
         self._worker = worker
         self._committed = committed
         self._on_fenced = fenced
@@ -160,7 +161,7 @@ class Writer(threading.Thread):
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def run(self) -> None:
+    def serve(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()

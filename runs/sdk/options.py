@@ -60,7 +60,7 @@ class Options:
     def _problems(self) -> Any:
         for name in ("queue_name", "idempotency_key", "concurrency_key"):
             value = getattr(self, name)
-            if value is not None and not _word(value, MAX_KEY):
+            if value is not None and not is_word(value, MAX_KEY):
                 yield name, f"is {value!r:.60}; write text of 1 to {MAX_KEY} characters"
         if self.priority is not None and not (_whole(self.priority) and self.priority in PRIORITIES):
             yield "priority", f"is {self.priority!r:.60}; write a whole number from -100 to 100"
@@ -77,12 +77,12 @@ class Options:
             if self.run_after is not None:
                 yield "delay", "stands beside run_after; give one of the two"
         if self.tags is not None and not (
-            isinstance(self.tags, list) and len(self.tags) <= MAX_TAGS and all(_word(t, MAX_TAG) for t in self.tags)
+            isinstance(self.tags, list) and len(self.tags) <= MAX_TAGS and all(is_word(t, MAX_TAG) for t in self.tags)
         ):
             yield "tags", f"must be a list of at most {MAX_TAGS} texts of 1 to {MAX_TAG} characters"
 
 
-def _word(value: Any, limit: int) -> bool:
+def is_word(value: Any, limit: int) -> bool:
     """Text that PostgreSQL can hold."""
     if not isinstance(value, str) or not 0 < len(value) <= limit or "\x00" in value:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable
@@ -11,12 +12,22 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 from runs.errors import DeclarationError, StepMisuse
 from runs.sdk import codec
 from runs.sdk.context import current, current_step
+from runs.sdk.options import is_word
 from runs.sdk.retry import NO_RETRY, Retry
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-NAME_LIMIT = 200
+NAME_LIMIT = 100
+KEY_LIMIT = 140
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def seconds(value: float | timedelta | None, where: str) -> float | None:
@@ -62,6 +73,11 @@ class Step(Generic[P, R]):
                 f"call the plain function, {self.name}.function(…)."
             )
         if self.is_async:
+            if not run.is_async and not _loop_runs():
+                raise StepMisuse(
+                    f"Step {self.name!r} is `async def` and was called in a plain function, which cannot await it. "
+                    f"Make the task {run.task_id} `async def`, or the step a plain function."
+                )
             return cast(R, run.step_async(self, args, kwargs))
         return cast(R, run.step_sync(self, args, kwargs))
 
@@ -72,8 +88,8 @@ class Step(Generic[P, R]):
 
         `key` replaces the count in the step's identity: give one where the order of calls may differ between tries.
         """
-        if key is not None and not (isinstance(key, str) and 0 < len(key) <= NAME_LIMIT):
-            raise StepMisuse(f"step {self.name!r}: key is {key!r}; write text of 1 to {NAME_LIMIT} characters")
+        if key is not None and not (is_word(key, KEY_LIMIT)):
+            raise StepMisuse(f"step {self.name!r}: key is {key!r:.60}; write text of 1 to {KEY_LIMIT} characters")
         return Step(
             self.function,
             name=self.name,
@@ -111,8 +127,8 @@ def step(
 
     def wrap(f: Callable[P, R]) -> Step[P, R]:
         called = name or f.__name__
-        if len(called) > NAME_LIMIT:
-            raise DeclarationError(f"step {called[:40]!r}…: the name is longer than {NAME_LIMIT} characters")
+        if not is_word(called, NAME_LIMIT):
+            raise DeclarationError(f"step {called!r:.60}: write a name of 1 to {NAME_LIMIT} characters")
         return Step(f, name=called, retry=retry or NO_RETRY, timeout=seconds(timeout, f"step {called!r}: timeout"))
 
     return wrap(function) if function is not None else wrap

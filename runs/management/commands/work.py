@@ -7,6 +7,7 @@ import os
 import socket
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 from rq import Queue
@@ -51,6 +52,9 @@ class Command(BaseCommand):
             connection=connection,
         )
         self.stdout.write(f"worker {worker.name} serves {', '.join(pools)}")
-        worker.work(burst=options["burst"], logging_level=level)
+        try:
+            worker.work(burst=options["burst"], logging_level=level)
+        except psycopg.OperationalError as error:
+            raise CommandError(f"PostgreSQL cannot be reached: {str(error).strip().splitlines()[0]}") from None
         if worker.engine is not None and worker.engine.fenced:
             raise CommandError("This worker had been declared lost; start it again.", returncode=3)
