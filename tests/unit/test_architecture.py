@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FRONT = ("runs.views", "runs.api", "runs.consumers", "runs.routing", "runs.urls", "runs.forms", "runs.tryit", "runs.charts")
+FRONT = tuple(f"runs.{room}" for room in ("views", "api", "consumers", "routing", "urls", "forms", "tryit", "charts"))
 WORKER = ("runs.engine",)
 
 RULES = [

@@ -6,13 +6,14 @@ import uuid
 from pathlib import Path
 
 import pytest
-from holdfast import sql
 
+from holdfast import sql
 from runs.store import partition_bounds
 
 
 def test_statements_are_found_by_name_and_may_include_each_other(tmp_path: Path) -> None:
-    (tmp_path / "a.sql").write_text("-- what it is\n-- name: one\nSELECT 1; -- why\n-- name: two\n({one}) UNION {three}\n")
+    text = "-- what it is\n-- name: one\nSELECT 1; -- why\n-- name: two\n({one}) UNION {three}\n"
+    (tmp_path / "a.sql").write_text(text)
     found = sql.load(tmp_path, {"three": "SELECT 3"})
     assert found.one == "SELECT 1"
     assert found.two == "(SELECT 1) UNION SELECT 3"
