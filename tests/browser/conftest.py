@@ -52,4 +52,4 @@ def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
     visitor.sign_in()
     yield visitor
     context.close()
-    assert not visitor.complaints, visitor.complaints
+    assert not visitor.complaints, f"{visitor.complaints}\n── what the web process said ──\n{site.web.said()[-5000:]}"
