@@ -1,7 +1,5 @@
 """The root of all addresses."""
 
-from importlib.util import find_spec
-
 from django.apps import apps
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
@@ -15,11 +13,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("design/", design, name="design"),
     path("admin/rq/", include("django_rq.urls")),
     path("admin/", admin.site.urls),
+    path("api/", include("runs.api.urls")),
+    path("queues/", include("queues.urls")),
     path("", include("holdfast.access.urls")),
+    path("", include("runs.urls")),
 ]
-# The parts of `runs` arrive one by one.
-for prefix, module in (("api/", "runs.api.urls"), ("queues/", "queues.urls"), ("", "runs.urls")):
-    if find_spec(module):
-        urlpatterns.append(path(prefix, include(module)))
 if apps.is_installed("holdfast.demo"):
     urlpatterns.append(path("demo/", include("holdfast.demo.urls")))
