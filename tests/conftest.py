@@ -52,12 +52,18 @@ def _start() -> EmbeddedServers:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "last: takes minutes; runs when everything else has passed or failed")
     assert settings.DEBUG is False  # loads the settings: pytest-django sets Django up once they are there
     only_unit = bool(config.args) and all("tests/unit" in str(Path(arg).absolute()) for arg in config.args)
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput") and not only_unit:
         servers = _start()
         os.environ[f"{OURS}DATABASE_URL"] = servers.database_url
         os.environ[f"{OURS}REDIS_URL"] = servers.redis_url
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)  # stable: the order stays random
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -61,9 +61,9 @@ class Watched:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def wait_for(self, pattern: str, *, after: int = 0) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, after: int = 0, patience: float = PATIENCE) -> re.Match[str]:
         """The first line from number `after` on that holds the pattern. Fails with the output if it never comes."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         with self._news:
             seen = after
             while True:
@@ -74,7 +74,7 @@ class Watched:
                 seen = len(self.lines)
                 ended = not self._reader.is_alive()
                 assert not ended, f"ended without {pattern!r}:\n{self.text}"
-                assert time.monotonic() < deadline, f"no {pattern!r} within {PATIENCE} s:\n{self.text}"
+                assert time.monotonic() < deadline, f"no {pattern!r} within {patience} s:\n{self.text}"
                 self._news.wait(0.5)
 
     def family(self) -> list[psutil.Process]:
