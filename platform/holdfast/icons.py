@@ -31,6 +31,7 @@ ICONS: Final[dict[str, str]] = {
     "approvals": '<path d="m5.5 8 2 2 4-4.5"/><circle cx="8" cy="8" r="6.25"/>',
     "explore": '<path d="M2 14V2M2 14h12M5 11V8M8 11V4M11 11V6.5"/>',
     "changes": '<circle cx="8" cy="8" r="2.5"/><path d="M1 8h4.5M10.5 8H15"/>',
+    "admin": '<path d="M2 4.5h7M12 4.5h2M2 11.5h2M7 11.5h7"/><circle cx="10.5" cy="4.5" r="1.5"/><circle cx="5.5" cy="11.5" r="1.5"/>',  # noqa: E501
     # actions
     "theme": '<circle cx="8" cy="8" r="5.75"/><path d="M8 2.25a5.75 5.75 0 0 1 0 11.5z" fill="currentColor"/>',
     "user": '<circle cx="8" cy="5.25" r="2.75"/><path d="M2.5 14c.5-3 2.75-4.5 5.5-4.5s5 1.5 5.5 4.5"/>',

@@ -23,4 +23,5 @@ PLACES: Final = (
     Place("/runs/", "Runs", "runs"),
     Place("/queues/", "Queues", "queues", "queues.view"),
     Place("/tasks/", "Tasks", "tasks"),
+    Place("/admin/", "Admin", "admin", "access.manage"),
 )

@@ -9,7 +9,6 @@ from django.test import RequestFactory
 from holdfast.access.grants import Actor
 from holdfast.access.roles import Role
 from holdfast.icons import ICONS
-from holdfast.navigation import PLACES
 from holdfast.templatetags.holdfast import LONGEST_JSON
 from runs.states import Status
 
@@ -85,8 +84,13 @@ def request_of(role: Role | None, path: str = "/"):
 def test_the_navigation_marks_where_the_person_is(path, current):
     nav = ElementTree.fromstring(render("{% nav %}", request=request_of(Role.VIEWER, path)))
     links = {"".join(a.itertext()).strip(): a.get("aria-current") for a in nav.iter("a")}
-    assert list(links) == [place.name for place in PLACES]
+    assert list(links) == ["Now", "Runs", "Queues", "Tasks"]
     assert [name for name, mark in links.items() if mark] == ([current] if current else [])
+
+
+def test_admins_see_their_place_and_others_do_not():
+    assert 'href="/admin/"' in render("{% nav %}", request=request_of(Role.ADMIN))
+    assert 'href="/admin/"' not in render("{% nav %}", request=request_of(Role.DEVELOPER))
 
 
 def test_a_stranger_sees_no_places():
