@@ -8,6 +8,7 @@ from typing import Final
 
 from holdfast import db
 from queues import store
+from queues.declare import NAME
 from queues.errors import not_found
 from queues.models import Queue
 
@@ -43,13 +44,15 @@ def queues_page(*, after: str = "", limit: int = DEFAULT_LIMIT, search: str = ""
         after: the last page's `next`.
         search: a part of the name, in any case.
     """
+    if not search.isprintable():  # no name holds it, and PostgreSQL may not even be asked for it
+        return QueuePage([], None)
     flows = _flows(after=after, limit=limit + 1, search=search or None)
     return QueuePage(flows[:limit], flows[limit - 1].queue.name if len(flows) > limit else None)
 
 
 def queue_get(name: str) -> QueueFlow:
     """One queue. Raises QueueNotFound with near matches."""
-    flows = _flows(name=name) if "\x00" not in name else []
+    flows = _flows(name=name) if NAME.fullmatch(name) else []
     if not flows:
         raise not_found(name, queue_names())
     return flows[0]

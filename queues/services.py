@@ -14,7 +14,7 @@ from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
 from queues import tickets
-from queues.declare import LIMIT_WORDS, MAX_LIMIT
+from queues.declare import LIMIT_WORDS, MAX_LIMIT, NAME
 from queues.errors import InvalidChange, invalid, not_found
 from queues.models import Queue
 from queues.selectors import queue_names
@@ -85,7 +85,7 @@ def queue_resume(name: str, actor: Actor, reason: str = "") -> Queue:
 
 def _locked(name: str) -> Queue:
     # No key update: an admission that counts this queue's leases waits, a foreign key to the queue does not.
-    found = Queue.objects.select_for_update(no_key=True).filter(name=name).first() if "\x00" not in name else None
+    found = Queue.objects.select_for_update(no_key=True).filter(name=name).first() if NAME.fullmatch(name) else None
     if found is None:
         raise not_found(name, queue_names())
     return found
