@@ -1,0 +1,117 @@
+"""Pages that everybody can use: axe's rules of WCAG 2.2 AA in both themes, a narrow screen, the keyboard alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from holdfast.access import services as access
+from holdfast.access.grants import Actor
+from runs import services
+from runs.models import Run
+from tests.support.browsing import Site, Visitor
+from tests.support.waiting import eventually
+
+PATHS = ("/", "/runs/", "/queues/", "/tasks/", "/tasks/research-agent/", "/demo/orders/", "/design/", "/no-such-page/")
+Theme = Literal["light", "dark"]
+THEMES: list[tuple[Theme, int]] = [("light", 1280), ("dark", 320)]
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def a_finished_run(site: Site) -> str:
+    """The path of the page of a run that completed."""
+    site.fleet.worker("kelp")
+    run, _ = services.task_enqueue("count-words", {"text": "kelp and more kelp"}, {}, actor=Actor.system("test"))
+    eventually(lambda: Run.objects.get(pk=run).status == "completed", "the run has completed", timeout=30)
+    return f"/runs/{run}/"
+
+
+def violations(page: Page, path: str) -> list[str]:
+    """What axe finds on a page, and whether the page is wider than the screen."""
+    page.goto(path)
+    return still_violates(page)
+
+
+def still_violates(page: Page) -> list[str]:
+    found = Axe().run(page, options=RULES).response["violations"]
+    said = [f"{v['id']}: {node['target']} {node['failureSummary']}" for v in found for node in v["nodes"]]
+    wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return [*said, *([f"{wider} pixels too wide"] if wider > 0 else [])]
+
+
+@pytest.mark.parametrize(("theme", "width"), THEMES)
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(visitor: Visitor, theme: Theme, width: int) -> None:
+    page = visitor.page
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 800})
+    found = {}
+    for path in (*PATHS, a_finished_run(visitor.site)):
+        found[path] = violations(page, path)
+    visitor.complaints.clear()  # the 404 that was asked for
+    assert {path: said for path, said in found.items() if said} == {}
+
+
+def test_the_keyboard_reaches_the_content_the_menu_and_the_way_out(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/queues/")
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to content")
+    expect(skip).to_be_focused()
+    assert skip.bounding_box()["y"] >= 0, "the skip link shows itself when it has the focus"
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+
+    menu = page.locator(".rail details.menu")
+    menu.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+    expect(menu.locator("summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.goto("/runs/")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_copying_works_over_plain_http(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/design/")
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # a secure page has it
+    viewer = page.locator(".json").first
+    viewer.get_by_role("button", name="Copy").click()
+    expect(viewer.get_by_role("button", name="Copied")).to_be_visible()
+    page.get_by_label("notes").focus()
+    page.keyboard.press("Control+V")
+    assert "9007199254740993123" in page.get_by_label("notes").input_value()
+
+
+def test_pages_are_whole_without_scripts(browser: Browser, visitor: Visitor) -> None:
+    context = browser.new_context(
+        base_url=visitor.site.url, java_script_enabled=False, storage_state=visitor.context.storage_state()
+    )
+    page = context.new_page()
+    for path, words in (("/runs/", "Runs"), ("/queues/", "Queues"), ("/tasks/", "research-agent"), ("/", "Now")):
+        page.goto(path)
+        expect(page.locator("main")).to_contain_text(words)
+        expect(page.locator(".live[data-live=live]")).to_have_count(0)  # unmeasured is never green
+    context.close()
+
+
+def test_the_sign_in_pages_are_for_everyone_too(browser: Browser, site: Site) -> None:
+    for theme, width in THEMES:
+        context = browser.new_context(base_url=site.url, color_scheme=theme, viewport={"width": width, "height": 640})
+        page = context.new_page()
+        for path in ("/sign-in/", access.signin_link_create(), "/sign-in/wrong/"):
+            assert violations(page, path) == []
+        page.goto("/sign-in/?next=/tasks/")
+        page.get_by_label("User name").fill("nobody")
+        page.get_by_label("Password").fill("nothing")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("do not match")).to_be_visible()
+        assert still_violates(page) == []
+        context.close()
