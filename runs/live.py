@@ -175,7 +175,8 @@ class Readers:
         """The rows of one statement."""
         assert self._pool is not None
         async with self._pool.connection() as conn:
-            return await (await conn.execute(query, params)).fetchall()
+            rows: list[Row] = await (await conn.execute(query, params)).fetchall()
+            return rows
 
 
 #: Shared by every live page of this process.

@@ -6,6 +6,7 @@ from typing import Concatenate, ParamSpec
 from urllib.parse import urlencode, urlsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -20,8 +21,8 @@ class ActorRequest(HttpRequest):
     actor: Actor
 
 
-GatedView = Callable[Concatenate[ActorRequest, P], HttpResponse]
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+GatedView = Callable[Concatenate[ActorRequest, P], HttpResponseBase]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def requires(grant: str) -> Callable[[GatedView[P]], View[P]]:
@@ -33,7 +34,7 @@ def requires(grant: str) -> Callable[[GatedView[P]], View[P]]:
 
     def decorate(view: GatedView[P]) -> View[P]:
         @wraps(view)
-        def gated(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def gated(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return to_sign_in(request)
             request.actor = require(request.user, grant)  # type: ignore[attr-defined]
