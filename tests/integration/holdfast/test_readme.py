@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import time
 import urllib.request
@@ -44,6 +45,10 @@ def test_the_first_command_leads_from_nothing_to_a_completed_run(data_dir: Path,
             run = call(f"{address}/api/v1/runs/{run['id']}", token)
             time.sleep(0.2)
         assert (run["status"], run["attempt"], run["output"]["topic"]) == ("completed", 2, "kelp"), up.text
+        supervisor = next(p for p in up.family() if p.cmdline()[-2:] == ["manage.py", "up"])
+        supervisor.send_signal(signal.SIGINT)
+        assert up.end() == 0, up.text
+        assert up.alive() == []
 
 
 def run_in(checkout: Path, variables: dict[str, str], *words: str) -> str:
