@@ -12,12 +12,14 @@ import time
 from typing import Any, Final
 
 import redis
+from django.db import connections
 from rq import SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
 from rq.suspension import is_suspended
 
 from queues import tickets
+from runs import registration
 from runs.engine.engine import Engine, Limits
 
 logger = logging.getLogger("holdfast.worker")
@@ -45,7 +47,14 @@ class ShiftWorker(SimpleWorker):
     # ── RQ's life cycle ──────────────────────────────────────────────────────────────────────────────────────────
 
     def work(self, burst: bool = False, *args: Any, **kwargs: Any) -> bool:
-        """As rq's. The engine starts with it and stops with it."""
+        """As rq's. The engine starts with it and stops with it.
+
+        Raises:
+            HoldfastError: the tasks cannot be loaded as they are declared.
+        """
+        registration.discover()
+        registration.register_all()
+        connections.close_all()  # the engine has connections of its own; this thread needs none
         self._burst = burst
         self.engine = Engine(
             name=self.name,
@@ -95,6 +104,7 @@ class ShiftWorker(SimpleWorker):
     def _shift(self, pool: str) -> None:
         assert self.engine is not None
         logger.debug("a ticket for %s", pool)
+        self._suspended = bool(is_suspended(self.connection, self))
         self.engine.shift(self._must_end, linger=0.3 if self._burst else 5.0, tick=self._tick)
 
     def _must_end(self) -> bool:

@@ -9,13 +9,11 @@ from typing import Any
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
 from rq import Queue
 from rq.logutils import setup_loghandlers
 
 from queues import tickets
 from queues.declare import NAME
-from runs import registration
 from runs.engine.worker import ShiftWorker
 from runs.errors import HoldfastError
 
@@ -36,12 +34,6 @@ class Command(BaseCommand):
         for pool in pools:
             if not NAME.fullmatch(pool):
                 raise CommandError(f"--pool {pool!r}: use letters, digits, dots, dashes or underscores", returncode=2)
-        try:
-            registration.discover()
-            registration.register_all()
-        except HoldfastError as error:
-            raise CommandError(str(error), returncode=2) from None
-        connections.close_all()
         level = "DEBUG" if options["verbosity"] > 1 else "WARNING"
         setup_loghandlers(level)
         logging.getLogger("rq.worker").setLevel(level)
@@ -54,6 +46,8 @@ class Command(BaseCommand):
         self.stdout.write(f"worker {worker.name} serves {', '.join(pools)}")
         try:
             worker.work(burst=options["burst"], logging_level=level)
+        except HoldfastError as error:
+            raise CommandError(str(error), returncode=2) from None
         except psycopg.OperationalError as error:
             raise CommandError(f"PostgreSQL cannot be reached: {str(error).strip().splitlines()[0]}") from None
         if worker.engine is not None and worker.engine.fenced:
