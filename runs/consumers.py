@@ -120,6 +120,7 @@ class Page:
             try:
                 channel = await layer.new_channel()
                 await layer.group_add(group, channel)
+                _heed_cancellation()
                 self.listening = True
                 self.hint.set()  # what came before is not lost either
                 while True:
@@ -131,6 +132,7 @@ class Page:
                 self.listening = False
                 if channel is not None:
                     await _leave(layer, group, channel)
+            _heed_cancellation()
             await asyncio.sleep(POLL)
 
     async def close(self, code: int) -> None:
@@ -242,6 +244,14 @@ def _mark(run_id: uuid.UUID) -> None:
         pipe.zadd(WATCHED, {str(run_id): now + MARK_HOLDS})
         pipe.zremrangebyscore(WATCHED, "-inf", now)
         pipe.execute()
+
+
+def _heed_cancellation() -> None:
+    """Redis' client waits by `asyncio.wait_for`, which on Python 3.11 forgets a cancellation that comes in the same
+    moment as the answer: the task would go on for ever, and its page with it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _leave(layer: Any, group: str, channel: str) -> None:
