@@ -12,7 +12,7 @@ from runs.filters import DEFAULT_LIMIT, RunFilter
 from runs.models import Run, Task
 from runs.reasons import Reason, reasons
 from runs.selectors import runs_page
-from runs.states import Status
+from runs.states import FINAL, Status
 
 PAGE: Final = DEFAULT_LIMIT
 #: Arrivals are counted up to here; then it is "100+".
@@ -33,6 +33,13 @@ TABS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 )
 
 
+def tries(run: Run) -> str:
+    """`2 of 3`, once there has been more than one try to speak of; `attempt 2` when no other will follow."""
+    if run.attempt <= 1 and run.status != Status.RETRYING:
+        return ""
+    return f"attempt {run.attempt}" if run.status in FINAL else f"{run.attempt} of {max(run.max_attempts, run.attempt)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A run in the list. `fits`: it still is what the filter asks for."""
@@ -43,10 +50,8 @@ class Row:
 
     @property
     def attempts(self) -> str:
-        """`2 of 3`, once there has been more than one try to speak of."""
-        run = self.run
-        most = max(run.max_attempts, run.attempt)
-        return f"{run.attempt} of {most}" if run.attempt > 1 or run.status == Status.RETRYING else ""
+        """Beside the status: see `tries`."""
+        return tries(self.run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,10 @@ def tabs(filters: RunFilter) -> list[Tab]:
     found = []
     for name, statuses in TABS:
         pairs = [*others, *([("status", ",".join(statuses))] if statuses else [])]
-        found.append(Tab(name, f"?{urlencode(pairs, safe=',')}", set(filters.statuses) == set(statuses)))
+        # A link to a part of what a tab holds (`?status=failed`) stands under that tab.
+        asked = set(filters.statuses)
+        current = asked <= set(statuses) if asked else not statuses
+        found.append(Tab(name, f"?{urlencode(pairs, safe=',')}", current))
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from runs import selectors
 from runs.errors import UnknownRun
+from runs.lists import tries
 from runs.models import Attempt, Run, Snapshot
 from runs.reasons import Reason, reasons
 from runs.states import CANCELLABLE_AT_ONCE, FINAL, RETRYABLE, Status
@@ -42,6 +43,11 @@ class RunPage:
         """`2 of 3`; more than planned happen after a crash or a person's retry."""
         run = self.run
         return f"{run.attempt} of {max(run.max_attempts, run.attempt)}" if run.attempt else ""
+
+    @property
+    def tries(self) -> str:
+        """Beside the status."""
+        return tries(self.run)
 
     @property
     def error(self) -> dict[str, Any] | None:

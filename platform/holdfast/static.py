@@ -39,7 +39,8 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # WhiteNoise com
         response = HttpResponse(content, status=int(found.status))
         del response["Content-Type"]
         for name, value in found.headers:
-            response[name] = value
+            # WhiteNoise measured the file when the server started; it may have been edited since.
+            response[name] = str(len(content)) if name == "Content-Length" and found.file is not None else value
         if VERSION in request.GET:
             response["Cache-Control"] = FOREVER
         return response
