@@ -12,7 +12,7 @@ from runs.filters import DEFAULT_LIMIT, RunFilter
 from runs.models import Run, Task
 from runs.reasons import Reason, reasons
 from runs.selectors import runs_page
-from runs.states import FINAL, Status
+from runs.states import Status
 
 PAGE: Final = DEFAULT_LIMIT
 #: Arrivals are counted up to here; then it is "100+".
@@ -34,10 +34,12 @@ TABS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 
 def tries(run: Run) -> str:
-    """`2 of 3`, once there has been more than one try to speak of; `attempt 2` when no other will follow."""
+    """`2 of 3`, once there has been more than one try to speak of; `attempt 2` of a completed run, which needs no more."""
     if run.attempt <= 1 and run.status != Status.RETRYING:
         return ""
-    return f"attempt {run.attempt}" if run.status in FINAL else f"{run.attempt} of {max(run.max_attempts, run.attempt)}"
+    if run.status == Status.COMPLETED:
+        return f"attempt {run.attempt}"
+    return f"{run.attempt} of {max(run.max_attempts, run.attempt)}"
 
 
 @dataclass(frozen=True, slots=True)
