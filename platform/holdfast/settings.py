@@ -99,6 +99,7 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True  # straight from the source folders: nothing to build or collect
 WHITENOISE_AUTOREFRESH = _env.debug
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -118,7 +119,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 def _database() -> dict[str, Any]:
     # Connections close with the request (CONN_MAX_AGE 0): under ASGI each request has a thread of its own, and a
-    # connection kept by a thread that never comes back is a connection lost. Long processes keep theirs themselves.
+    # connection kept by a thread that never comes back is a connection lost. `manage.py web` puts a pool below that.
     found = environment.parse_database_url(_database_url or "postgresql:///holdfast?host=/nonexistent")
     return {
         "ENGINE": "django.db.backends.postgresql",

@@ -4,16 +4,19 @@ import logging
 import socket
 import time
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from django.core.management.base import BaseCommand
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from holdfast.health import pending_migrations
 from holdfast.sockets import listen, port_of
 
 POLL = 0.5  # seconds
+POOL_SIZE = 20  # connections: requests at once that ask the database
+POOL_TIMEOUT = 5.0  # seconds that a request waits for one of them
 GRACE = 5  # seconds that open requests and websockets get at the end
 WEBSOCKET_MESSAGE = 64 * 1024  # bytes; pages say next to nothing over their sockets
 
@@ -34,6 +37,7 @@ class Command(BaseCommand):
         else:
             listener = socket.socket(fileno=options["fd"])
         self._wait_for_migrations()
+        self._pool_connections()
         config = uvicorn.Config(
             "holdfast.asgi:application",
             lifespan="on",
@@ -45,7 +49,18 @@ class Command(BaseCommand):
             server_header=False,
         )
         self.stdout.write(f"web server listens on {options['host']}, port {port_of(listener)}")
-        uvicorn.Server(config).run(sockets=[listener])
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            cast(DatabaseWrapper, connections["default"]).close_pool()
+
+    @staticmethod
+    def _pool_connections() -> None:
+        """Requests share connections. Under ASGI each one has a thread of its own and would connect anew, which costs
+        half of a short request; workers and commands hold a connection or two, and need no pool."""
+        database = connections.settings["default"]
+        database["OPTIONS"]["pool"] = {"min_size": 2, "max_size": POOL_SIZE, "timeout": POOL_TIMEOUT}
+        database["CONN_HEALTH_CHECKS"] = True
 
     def _wait_for_migrations(self) -> None:
         said = ""
