@@ -255,7 +255,9 @@ class Up:
         def note(number: int, frame: object) -> None:
             self._stops.append(signal.Signals(number))
 
-        before = {number: signal.signal(number, note) for number in STOPS}
+        # A hang-up that is ignored stays ignored: that is what nohup is for.
+        heard = [n for n in STOPS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, note) for number in heard}
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
         wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
