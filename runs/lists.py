@@ -34,7 +34,7 @@ TABS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 
 def tries(run: Run) -> str:
-    """`2 of 3`, once there has been more than one try to speak of; `attempt 2` of a completed run, which needs no more."""
+    """`2 of 3`, once there has been more than one try to speak of; `attempt 2` of a completed run."""
     if run.attempt <= 1 and run.status != Status.RETRYING:
         return ""
     if run.status == Status.COMPLETED:

@@ -25,6 +25,7 @@ from runs.states import FINAL, AttemptStatus, Status
 
 STATUSES = [str(s) for s in Status]
 FINAL_STATUSES = sorted(str(s) for s in FINAL)
+BAD = [s for s in FINAL_STATUSES if s != Status.COMPLETED]
 
 
 class Task(models.Model):
@@ -88,6 +89,11 @@ class Run(models.Model):
             # primary key finds them soon, so they stay out of this index.
             models.Index(
                 "status", models.F("id").desc(), name="run_by_status", condition=~Q(status=str(Status.COMPLETED))
+            ),
+            # Serve the failures of one task or queue, which may be few among millions. Completed runs never touch them.
+            models.Index("task", "status", models.F("id").desc(), name="run_bad_by_task", condition=Q(status__in=BAD)),
+            models.Index(
+                "queue", "status", models.F("id").desc(), name="run_bad_by_queue", condition=Q(status__in=BAD)
             ),
             models.Index("parent_id", "id", name="run_by_parent", condition=Q(parent_id__isnull=False)),
             # Serves the tag filter; untagged runs cost it nothing.

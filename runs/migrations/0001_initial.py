@@ -223,6 +223,14 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
+            index=models.Index(models.F('task'), models.F('status'), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('status__in', ['cancelled', 'crashed', 'expired', 'failed', 'timed_out', 'unknown'])), name='run_bad_by_task'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(models.F('queue'), models.F('status'), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('status__in', ['cancelled', 'crashed', 'expired', 'failed', 'timed_out', 'unknown'])), name='run_bad_by_queue'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
             index=models.Index(models.F('status'), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('status', 'completed'), _negated=True), name='run_by_status'),
         ),
         migrations.AddIndex(
