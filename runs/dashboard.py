@@ -143,9 +143,15 @@ def failure_groups() -> list[FailureGroup]:
     return [FailureGroup(*row) for row in _rows("failing", statuses=statuses, most=LATEST_FAILURES, groups=GROUPS)]
 
 
-def chart_cells(start: datetime, end: datetime, task: str | None = None) -> list[Cell]:
-    """Runs that ended from `start` to `end`, by minute, status and duration."""
-    return [Cell(*row) for row in _rows("chart_cells", start=start, end=end, task=task, counted=_COUNTED)]
+def rate_cells(start: datetime, end: datetime, *, minutes: int, task: str | None = None) -> list[Cell]:
+    """Runs that ended from `start` to `end`, by status and bins of so many minutes; their buckets mean nothing."""
+    found = _rows("rate_cells", start=start, end=end, minutes=minutes, task=task, counted=_COUNTED)
+    return [Cell(*row) for row in found]
+
+
+def duration_cells(start: datetime, end: datetime, *, task: str | None = None) -> list[Cell]:
+    """Runs that ended from `start` to `end`, by status and duration; their minutes mean nothing."""
+    return [Cell(*row) for row in _rows("duration_cells", start=start, end=end, task=task, counted=_COUNTED)]
 
 
 def task_stats(tasks: Collection[str]) -> dict[str, TaskStats]:

@@ -120,6 +120,12 @@ def test_charts_answer_figures_of_their_window(path: str) -> None:
     assert client.get(f"{path}?window=6h&task=another").json()["data"] == []
 
 
+@pytest.mark.parametrize("query", ["task=%00", "taks=sums", f"task={'x' * 300}"])
+def test_a_chart_that_cannot_be_is_refused(query: str) -> None:
+    for name in ("failure-rate", "durations"):
+        assert signed_in("viewer", f"{name}{query}"[:20]).get(f"/charts/{name}.json?{query}").status_code == 422
+
+
 def test_the_failure_rate_of_a_bin_is_that_of_its_runs() -> None:
     stored.ended(9)
     stored.ended(1, "timed_out")
