@@ -1,12 +1,14 @@
 """Listening sockets."""
 
 import errno
+import os
 import socket
 
 from holdfast.errors import ConfigError
 
 BACKLOG = 2048
 PORTS_TRIED = 20
+LAST_PORT = 65535
 
 
 class PortTaken(ConfigError):
@@ -20,13 +22,12 @@ def listen(host: str, port: int) -> socket.socket:
         PortTaken: the port is in use.
         ConfigError: this machine has no such address, or the port is not ours to take.
     """
+    if not 0 <= port <= LAST_PORT:
+        raise ConfigError(f"--port {port}: it must be from 0 to {LAST_PORT}. Choose another one.")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (socket.gaierror, OverflowError) as error:
-        what = "--port: it must be from 0 to 65535" if isinstance(error, OverflowError) else f"--host {host}: {error}"
-        raise ConfigError(
-            f"{what}. Write an address of this machine and a free port, as in 127.0.0.1 and 8000."
-        ) from None
+    except (socket.gaierror, UnicodeError):
+        raise ConfigError(f"--host {host}: there is no such address. Write an address of this machine.") from None
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,11 +37,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(f"--port {port}: it is taken by another program. Choose another one.") from None
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigError(f"--host {host} --port {port}: {reason}. Choose an address and port of yours.") from None
-    except OverflowError:
-        listener.close()
-        raise ConfigError(f"--port {port}: it must be from 0 to 65535. Choose another one.") from None
     return listener
 
 
@@ -50,8 +48,8 @@ def listen_near(host: str, port: int) -> socket.socket:
     Raises:
         PortTaken: this port and those after it are in use.
     """
-    last = min(port + PORTS_TRIED, 65535)
-    for candidate in range(port, last + 1):
+    last = min(port + PORTS_TRIED, LAST_PORT)
+    for candidate in range(port, max(port, last) + 1):
         try:
             return listen(host, candidate)
         except PortTaken:

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from holdfast import cli, env
+from holdfast.sockets import LAST_PORT
 from holdfast.supervisor.up import Up
 
 MAX_WORKERS = 256
@@ -26,6 +27,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 <= options["workers"] <= MAX_WORKERS:
             raise CommandError(f"--workers: write a number from 0 to {MAX_WORKERS}.", returncode=2)
+        if not 0 <= options["port"] <= LAST_PORT:
+            raise CommandError(f"--port: write a number from 0 to {LAST_PORT}.", returncode=2)
         up = Up(
             env.load(),
             host=options["host"],
