@@ -30,7 +30,7 @@ from psycopg_pool import PoolTimeout
 from holdfast.access.grants import allows
 from queues import tickets
 from runs import live
-from runs.engine.hints import LISTS, WATCHED, group_of
+from runs.watched import LISTS, WATCHED, group_of
 
 logger = logging.getLogger("holdfast.live")
 

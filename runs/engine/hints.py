@@ -10,25 +10,19 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import redis
 from channels.layers import get_channel_layer
 
 from queues import tickets
+from runs.watched import LISTS, WATCHED, group_of
 
 logger = logging.getLogger("holdfast.hints")
 
-WATCHED: Final = "holdfast:watched"
-LISTS: Final = "lists"
 #: Seconds between two hints of one run, and of lists.
 RUN_PACE, LIST_PACE = 0.1, 0.25
-
-
-def group_of(run_id: UUID) -> str:
-    """The Channels group of a run's pages."""
-    return f"run.{run_id.hex}"
 
 
 class Hints(threading.Thread):

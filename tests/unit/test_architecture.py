@@ -19,6 +19,7 @@ RULES = [
     ("platform/holdfast/embedded", ("runs", "queues"), "servers know nothing of what uses them"),
     ("runs/engine", (*FRONT, "django.forms", "django.template", "django.shortcuts"), "a worker shows no pages"),
     ("runs/sdk", (*FRONT, *WORKER), "user code must not drag in the engine or the front"),
+    ("runs/consumers.py", WORKER, "live pages do not run the worker's loop"),
     ("runs/views", WORKER, "pages do not run the worker's loop"),
     ("runs/api", WORKER, "the API does not run the worker's loop"),
     ("runs/store.py", (*FRONT, *WORKER, "runs.services", "runs.selectors", "runs.enqueue"), "the store is the lowest"),

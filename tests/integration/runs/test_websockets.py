@@ -21,8 +21,8 @@ from holdfast.access.roles import Role
 from holdfast.asgi import application
 from queues import tickets
 from runs import consumers
-from runs.engine.hints import LISTS, WATCHED, group_of
 from runs.models import Run
+from runs.watched import LISTS, WATCHED, group_of
 from tests.support import stored
 from tests.support.people import signed_in
 from tests.support.sockets import PATIENCE, Headers, Socket
