@@ -1,0 +1,163 @@
+"""The list of runs and the page of one run while things happen, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+from django.utils import timezone
+from playwright.sync_api import Page, WebSocket, expect
+
+from runs.models import Run
+from tests.support import stored
+from tests.support.browsing import Visitor
+
+MANY = 20_000
+
+
+def opened(visitor: Visitor, path: str) -> tuple[Page, WebSocket]:
+    with visitor.page.expect_websocket() as socket:
+        visitor.page.goto(visitor.site.url + path)
+    expect(visitor.page.locator(".live")).to_have_attribute("data-live", "live")
+    return visitor.page, socket.value
+
+
+def arrive(socket: WebSocket) -> None:
+    """A new run, and the page has been told of it."""
+    with socket.expect_event("framereceived", lambda text: "changed" in text):
+        stored.run("queued", age=1)
+
+
+def test_arrivals_wait_and_rows_stay_where_they_are(visitor: Visitor) -> None:
+    first = stored.run("running", age=30)
+    page, _ = opened(visitor, "/runs/")
+    row = page.locator("tr[data-run]")
+    expect(row).to_have_count(1)
+    stored.run("queued", age=1)
+    stored.run("queued", age=1)
+    expect(page.get_by_role("link", name="2 new runs")).to_be_visible()
+    Run.objects.filter(pk=first.pk).update(status="completed", finished_at=timezone.now())
+    stored.run("queued", age=1)
+    arrivals = page.get_by_role("link", name="3 new runs")
+    expect(arrivals).to_be_visible()
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("completed")
+    arrivals.click()
+    expect(row).to_have_count(4)
+
+
+def test_nothing_changes_under_selected_text_or_while_paused(visitor: Visitor) -> None:
+    stored.run("queued", age=30)
+    page, socket = opened(visitor, "/runs/")
+    arrivals = page.locator(".arrivals")
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('tr[data-run] .id'))")
+    arrive(socket)
+    arrive(socket)  # two seconds later: had the first one changed the page, it would show by now
+    expect(arrivals).to_have_count(0)
+    page.evaluate("getSelection().removeAllRanges()")
+    expect(arrivals).to_have_text("2 new runs: show")
+
+    with socket.expect_event("close"):
+        page.locator(".live").click()
+    expect(page.locator(".live")).to_have_text("paused")
+    stored.run("queued", age=1)
+    with page.expect_websocket():
+        expect(arrivals).to_have_text("2 new runs: show")
+        page.locator(".live").click()
+    expect(arrivals).to_have_text("3 new runs: show")
+
+
+def test_a_filter_is_in_the_address_and_back_brings_the_page_before(visitor: Visitor) -> None:
+    stored.run("failed", error=stored.error())
+    stored.run("completed", "sync")
+    page, _ = opened(visitor, "/runs/")
+    page.get_by_role("link", name="Failed").click()
+    expect(page.locator("tr[data-run]")).to_have_count(1)
+    page.get_by_label("Task").select_option("sync")
+    page.wait_for_url(re.compile("task=sync"))
+    expect(page.get_by_text("No run fits")).to_be_visible()
+    page.go_back()
+    expect(page.locator("tr[data-run]")).to_have_count(1)
+
+
+def test_a_run_of_twenty_thousand_steps_keeps_the_page_quick(visitor: Visitor) -> None:
+    run = stored.run("running", age=3)
+    stored.attempt(run, worker=stored.worker())
+    stored.snapshots(run, 1, MANY)
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    expect(page.locator("#steps-count")).to_have_text("1 attempt, 20,000 steps finished", timeout=30_000)
+    assert page.locator("#waterfall li").count() < 100
+    page.locator("#waterfall").evaluate("e => { e.scrollTop = e.scrollHeight; }")
+    last = page.locator("#waterfall").get_by_role("button", name=f"add#{MANY}", exact=True)
+    expect(last).to_be_visible()
+    last.click()
+    expect(page.locator("#snapshots .detail")).to_contain_text("Step add#20000")
+    assert page.locator("#snapshots tr[data-sequence]").count() == 200
+
+
+def test_steps_open_to_what_they_hold_and_the_log_is_narrowed(visitor: Visitor) -> None:
+    run = stored.run("completed", output={"sum": 3})
+    stored.attempt(run, 1, "completed")
+    stored.snapshots(run, 1, 2, input={"a": 1}, output=12345678901234567890)
+    stored.lines(run, "hello")
+    stored.lines(run, "adding", step="add#2")
+    stored.lines(run, "careful", level=30)
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    page.locator("#waterfall").get_by_role("button", name="add#2").click()
+    detail = page.locator("#snapshots .detail")
+    expect(detail).to_contain_text("12345678901234567890")
+    page.locator("#snapshots").get_by_role("button", name="add#2").click()
+    expect(detail).to_have_count(0)
+
+    log = page.locator("#log .line")
+    expect(log).to_have_count(3)
+    page.get_by_label("Step", exact=True).select_option("add#2")
+    expect(log).to_have_count(1)
+    expect(log).to_contain_text("adding")
+    page.get_by_label("Step", exact=True).select_option("")
+    page.get_by_label("Lowest level").select_option("warning and above")
+    expect(log).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    text = download.value.path().read_text()
+    assert [line.split()[-1] for line in text.splitlines()] == ["hello", "adding", "careful"]
+
+
+def test_a_long_log_begins_at_its_end_and_goes_back_when_asked(visitor: Visitor) -> None:
+    run = stored.run("completed")
+    stored.lines(run, *(f"line {n}." for n in range(1_700)))
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    foot = page.locator("#log .foot")
+    expect(foot).to_have_text("1,000 lines")
+    expect(page.locator("#log")).to_contain_text("line 1699.")
+    earlier = page.get_by_role("button", name="Load earlier lines")
+    earlier.click()
+    expect(foot).to_have_text("1,500 lines")
+    earlier.click()
+    expect(foot).to_have_text("1,700 lines")
+    expect(earlier).to_have_count(0)
+
+
+def test_cancel_asks_first_and_says_what_it_did(visitor: Visitor) -> None:
+    run = stored.run("queued")
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    page.locator("#run-actions summary").click()
+    page.get_by_role("button", name="Cancel the run").click()
+    expect(page.locator("#run-status")).to_contain_text("cancelled")
+    expect(page.get_by_text("The run is cancelled.")).to_be_visible()
+    expect(page.locator("#run-actions")).to_contain_text("Retry")
+
+
+def test_now_draws_its_charts_and_changes_by_itself(visitor: Visitor) -> None:
+    stored.worker()
+    stored.ended(20, seconds=2)
+    stored.ended(5, "failed")
+    page, _ = opened(visitor, "/")
+    expect(page.locator(".verdict")).to_contain_text("Failing: 5 of 25 runs")
+    expect(page.locator("[data-chart*=failure-rate] .main-svg").first).to_be_visible()
+    page.locator("[data-chart*=durations]").scroll_into_view_if_needed()
+    expect(page.locator("[data-chart*=durations] .bars").first).to_be_visible()
+    page.evaluate("window.neverReloaded = true")
+    stored.run("running")
+    tile = page.locator(".tile").filter(has_text="Running").locator(".value")
+    expect(tile).to_have_text("1")
+    assert page.evaluate("window.neverReloaded")
