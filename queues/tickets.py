@@ -20,7 +20,6 @@ logger = logging.getLogger("holdfast.tickets")
 
 #: Tickets that may wait in one pool: more would only wake workers to find nothing.
 MAX_WAITING: Final = 4
-CHANNEL: Final = "holdfast:wake:{pool}"
 
 #: What a worker process does with a ticket; set by the worker when it starts.
 on_ticket: Callable[[str], None] | None = None
@@ -30,6 +29,13 @@ on_ticket: Callable[[str], None] | None = None
 def connection() -> redis.Redis:
     """This process's Redis client for waking; short timeouts, because a caller's request waits for it."""
     return redis.Redis.from_url(url(), socket_timeout=2, socket_connect_timeout=1)
+
+
+def channel(pool: str) -> str:
+    """Where a pool is woken. Redis' publications know no database numbers, so the name has to: installations that
+    share a server must not take each other's listeners for their own."""
+    number = connection().connection_pool.connection_kwargs.get("db") or 0
+    return f"holdfast:{number}:wake:{pool}"
 
 
 def blocking_connection() -> redis.Redis:
@@ -49,7 +55,7 @@ def wake(pools: Iterable[str]) -> None:
     try:
         for pool in pools:
             with connection().pipeline(transaction=False) as pipe:
-                pipe.publish(CHANNEL.format(pool=pool), b"")
+                pipe.publish(channel(pool), b"")
                 pipe.llen(_queue(pool).key)
                 listeners, waiting = pipe.execute()
             if not listeners and waiting < MAX_WAITING:

@@ -113,7 +113,8 @@ def _payload_schema(task: Task[..., Any]) -> dict[str, Any]:
                 properties[name]["default"] = json.loads(json.dumps(parameter.default, allow_nan=False))
             except (TypeError, ValueError):
                 continue  # a default that JSON cannot show is still the function's default
-    return schema
+    # jsonb forgets the order of keys; a form should ask in the order of the code.
+    return {**schema, "propertyOrder": list(task.signature.parameters)}
 
 
 def _schema(adapter: Any) -> dict[str, Any]:

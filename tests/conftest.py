@@ -105,7 +105,10 @@ def django_db_modify_db_settings(servers: Servers, django_db_modify_db_settings_
     settings.HOLDFAST_REDIS_URL = servers.redis_url
     for queue in settings.RQ_QUEUES.values():
         queue["URL"] = servers.redis_url
-    settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [servers.redis_url]
+    settings.CHANNEL_LAYERS["default"]["CONFIG"] = {
+        "hosts": [servers.redis_url],
+        "prefix": f"holdfast{env.redis_number(servers.redis_url)}",
+    }
     settings.CACHES["default"]["LOCATION"] = servers.redis_url
 
 

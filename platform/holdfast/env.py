@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import platformdirs
 import psycopg.conninfo
+import redis.connection
 
 from holdfast.errors import EnvError
 
@@ -136,6 +137,11 @@ def parse_database_url(url: str) -> Database:
         port=parts.pop("port", ""),
         options=tuple(sorted(parts.items())),
     )
+
+
+def redis_number(url: str) -> int:
+    """The database number in a URL that `check_redis_url` passed."""
+    return int(redis.connection.parse_url(url).get("db") or 0)  # type: ignore[no-untyped-call]
 
 
 def check_redis_url(url: str) -> None:

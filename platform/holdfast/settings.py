@@ -147,7 +147,8 @@ RQ_SHOW_ADMIN_LINK = True
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [HOLDFAST_REDIS_URL], "prefix": "holdfast"},
+        # Publications know no database numbers: the prefix keeps installations apart that share a server.
+        "CONFIG": {"hosts": [HOLDFAST_REDIS_URL], "prefix": f"holdfast{environment.redis_number(HOLDFAST_REDIS_URL)}"},
     }
 }
 CACHES = {

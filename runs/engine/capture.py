@@ -10,16 +10,13 @@ from typing import Any, TextIO
 from runs.engine import failure
 from runs.sdk.context import current
 
-#: Loggers of the worker itself: what they say while a run happens to be current is not the run's.
-_OWN = ("holdfast.", "rq.", "redis", "psycopg")
-
 
 class RunLogHandler(logging.Handler):
     """Hands records that are logged inside a run to it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         run = current.get()
-        if run is None or record.name.startswith(_OWN):
+        if run is None:
             return
         try:
             message = record.getMessage()

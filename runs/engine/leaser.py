@@ -164,7 +164,7 @@ class Ear(Duty):
 
     def __init__(self, pools: list[str], heard: Callable[[], None], hearing: Callable[[bool], None]) -> None:
         super().__init__("ear")
-        self._channels = [tickets.CHANNEL.format(pool=pool) for pool in pools]
+        self._channels = [tickets.channel(pool) for pool in pools]
         self._heard = heard
         self._hearing = hearing
         self._listening = threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from queues.tickets import connection
+from queues.tickets import channel, connection
 from tests.support.processes import Fleet
 from tests.support.runs import all_final, statuses, the
 from tests.support.waiting import eventually
@@ -43,7 +43,7 @@ def test_fault_17_an_idle_worker_is_woken_although_its_tickets_were_flushed(flee
     fleet.worker("worker-1")
     fleet.scheduler()
     assert the("echo").enqueue(1).result(timeout=20) == 1
-    eventually(lambda: not connection().pubsub_channels("holdfast:wake:*"), "the shift ends", timeout=20)
+    eventually(lambda: not connection().pubsub_channels(channel("default")), "the shift ends", timeout=20)
     handle = the("echo").enqueue(2)
     connection().flushall()
     began = time.monotonic()

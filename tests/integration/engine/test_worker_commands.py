@@ -6,7 +6,7 @@ from rq import Worker as RQWorker
 from rq.suspension import resume, suspend
 
 from queues.models import Worker
-from queues.tickets import connection
+from queues.tickets import channel, connection
 from tests.support.processes import Fleet
 from tests.support.runs import run, the
 from tests.support.waiting import eventually
@@ -30,7 +30,7 @@ def test_rq_suspend_holds_new_runs_back_until_resume(fleet: Fleet) -> None:
     fleet.scheduler()
     the("echo").enqueue(1).result(timeout=20)
     suspend(connection())
-    eventually(lambda: not connection().pubsub_channels("holdfast:wake:*"), "the shift ends", timeout=20)
+    eventually(lambda: not connection().pubsub_channels(channel("default")), "the shift ends", timeout=20)
     handle = the("echo").enqueue(2)
     eventually(lambda: run(handle.id).status == "queued", "it waits")
     resume(connection())
