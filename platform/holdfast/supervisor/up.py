@@ -173,7 +173,7 @@ class Up:
         for key in [k for k in list(self._selector.get_map().values()) if k.data is child]:
             self._selector.unregister(key.fd)
         child.bury(lambda text: self._hear(child, text))
-        if child.name == "sign-in" and code:
+        if child.name == "sign-in" and code and not self._stopping:
             for text in child.output:
                 self._console.line(child.name, text)
         if self._stopping:

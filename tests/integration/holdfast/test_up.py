@@ -132,13 +132,14 @@ def test_a_port_that_is_taken_gives_way_to_the_next_free_one(data_dir: Path) -> 
 
 
 @pytest.mark.usefixtures("reaped")
-def test_a_child_that_cannot_work_with_the_configuration_stops_it_with_exit_code_2(data_dir: Path) -> None:
+def test_tasks_that_cannot_be_imported_stop_it_with_exit_code_2_and_the_line_to_correct(data_dir: Path) -> None:
     tasks = data_dir.with_suffix(".py")
-    tasks.write_text("raise SystemExit(2)\n")
+    tasks.write_text("import json\n\nfrom runs import nonsense\n")
     try:
         with start_up(data_dir, "--tasks", str(tasks)) as up:
-            assert up.end() == 2
-            assert "worker-1 cannot work with this configuration" in up.text
+            assert up.end() == 2, up.text
+            assert f"Tasks cannot be imported. {tasks}, line 3: ImportError: cannot import name 'nonsense'" in up.text
+            assert "cannot work with this configuration" in up.text
             assert up.alive() == []
     finally:
         tasks.unlink()

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import OperationalError, connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from holdfast.discovery import discover
 from holdfast.health import pending_migrations
 from holdfast.sockets import listen, port_of
 
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--fd", type=int, help="A listening socket that is open already, instead of both.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        discover()  # before the application does: here a mistake in the tasks is one line
         if options["fd"] is None:
             listener = listen(options["host"], options["port"])
         else:
