@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import holdfast.errors
 
-class HoldfastError(Exception):
+
+class HoldfastError(holdfast.errors.HoldfastError):
     """Holdfast refused. The message says why and what to do instead."""
 
+    exit_code = 2
     status = 400
     code = "error"
 

@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand
 from django.db import OperationalError, connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from holdfast.discovery import discover
 from holdfast.health import pending_migrations
 from holdfast.sockets import listen, port_of
+from runs.discovery import discover
 
 POLL = 0.5  # seconds
 POOL_SIZE = 20  # connections: requests at once that ask the database

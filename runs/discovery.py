@@ -4,6 +4,7 @@ import sysconfig
 import traceback
 
 from holdfast.errors import ConfigError, HoldfastError
+from runs import registration
 
 
 def discover() -> None:
@@ -12,12 +13,9 @@ def discover() -> None:
     Raises:
         ConfigError: one of them cannot be imported; says where and why.
     """
-    from runs import registration
-    from runs.errors import HoldfastError as RunsError
-
     try:
         registration.discover()
-    except (HoldfastError, RunsError) as error:
+    except HoldfastError as error:
         raise ConfigError(str(error)) from error
     except Exception as error:
         said = " ".join(str(error).split())
