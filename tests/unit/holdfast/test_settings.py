@@ -1,5 +1,7 @@
 """Settings, checks and what every response carries."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,15 @@ from django.test import Client, RequestFactory
 from holdfast import checks, keys, middleware
 from holdfast.embedded.folder import claim
 from holdfast.errors import EnvError
+from tests.support.up import environment
 
 
-def test_without_servers_the_settings_load_and_say_so() -> None:
-    assert settings.HOLDFAST_SERVERS == "none"
-    assert settings.DEBUG is False
+def test_without_servers_the_settings_load_and_say_so(tmp_path: Path) -> None:
+    """In a process of its own: this one's may have been started beside living servers (pytest -n)."""
+    code = "from django.conf import settings as s; print(s.HOLDFAST_SERVERS, s.DEBUG)"
+    variables = environment(HOLDFAST_DATA_DIR=str(tmp_path / "data"), DJANGO_SETTINGS_MODULE="holdfast.settings")
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == "none False\n"
 
 
 def test_defaults_are_closed() -> None:
