@@ -8,6 +8,7 @@ worker without Redis polls PostgreSQL.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
@@ -20,6 +21,10 @@ logger = logging.getLogger("holdfast.tickets")
 
 #: Tickets that may wait in one pool: more would only wake workers to find nothing.
 MAX_WAITING: Final = 4
+
+#: Seconds for which "enough tickets wait in this pool" is believed without asking again; the sweeper looks anyway.
+ENOUGH: Final = 0.05
+_enough_until: dict[str, float] = {}
 
 #: What a worker process does with a ticket; set by the worker when it starts.
 on_ticket: Callable[[str], None] | None = None
@@ -50,16 +55,12 @@ def url() -> str:
 
 
 def wake(pools: Iterable[str]) -> None:
-    """Tells each pool that there is work: one round trip where a worker listens or tickets enough are waiting.
+    """Tells each pool that there is work: one round trip where a worker listens, or where tickets enough are waiting.
     Never raises: with Redis away, the sweeper or a poll finds the work."""
     try:
         for pool in pools:
-            with connection().pipeline(transaction=False) as pipe:
-                pipe.publish(channel(pool), b"")
-                pipe.llen(_queue(pool).key)
-                listeners, waiting = pipe.execute()
-            if not listeners and waiting < MAX_WAITING:
-                _put(pool)
+            if not connection().publish(channel(pool), b"") and time.monotonic() >= _enough_until.get(pool, 0.0):
+                push(pool)
     except redis.RedisError as error:
         logger.warning("Redis did not take a wake-up (%s); workers find the work by polling", error)
 
@@ -67,6 +68,7 @@ def wake(pools: Iterable[str]) -> None:
 def push(pool: str) -> bool:
     """Puts a ticket into RQ unless enough are waiting there already. True when one was put."""
     if _queue(pool).count >= MAX_WAITING:
+        _enough_until[pool] = time.monotonic() + ENOUGH
         return False
     _put(pool)
     return True
