@@ -27,6 +27,8 @@ ADD_INCOMING: Final[str] = SQL.add_incoming
 LOCK_CLASS: Final = 0x484F4C44
 #: SQLSTATE that `queues_begin_batch` raises for a worker that was declared lost.
 FENCED: Final = "HF001"
+#: SQLSTATE that it raises for a batch that is recorded already.
+RECORDED: Final = "HF002"
 
 Conn = Connection[TupleRow]
 
@@ -48,7 +50,8 @@ class Suspect:
     id: int
     name: str
     silent: bool  # its heartbeat is too old
-    lock_tells: bool  # its lock was taken on this start of PostgreSQL: a free lock proves death
+    lock_tells: bool  # its lock was taken on this start of PostgreSQL: that it is free speaks for death
+    heartbeat: float  # when it last gave a sign of life
 
 
 class Seized(NamedTuple):
@@ -173,7 +176,8 @@ def worker_returned(conn: Conn, worker: int) -> bool:
 
 
 def begin_batch(cur: Cursor[TupleRow], worker: int, batch: int) -> None:
-    """First statement of a group commit. Raises an error of SQLSTATE `FENCED` for a worker declared lost."""
+    """First statement of a group commit. Raises an error of SQLSTATE `FENCED` for a worker declared lost,
+    `RECORDED` for a batch that was committed before."""
     cur.execute(SQL.begin_batch, {"worker": worker, "batch": batch}, prepare=True)
 
 
@@ -194,9 +198,11 @@ def lock_is_free(conn: Conn, worker: int) -> bool:
     return bool(row and row[0])
 
 
-def declare_lost(conn: Conn, worker: int) -> bool:
-    """Fences a worker off. False when somebody else did so first."""
-    return conn.execute(SQL.declare_lost, {"worker": worker}).fetchone() is not None
+def declare_lost(conn: Conn, worker: int, *, silent_for: float | None) -> bool:
+    """Fences a worker off. False when somebody else did so first, when it is in the middle of a transaction, or when
+    its heartbeat is not `silent_for` seconds old any more (None: its lock speaks, not its heartbeat)."""
+    found = conn.execute(SQL.declare_lost, {"worker": worker, "silent_for": silent_for})
+    return found.fetchone() is not None
 
 
 def orphans(conn: Conn) -> list[int]:

@@ -21,7 +21,7 @@ RETURNING holdfast_now();
 
 -- name: begin_batch
 -- Opens a group commit: fails with HF001 when the worker has been declared dead, and numbers the batch, so that a
--- commit whose acknowledgement was lost can be told from one that did not happen.
+-- commit whose acknowledgement was lost can be told from one that did not happen: HF002 when it is recorded already.
 SELECT queues_begin_batch(%(worker)s, %(batch)s);
 
 -- name: last_batch
@@ -37,7 +37,7 @@ UPDATE queues_worker SET returned_at = holdfast_now() WHERE id = %(worker)s AND 
 -- Workers that say they live; `silent` when their heartbeat is too old. A lock taken on an earlier start of this
 -- PostgreSQL proves nothing, so `lock_tells` is false until the worker has locked again.
 SELECT id, name, heartbeat_at < holdfast_now() - make_interval(secs => %(timeout)s) AS silent,
-       server_started_at = pg_postmaster_start_time() AS lock_tells
+       server_started_at = pg_postmaster_start_time() AS lock_tells, extract(epoch FROM heartbeat_at)::float8
 FROM queues_worker
 WHERE stopped_at IS NULL AND lost_at IS NULL;
 
@@ -45,9 +45,14 @@ WHERE stopped_at IS NULL AND lost_at IS NULL;
 SELECT pg_try_advisory_xact_lock(%(lock_class)s, %(worker)s::int);
 
 -- name: declare_lost
--- FOR UPDATE waits for the worker's transaction in flight; after it, its writes and leases are refused.
+-- From here on its writes and leases are refused. A worker in the middle of a transaction is passed over: either it
+-- lives, or PostgreSQL ends that transaction in a moment. Waiting here would silence the rescuer, too, and a heartbeat
+-- that waited behind the same transaction would then be overlooked.
 WITH victim AS (
-    SELECT id FROM queues_worker WHERE id = %(worker)s AND lost_at IS NULL FOR UPDATE
+    SELECT id FROM queues_worker
+    WHERE id = %(worker)s AND lost_at IS NULL AND stopped_at IS NULL
+      AND (%(silent_for)s::float8 IS NULL OR heartbeat_at < holdfast_now() - make_interval(secs => %(silent_for)s))
+    FOR UPDATE SKIP LOCKED
 )
 UPDATE queues_worker w SET lost_at = holdfast_now() FROM victim WHERE w.id = victim.id RETURNING w.id;
 

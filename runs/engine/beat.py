@@ -16,8 +16,8 @@ import psycopg
 
 from holdfast import db
 from queues import store as queue_store
-from runs.engine import recovery
 from runs.engine.duty import Duty
+from runs.engine.recovery import Watch
 
 if TYPE_CHECKING:
     from runs.engine.engine import Engine
@@ -26,6 +26,10 @@ logger = logging.getLogger("holdfast.beat")
 
 #: Seconds between heartbeats, and between looks for dead workers.
 BEAT, LOOK = 2.0, 0.5
+#: Seconds between attempts to have the connection and its lock back, before anybody concludes that we died.
+RECONNECT = 0.1
+#: Longest wait for a lock of PostgreSQL: whoever holds rows for long must not keep the heart from beating.
+PATIENCE = "2s"
 
 
 class Beat(Duty):
@@ -36,7 +40,7 @@ class Beat(Duty):
         self._engine = engine
         self._timeout = timeout
         self._ending = threading.Event()
-        self._conn: queue_store.Conn = db.connect("beat")
+        self._conn = _connect()
         self._process = psutil.Process()
 
     @property
@@ -50,23 +54,27 @@ class Beat(Duty):
         self._conn.close()
 
     def serve(self) -> None:
-        beaten = 0.0
+        beaten, away = 0.0, False
+        watch = Watch(self._timeout, self._engine.worker_id)
         while not self._ending.is_set():
             try:
                 if self._conn.closed or self._conn.broken:
                     self._reconnect()
+                    beaten = 0.0
+                away = False
                 if time.monotonic() - beaten >= BEAT:
                     beaten = time.monotonic()
                     if not self._beat():
                         self._engine.fence()
                         return
-                if recovery.recover(self._conn, timeout=self._timeout, myself=self._engine.worker_id):
+                if watch.look(self._conn):
                     self._engine.wake()
             except psycopg.Error as error:
-                logger.warning("no heartbeat (%s); trying again", str(error).strip().splitlines()[0])
-                if not (self._conn.closed or self._conn.broken):
-                    self._conn.close()
-            self._ending.wait(LOOK)
+                # A connection that is well is kept, whatever a statement met: with it the lock would go.
+                if not away:
+                    logger.warning("no heartbeat (%s); trying again", str(error).strip().splitlines()[0])
+                away = self._conn.closed or self._conn.broken
+            self._ending.wait(RECONNECT if away else LOOK)
 
     def _beat(self) -> bool:
         now = queue_store.worker_beat(
@@ -84,6 +92,14 @@ class Beat(Duty):
     def _reconnect(self) -> None:
         """A new connection holds no lock: take it again before anybody concludes that we died. (They look at the start
         of PostgreSQL for which we last said that we hold it.)"""
-        self._conn = db.connect("beat")
-        if not queue_store.worker_hold(self._conn, self._engine.worker_id):
-            self._conn.close()  # the broken session has not ended yet; the next turn tries again
+        conn = _connect()
+        if not queue_store.worker_hold(conn, self._engine.worker_id):
+            conn.close()
+            raise psycopg.OperationalError("the session that was cut off holds the worker's lock still")
+        self._conn = conn
+
+
+def _connect() -> queue_store.Conn:
+    conn = db.connect("beat")
+    conn.execute(f"SET lock_timeout = '{PATIENCE}'")
+    return conn

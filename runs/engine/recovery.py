@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import Final
 
 from holdfast.telemetry import emit
@@ -14,32 +15,56 @@ logger = logging.getLogger("holdfast.recovery")
 
 #: A run whose worker died so many times is final: it probably kills them.
 CRASH_LIMIT: Final = 5
+#: Seconds for which a worker's lock has to be free, without a heartbeat, before it is believed dead. A living one whose
+#: connection was cut has taken it again by then.
+CERTAIN: Final = 0.9
 
 
-def recover(conn: queue_store.Conn, *, timeout: float, myself: int | None = None) -> int:
-    """Declares dead workers lost and queues their runs again.
+class Watch:
+    """The look after others, repeated about twice a second.
 
     Args:
         timeout: Age in seconds of a heartbeat that counts as silence.
         myself: The worker that looks, which does not suspect itself.
-
-    Returns:
-        How many runs were queued again or ended.
     """
-    taken = 0
-    for suspect in queue_store.suspects(conn, timeout=timeout):
-        if suspect.id == myself:
-            continue
-        with conn.transaction():
-            # The lock, once free, is held by this transaction: two rescuers do not meet over one worker.
-            dead = suspect.silent or (suspect.lock_tells and queue_store.lock_is_free(conn, suspect.id))
-            if dead and queue_store.declare_lost(conn, suspect.id):
-                emit("worker.lost", worker=suspect.name, silent=suspect.silent)
-                taken += _take_over(conn, suspect.id, suspect.name)
-    for worker in queue_store.orphans(conn):
-        with conn.transaction():
-            taken += _take_over(conn, worker, str(worker))
-    return taken
+
+    def __init__(self, timeout: float, myself: int | None = None) -> None:
+        self._timeout = timeout
+        self._myself = myself
+        # Worker → when its lock was first seen free, and its heartbeat then.
+        self._free_since: dict[int, tuple[float, float]] = {}
+
+    def look(self, conn: queue_store.Conn) -> int:
+        """Declares dead workers lost and queues their runs again. Returns how many runs were queued again or ended."""
+        taken = 0
+        suspects = [s for s in queue_store.suspects(conn, timeout=self._timeout) if s.id != self._myself]
+        self._free_since = {s.id: self._free_since[s.id] for s in suspects if s.id in self._free_since}
+        for suspect in suspects:
+            with conn.transaction():
+                if suspect.silent:
+                    lost = queue_store.declare_lost(conn, suspect.id, silent_for=self._timeout)
+                else:
+                    lost = self._lock_is_long_free(conn, suspect) and queue_store.declare_lost(
+                        conn, suspect.id, silent_for=None
+                    )
+                if lost:
+                    emit("worker.lost", worker=suspect.name, silent=suspect.silent)
+                    taken += _take_over(conn, suspect.id, suspect.name)
+        for worker in queue_store.orphans(conn):
+            with conn.transaction():
+                taken += _take_over(conn, worker, str(worker))
+        return taken
+
+    def _lock_is_long_free(self, conn: queue_store.Conn, suspect: queue_store.Suspect) -> bool:
+        # The lock, once free, is held by this transaction: two rescuers do not meet over one worker.
+        if not suspect.lock_tells or not queue_store.lock_is_free(conn, suspect.id):
+            self._free_since.pop(suspect.id, None)
+            return False
+        now = (time.monotonic(), suspect.heartbeat)
+        since = self._free_since.setdefault(suspect.id, now)
+        if since[1] != suspect.heartbeat:  # it has lived meanwhile
+            since = self._free_since[suspect.id] = now
+        return now[0] - since[0] >= CERTAIN
 
 
 def _take_over(conn: queue_store.Conn, worker: int, name: str) -> int:

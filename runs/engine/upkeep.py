@@ -51,13 +51,18 @@ class Sweeper:
         self._seen = pools
 
 
-def look_for_the_dead(conn: Conn) -> None:
-    """Workers without a lock or a heartbeat; what they held is queued again."""
-    if recovery.recover(conn, timeout=settings.HOLDFAST_HEARTBEAT_TIMEOUT):
-        pools = queue_store.pools_with_entries(conn)
-        tickets.wake(pools)
-        for pool in pools:
-            tickets.push_safely(pool)  # whoever listens may be the one that is frozen
+class Rescuer:
+    """Looks for workers without a lock or a heartbeat; what they held is queued again."""
+
+    def __init__(self) -> None:
+        self._watch = recovery.Watch(settings.HOLDFAST_HEARTBEAT_TIMEOUT)
+
+    def look_for_the_dead(self, conn: Conn) -> None:
+        if self._watch.look(conn):
+            pools = queue_store.pools_with_entries(conn)
+            tickets.wake(pools)
+            for pool in pools:
+                tickets.push_safely(pool)  # whoever listens may be the one that is frozen
 
 
 def make_partitions(conn: Conn) -> None:
@@ -72,5 +77,5 @@ def poller() -> Poller:
     found.every(PARTITIONS, make_partitions)
     found.every(TIMERS, promote_timers)
     found.every(SWEEP, sweeper.sweep)
-    found.every(RECOVERY, look_for_the_dead)
+    found.every(RECOVERY, Rescuer().look_for_the_dead)
     return found
