@@ -81,7 +81,7 @@ def encode(value: Any, path: str = "payload", error: type[HoldfastError] = Inval
         text = _encode(value)
         # What comes back equal had text for keys, no lone surrogate and at most MAX_DEPTH levels. The list around it is
         # there because the reader stops only at the 202nd level.
-        if _looks_storable(text) and from_json(f"[{text}]".encode())[0] == value:
+        if looks_storable(text) and from_json(f"[{text}]".encode())[0] == value:
             return text
     except (ValueError, TypeError, RecursionError):
         text = ""  # the walk below says which value it was
@@ -90,7 +90,8 @@ def encode(value: Any, path: str = "payload", error: type[HoldfastError] = Inval
     return text or _encode(value)
 
 
-def _looks_storable(text: str) -> bool:
+def looks_storable(text: str) -> bool:
+    """False when JSON text holds what PostgreSQL would refuse, or an integer that Python would not read back."""
     return "\\u0000" not in text and (len(text) <= MAX_DIGITS or not _LONG_NUMBER.search(text))
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
 
-from runs import store
+from runs import jsonvalue, store
 from runs.engine import failure
-from runs.engine.outcome import HandOver, PutDown
+from runs.engine.database import tidy_shared
+from runs.engine.outcome import Fenced, HandOver, PutDown
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
 from runs.sdk import codec
@@ -24,13 +25,16 @@ from runs.sdk.step import Step
 
 if TYPE_CHECKING:
     from runs.engine.clock import Clock
-    from runs.engine.writer import Writer
+    from runs.engine.writer import Ack, Writer
     from runs.sdk.task import Task
 
 #: A step's retry that is due within so many seconds is waited for in place; a later one puts the run down (DESIGN D5).
 HOLD: Final = 2.0
 MAX_LOG_MESSAGE: Final = 65_536
+MAX_LOG_FIELDS: Final = 65_536
 MAX_STEP_INPUT: Final = 65_536
+#: Levels of log lines are stored as two bytes.
+MAX_LEVEL: Final = 32_767
 
 
 class ActiveRun(RunContext):
@@ -40,6 +44,7 @@ class ActiveRun(RunContext):
         "_counts",
         "_done",
         "_lock",
+        "_over",
         "_partial",
         "_port",
         "_replay_left",
@@ -50,6 +55,7 @@ class ActiveRun(RunContext):
         "started",
         "task",
         "tasks",
+        "unwound",
     )
 
     def __init__(self, port: Port, task: Task[..., Any], started: store.Started, facts: list[store.Fact]) -> None:
@@ -72,6 +78,9 @@ class ActiveRun(RunContext):
         self._tries: dict[str, int] = {}
         self._done: dict[str, str | None] = {}
         self._partial = ""
+        self._over = False
+        #: Why the stay is being unwound: whatever the run's code makes of the exception, this is its outcome.
+        self.unwound: PutDown | None = None
         self._sequence = facts[-1].sequence if facts else 0
         for fact in facts:
             if fact.kind == SnapshotKind.STEP:
@@ -115,12 +124,14 @@ class ActiveRun(RunContext):
                     value = await step.function(*args, **kwargs)
                 else:
                     value = await _within(step.timeout, step, args, kwargs)
-                output = codec.dump(step.output, value, f"step {step.name!r}: result")
+                output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
             except Exception as error:
                 delay = self._tried(step, key, began, args, kwargs, error)
             else:
                 row = self._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
-                await self._port.writer.store_async(row, self._count(step, began, "completed", row.finished))
+                stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._store(row, stored, self._count(step, began, "completed", row.finished))
+                await stored
                 return value
             finally:
                 current_step.reset(token)
@@ -141,12 +152,14 @@ class ActiveRun(RunContext):
             began, token = self._port.clock.now(), current_step.set(key)
             try:
                 value = step.function(*args, **kwargs)
-                output = codec.dump(step.output, value, f"step {step.name!r}: result")
+                output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
             except Exception as error:
                 delay = self._tried(step, key, began, args, kwargs, error)
             else:
                 row = self._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
-                self._port.writer.store_sync(row, self._count(step, began, "completed", row.finished))
+                stored: Future[None] = Future()
+                self._store(row, stored, self._count(step, began, "completed", row.finished))
+                stored.result()
                 return value
             finally:
                 current_step.reset(token)
@@ -154,11 +167,11 @@ class ActiveRun(RunContext):
 
     def save_state(self, state: Any, saved: Callable[[BaseException | None], None]) -> None:
         self.boundary()
-        text = codec.dump(None, state, "state")
+        text = codec.dump(None, state, "state", codec.MAX_STORED)
         now = self._port.clock.now()
         row = store.SnapshotRow(
             self.id,
-            self._next(),
+            0,
             SnapshotKind.CHECKPOINT,
             "checkpoint",
             "",
@@ -173,21 +186,15 @@ class ActiveRun(RunContext):
         self.state = json.loads(text)
         done: Future[None] = Future()
         done.add_done_callback(lambda f: saved(f.exception()))
-        self._port.writer.put_snapshot(row, done)
+        self._store(row, done)
 
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:
-        text = None
-        if fields:
-            try:
-                text = codec.dump(None, fields, "fields")
-            except Exception:  # a log line is never the reason why a run fails: say it in another way
-                text = codec.dump(None, {k: repr(v)[:1000] for k, v in fields.items()}, "fields")
         row = store.LogRow(
             self.id,
             self._port.clock.now(),
-            level,
+            max(0, min(level, MAX_LEVEL)),
             failure.clean(message, MAX_LOG_MESSAGE),
-            text,
+            _fields(fields) if fields else None,
             self.attempt,
             current_step.get(),
         )
@@ -212,7 +219,21 @@ class ActiveRun(RunContext):
     def boundary(self) -> None:
         """Where a run may be taken out of the worker without losing a finished step."""
         if self._port.handing_over():
-            raise HandOver
+            self.unwind(HandOver())
+        if self.unwound is not None:
+            raise self.unwound.with_traceback(None)
+
+    def unwind(self, unwound: PutDown) -> PutDown:
+        """Notes that the stay ends this way, even if the run's code catches the exception or wraps it in a group."""
+        if self.unwound is None or unwound.delay < self.unwound.delay:
+            self.unwound = unwound
+        return unwound
+
+    def close(self) -> bool:
+        """The stay is over: what it left behind stores nothing any more. False when it was over already."""
+        with self._lock:
+            was_open, self._over = not self._over, True
+        return was_open
 
     def _identity(self, step: Step[Any, Any]) -> str:
         if step.key is not None:
@@ -221,10 +242,14 @@ class ActiveRun(RunContext):
             count = self._counts[step.name] = self._counts.get(step.name, 0) + 1
         return f"{step.name}#{count}"
 
-    def _next(self) -> int:
+    def _store(self, row: store.SnapshotRow, ack: Ack, *samples: Sample) -> None:
+        """Hands a snapshot to the writer, numbered. Raises Fenced when the stay is over: threads or tasks that a run
+        leaves behind must not write into its next attempt."""
         with self._lock:
+            if self._over:
+                raise Fenced
             self._sequence += 1
-            return self._sequence
+            self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
     def _replay(self, step: Step[Any, Any], key: str) -> Any:
         self._replay_left -= 1
@@ -253,7 +278,7 @@ class ActiveRun(RunContext):
     ) -> store.SnapshotRow:
         return store.SnapshotRow(
             self.id,
-            self._next(),
+            0,  # numbered when it is stored
             kind,
             step.name,
             key,
@@ -279,7 +304,8 @@ class ActiveRun(RunContext):
         tries = self._tries[key] = self._tries.get(key, 0) + 1
         text = failure.encode(failure.describe(error, key))
         row = self._row(step, key, began, args, kwargs, SnapshotKind.FAILURE, error=text)
-        self._port.writer.put_snapshot(row, None, self._count(step, began, "failed", row.finished))
+        self._store(row, None, self._count(step, began, "failed", row.finished))
+        tidy_shared(error)
         if not step.retry.allows(error, tries):
             raise error
         delay = step.retry.delay(tries, error)
@@ -290,7 +316,8 @@ class ActiveRun(RunContext):
             None,
         )
         if delay > HOLD:
-            raise PutDown(delay, json.dumps({"kind": "step_retry", "step": key, "try": tries + 1})) from None
+            waiting_for = json.dumps({"kind": "step_retry", "step": key, "try": tries + 1})
+            raise self.unwind(PutDown(delay, waiting_for)) from None
         return delay
 
     def _count(self, step: Step[Any, Any], began: float, status: str, ended: float) -> Sample:
@@ -332,8 +359,29 @@ async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwa
 
 def _show(step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """The arguments for people to look at: whatever JSON cannot hold is shown as text, and long ones are cut."""
-    named = step.bind(args, kwargs)
-    text = to_json(named, fallback=repr, inf_nan_mode="strings").decode("utf-8", "replace")
-    if len(text) > MAX_STEP_INPUT or "\\u0000" in text:
+    try:
+        named = step.bind(args, kwargs)
+        text = to_json(named, fallback=repr, inf_nan_mode="strings").decode("utf-8", "replace")
+    except Exception as error:  # that they cannot be shown is no reason to fail a step
+        text = json.dumps({"unshown": failure.clean(f"{type(error).__name__}: {error}", 300)})
+    if len(text) > MAX_STEP_INPUT or not jsonvalue.looks_storable(text):
         text = json.dumps({"cut": failure.clean(text.replace("\\u0000", "\ufffd"), MAX_STEP_INPUT)})
     return text
+
+
+def _fields(fields: dict[str, Any]) -> str:
+    """The fields of a log line as JSON. A log line is never the reason why a run fails: odd ones are said in words."""
+    try:
+        text = codec.dump(None, fields, "fields")
+    except Exception:
+        text = json.dumps({failure.clean(str(name), 200): _words(value) for name, value in fields.items()})
+    if len(text) > MAX_LOG_FIELDS:
+        text = json.dumps({"cut": failure.clean(text.replace("\\u0000", "\ufffd"), MAX_LOG_FIELDS)})
+    return text
+
+
+def _words(value: Any) -> str:
+    try:
+        return failure.clean(repr(value), 1_000)
+    except Exception as error:
+        return f"(cannot be shown: {type(error).__name__})"

@@ -26,7 +26,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import close_old_connections
 
 from holdfast import db
 from holdfast.telemetry import emit
@@ -34,10 +34,11 @@ from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
 from runs import store
-from runs.engine import capture
+from runs.engine import capture, database
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun, Port, Sample
+from runs.engine.duty import Duty
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.hints import Hints
 from runs.engine.leaser import Ear, Leaser, Work
@@ -46,6 +47,7 @@ from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
 from runs.sdk.context import current
 from runs.sdk.task import registry
+from runs.states import AttemptStatus, Status
 
 logger = logging.getLogger("holdfast.engine")
 
@@ -94,9 +96,12 @@ class Engine:
         self._used = {Lane.COROUTINE: 0, Lane.THREAD: 0}
         self._busy_at = time.monotonic()
         self._drivers: dict[UUID, asyncio.Task[None]] = {}
+        self._tokens: set[int] = set()  # leases whose end has not been committed yet
+        #: Work had to be left in the middle: its threads may go on for as long as they like.
+        self.left_work = False
         self._loop = _new_loop()
         self._loop.set_task_factory(_remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
-        self._loop_thread = threading.Thread(target=self._loop.run_forever, name="holdfast-loop", daemon=True)
+        self._loop_thread = LoopThread(self._loop)
         self._threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-run")
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +143,7 @@ class Engine:
         if not self.fenced and self._writer.is_alive() is False:
             self._say_goodbye()
         self._beat.close()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop_thread.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         emit("worker.stopped", worker=self.name)
 
@@ -147,6 +152,7 @@ class Engine:
             logger.info("%d runs are still at work after %g s; handing them over", self.in_flight, self.limits.grace)
             self._handing_over = True
             if not self._wait_idle(HANDOVER):
+                self.left_work = True
                 self._loop.call_soon_threadsafe(self._cancel_all)
                 self._wait_idle(HANDOVER)
 
@@ -168,6 +174,8 @@ class Engine:
         if not self._runs:
             with db.connect("goodbye") as conn:
                 queue_store.worker_stop(conn, self.worker_id)
+        if self._handing_over:
+            tickets.wake(self.pools)
 
     def fence(self) -> None:
         """This worker was declared lost while it lived (it was frozen, or cut off): stop quietly, write nothing."""
@@ -181,6 +189,7 @@ class Engine:
             queue_store.worker_returned(conn, self.worker_id)
             store.record_overlap(conn, worker=self.worker_id, ids=ids)
         emit("worker.fenced", worker=self.name, runs=len(ids))
+        self.left_work = True
         self._loop.call_soon_threadsafe(self._cancel_all)
         self._on_fenced()
 
@@ -249,13 +258,16 @@ class Engine:
         threads: list[ActiveRun] = []
         samples: list[Sample] = []
         for started, facts, grant in work:
+            self._tokens.add(started.token)
             task = registry.get(started.task_id)
             if task is None:
                 self._defer(started)
                 continue
             run = ActiveRun(self._port, task, started, facts)
             (coroutines if task.is_async else threads).append(run)
-            self._runs[run.id] = run
+            earlier, self._runs[run.id] = self._runs.get(run.id), run
+            if earlier is not None:
+                earlier.close()
             sample = (RollupKind.DELAY, task.id, started.queue_id, "", task.version, "started", grant.waited)
             samples.append(sample)
         with self._lock:
@@ -278,6 +290,31 @@ class Engine:
             store.FinishRow(started.id, started.token, "waiting", None, None, None, 0, UNKNOWN_DELAY, waiting), ()
         )
 
+    def reconcile(self, held: Callable[[], dict[UUID, int]]) -> None:
+        """Makes what this worker has in hand agree with `held()`, its leases (entry id → token) in the database.
+
+        They differ when a connection broke: a lease was committed and we never heard of it, or a crash of PostgreSQL
+        took back one that had not reached the disk. Called by the leaser's thread, which alone begins runs.
+        """
+        mine = dict(self._runs)
+        leases = held()
+        for run_id, token in leases.items():
+            if token not in self._tokens:
+                logger.warning("run %s was leased without our hearing of it; giving it back", run_id)
+                self._tokens.add(token)
+                self._writer.put_finish(
+                    store.FinishRow(run_id, token, Status.QUEUED, None, None, None, 0, 0.0, None), ()
+                )
+        for run_id, run in mine.items():
+            # One whose end was committed meanwhile is closed already.
+            if leases.get(run_id) != run.started.token and run.close():
+                logger.warning("the lease of run %s is gone; leaving the run to others", run_id)
+                self._loop.call_soon_threadsafe(self._cancel, run_id)
+
+    def _cancel(self, run_id: UUID) -> None:
+        if driver := self._drivers.get(run_id):
+            driver.cancel()
+
     def _spawn(self, runs: list[ActiveRun]) -> None:
         for run in runs:
             context = copy_context()
@@ -291,6 +328,8 @@ class Engine:
                 await _end_tasks(run)
         except Fenced:
             outcome = None
+        except BaseException as error:
+            outcome = _broken(run, error)
         finally:
             self._drivers.pop(run.id, None)
         self._ended(run, outcome, Lane.COROUTINE)
@@ -301,14 +340,15 @@ class Engine:
             outcome = execute_sync(run)
         except Fenced:
             outcome = None
-        finally:
-            _tidy_connections()
+        except BaseException as error:
+            outcome = _broken(run, error)
+        database.tidy()
         self._ended(run, outcome, Lane.THREAD)
 
     def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
-        if outcome is not None and not self.fenced:
-            run.flush_print()
+        run.flush_print()
+        if run.close() and outcome is not None and not self.fenced:
             self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome))
         with self._lock:
             self._used[lane] -= 1
@@ -329,6 +369,7 @@ class Engine:
 
     def _committed(self, batch: Batch) -> None:
         """After each group commit, in the writer's thread."""
+        self._tokens.difference_update([row.token for row in batch.finishes])
         if batch.finishes and self._leaser.active:
             self._leaser.wake()
         runs = batch.run_ids
@@ -375,13 +416,34 @@ def _remember_task(
     return task
 
 
-def _tidy_connections() -> None:
-    """Between two runs a thread keeps a healthy Django connection, but no open transaction of somebody else's."""
-    for wrapper in connections.all(initialized_only=True):
-        if wrapper.in_atomic_block or wrapper.errors_occurred:
-            wrapper.close()
-        else:
-            wrapper.close_if_unusable_or_obsolete()
+def _broken(run: ActiveRun, error: BaseException) -> Outcome:
+    """The engine itself failed over this run (its exception cannot be described, say): it must not be held for ever."""
+    logger.error("run %s could not be brought to its end", run.id, exc_info=error)
+    text = json.dumps(
+        {"type": "EngineError", "message": type(error).__name__, "fingerprint": "engine", "traceback": ""}
+    )
+    return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1)
+
+
+class LoopThread(Duty):
+    """Runs the event loop until it is closed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__("loop")
+        self._loop = loop
+        self._closing = False
+
+    def close(self) -> None:
+        self._closing = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def serve(self) -> None:
+        while not self._closing:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # asyncio lets these through the loop as well as to whoever awaits the task: that one fails its run.
+                logger.warning("a task within a run raised %s", type(error).__name__)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -8,6 +8,7 @@ from typing import Any
 
 from runs.engine import failure
 from runs.engine.context import ActiveRun
+from runs.engine.database import tidy_shared
 from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown
 from runs.errors import InvalidPayload
 from runs.sdk import codec
@@ -16,23 +17,24 @@ from runs.states import AttemptStatus, Status
 
 async def execute_async(run: ActiveRun) -> Outcome:
     """A stay of a coroutine task. Raises Fenced only."""
-    limit = run.task.max_duration
-    scope = asyncio.timeout(limit)
+    scope = asyncio.timeout(run.task.max_duration)
     try:
         async with scope:
             value = await run.task.function(**run.arguments())
-        return completed(run, value)
-    except TimeoutError as error:
-        return timed_out(run, error) if scope.expired() else failed(run, error)
-    except asyncio.CancelledError as error:
-        # Nobody but a stopping worker cancels the outermost task of a run, unless the run's own code did.
-        return put_down(HandOver()) if run.cancelled_by_worker else failed(run, error)
-    except PutDown as unwound:
-        return put_down(unwound)
     except Fenced:
         raise
     except BaseException as error:
+        if run.unwound is not None:  # in whatever group or handler the unwinding got caught
+            return put_down(run.unwound)
+        if scope.expired() and isinstance(error, TimeoutError):
+            return timed_out(run, error)
+        if run.cancelled_by_worker:
+            return put_down(HandOver())
+        tidy_shared(error)
         return failed(run, error)
+    if scope.expired():
+        return timed_out(run, TimeoutError())
+    return completed(run, value)
 
 
 def execute_sync(run: ActiveRun) -> Outcome:
@@ -40,23 +42,24 @@ def execute_sync(run: ActiveRun) -> Outcome:
     began = time.monotonic()
     try:
         value = run.task.function(**run.arguments())
-        limit = run.task.max_duration
-        if limit is not None and time.monotonic() - began > limit:
-            return timed_out(run, TimeoutError())
-        return completed(run, value)
-    except PutDown as unwound:
-        return put_down(unwound)
     except Fenced:
         raise
     except BaseException as error:
-        return failed(run, error)
+        return put_down(run.unwound) if run.unwound is not None else failed(run, error)
+    limit = run.task.max_duration
+    if limit is not None and time.monotonic() - began > limit:
+        return timed_out(run, TimeoutError())
+    return completed(run, value)
 
 
 def completed(run: ActiveRun, value: Any) -> Outcome:
+    """With its result; unless the run's code made one although it was being unwound: then it comes back."""
+    if run.unwound is not None:
+        return put_down(run.unwound)
     try:
         if value is not None:
             value = run.task.output.validate_python(value)
-        output = codec.dump(run.task.output, value, "result")
+        output = codec.dump(run.task.output, value, "result", codec.MAX_STORED)
     except Exception as error:
         return failed(run, error)
     return Outcome(Status.COMPLETED, AttemptStatus.COMPLETED, output=output)

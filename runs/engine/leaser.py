@@ -30,7 +30,9 @@ MAX_LEASE: Final = 250
 POLL, POLL_DEAF = 1.0, 0.25
 #: Seconds between two leases: under a stream of single enqueues they gather, and the enqueuer gets its share of the
 #: machine. A wake-up after a quiet moment is followed at once.
-PACE: Final = 0.005
+PACE: Final = 0.01
+#: Seconds between comparisons of what the database says we hold with what we have in hand; at once after a failure.
+RECONCILE: Final = 5.0
 
 Work = list[tuple[store.Started, list[store.Fact], queue_store.Grant]]
 
@@ -47,6 +49,7 @@ class Leaser(Duty):
         self._conn: queue_store.Conn | None = None
         self._ending = threading.Event()
         self._last = 0.0
+        self._reconciled = 0.0
         self.active = False
         #: Redis answers: wake-ups arrive, so polling may be slow.
         self.hearing = True
@@ -76,11 +79,13 @@ class Leaser(Duty):
                 break
             self._last = time.monotonic()
             try:
+                self._reconcile()
                 if self.active:
                     self._lease()
             except psycopg.Error as error:
                 logger.warning("leasing failed (%s); trying again", str(error).strip().splitlines()[0])
                 self._drop_connection()
+                self._reconciled = float("-inf")
                 threading.Event().wait(0.2)
             finally:
                 self._looked.set()
@@ -98,18 +103,14 @@ class Leaser(Duty):
         if not coroutines and not threads:
             self._call_others()
             return
-        if self._conn is None:
-            self._conn = db.connect("leaser")
-            # A lease lost with a crash of PostgreSQL is only a run that starts again: no need to wait for the disk.
-            # What a run writes afterwards is synchronous, and brings this along.
-            self._conn.execute("SET synchronous_commit = off")
-        any_entry, limited = queue_store.peek(self._conn, pools=self._engine.pools)
+        conn = self._connected()
+        any_entry, limited = queue_store.peek(conn, pools=self._engine.pools)
         if not any_entry:
             self.more = False
             return
-        with self._conn.pipeline(), self._conn.transaction():
+        with conn.pipeline(), conn.transaction():
             grants = queue_store.lease(
-                self._conn,
+                conn,
                 worker=self._engine.worker_id,
                 pools=self._engine.pools,
                 coroutines=coroutines,
@@ -119,10 +120,10 @@ class Leaser(Duty):
             if not grants:
                 self.more = False
                 return
-            started = store.start(self._conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)
-            self._drop_endless(grants, started)
+            started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)
+            self._drop_endless(conn, grants, started)
         again = [run.id for run in started if run.attempt > 1 or run.resumed]
-        facts = store.history(self._conn, again) if again else {}
+        facts = store.history(conn, again) if again else {}
         by_id = {grant.entry_id: grant for grant in grants}
         self._engine.begin([(run, facts.get(run.id, []), by_id[run.id]) for run in started])
         taken = {Lane.COROUTINE: 0, Lane.THREAD: 0}
@@ -133,15 +134,32 @@ class Leaser(Duty):
             self._wake.set()
             self._call_others()
 
-    def _drop_endless(self, grants: list[queue_store.Grant], started: list[store.Started]) -> None:
+    def _connected(self) -> queue_store.Conn:
+        if self._conn is None:
+            self._conn = db.connect("leaser")
+            # A lease lost with a crash of PostgreSQL is only a run that starts again: no need to wait for the disk.
+            # What a run writes afterwards is synchronous, and brings this along.
+            self._conn.execute("SET synchronous_commit = off")
+        return self._conn
+
+    def _reconcile(self) -> None:
+        if self._reconciled == 0.0 and self._conn is None:
+            return  # nothing was ever leased
+        if time.monotonic() - self._reconciled >= RECONCILE:
+            conn = self._connected()
+            self._engine.reconcile(lambda: queue_store.held(conn, self._engine.worker_id))
+            self._reconciled = time.monotonic()
+
+    def _drop_endless(
+        self, conn: queue_store.Conn, grants: list[queue_store.Grant], started: list[store.Started]
+    ) -> None:
         """Leases whose run is over (it was deleted, or ended by hand in the database) lead nowhere."""
         if len(started) == len(grants):
             return
-        assert self._conn is not None
         begun: set[UUID] = {run.id for run in started}
         stray = [grant for grant in grants if grant.entry_id not in begun]
         logger.warning("dropping %d entries without a run that could start", len(stray))
-        with self._conn.cursor() as cur:
+        with conn.cursor() as cur:
             queue_store.release(
                 cur, ids=[g.entry_id for g in stray], tokens=[g.token for g in stray], delays=[None] * len(stray)
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from typing import Any, Final
 
@@ -26,6 +27,21 @@ logger = logging.getLogger("holdfast.worker")
 
 #: Seconds between the signs of life that RQ expects, and between looks whether RQ has been suspended.
 RQ_BEAT, SUSPENSION_LOOK = 30.0, 1.0
+#: Seconds that threads of runs that were left get to end before the process does.
+LAST_CALL: Final = 2.0
+#: Exit code of a worker that was declared lost while it lived.
+FENCED: Final = 3
+
+
+def _end_soon(code: int) -> None:
+    """Python waits at its exit for every thread of a pool: one in the middle of somebody's code may take hours, and
+    what it does is no longer this worker's."""
+
+    def end() -> None:
+        threading.Event().wait(LAST_CALL)
+        os._exit(code)
+
+    threading.Thread(target=end, name="holdfast-last-call", daemon=True).start()
 
 
 class ShiftWorker(SimpleWorker):
@@ -73,6 +89,8 @@ class ShiftWorker(SimpleWorker):
         finally:
             tickets.on_ticket = None
             self.engine.stop()
+            if self.engine.left_work:
+                _end_soon(FENCED if self.engine.fenced else 0)
 
     def execute_job(self, job: Job, queue: Any) -> None:
         """A ticket. RQ's own bookkeeping around it needs Redis; the shift does not."""

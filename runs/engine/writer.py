@@ -26,10 +26,12 @@ import psycopg
 from holdfast import db
 from queues import store as queue_store
 from runs import store
+from runs.engine import failure
 from runs.engine.context import Sample
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
 from runs.histogram import bucket
+from runs.states import AttemptStatus, Status
 
 logger = logging.getLogger("holdfast.writer")
 
@@ -38,9 +40,18 @@ MAX_BATCH: Final = 2_000
 #: Log lines that may wait to be written before `print` and `log` in threads have to wait.
 MAX_WAITING: Final = 50_000
 #: Seconds between two commits for which nobody waits (ends of attempts, log lines): small ones gather meanwhile.
-PACE: Final = 0.005
+PACE: Final = 0.01
 #: Seconds between attempts to reach PostgreSQL again.
 RECONNECT: Final = 0.2
+#: Characters of text of one commit at most (a single larger row goes alone).
+MAX_TEXT: Final = 32 * 1024 * 1024
+#: What PostgreSQL says (first characters of the SQLSTATE) when the same statement may well succeed later: rolled back
+#: by a deadlock, disk full or too many connections, a lock not given, cancelled by an operator, an error of the
+#: system, read-only for a while.
+PASSING: Final = ("40", "53", "55", "57", "58", "25006")
+
+#: The status of a run, and of its attempt, whose outcome PostgreSQL does not take.
+_REFUSED: Final = (Status.FAILED, AttemptStatus.FAILED)
 
 Ack = asyncio.Future[None] | Future[None] | None
 
@@ -52,6 +63,8 @@ class Operation:
     row: store.SnapshotRow | store.LogRow | store.FinishRow | None
     ack: Ack = None
     samples: Sequence[Sample] = ()
+    size: int = 0  # characters of text, roughly
+    last: bool = False  # stands for a row that was refused: no more is tried
 
 
 @dataclass(slots=True)
@@ -114,28 +127,17 @@ class Writer(Duty):
 
     # ── what the rest of the worker calls, from any thread ───────────────────────────────────────────────────────
 
-    async def store_async(self, row: store.SnapshotRow, sample: Sample) -> None:
-        """Returns when the snapshot is durable."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(Operation(row, done, (sample,)))
-        await done
-
-    def store_sync(self, row: store.SnapshotRow, sample: Sample) -> None:
-        """`store_async` for threads."""
-        done: Future[None] = Future()
-        self._put(Operation(row, done, (sample,)))
-        done.result()
-
     def put_snapshot(self, row: store.SnapshotRow, ack: Ack, *samples: Sample) -> None:
-        self._put(Operation(row, ack, samples))
+        """`ack` is settled when the snapshot is durable."""
+        self._put(Operation(row, ack, samples, len(row.input or "") + len(row.output or "") + len(row.state or "")))
 
     def put_log(self, row: store.LogRow) -> None:
         if not self._room.is_set() and not _in_event_loop():
             self._room.wait()
-        self._put(Operation(row))
+        self._put(Operation(row, size=len(row.message) + len(row.fields or "")))
 
     def put_finish(self, row: store.FinishRow, samples: Sequence[Sample]) -> None:
-        self._put(Operation(row, None, samples))
+        self._put(Operation(row, None, samples, len(row.output or "")))
 
     def count(self, samples: Sequence[Sample]) -> None:
         self._put(Operation(None, None, samples))
@@ -181,8 +183,10 @@ class Writer(Duty):
 
     def _take(self) -> list[Operation]:
         operations: list[Operation] = []
-        while self._waiting and len(operations) < MAX_BATCH:
+        size = 0
+        while self._waiting and len(operations) < MAX_BATCH and size < MAX_TEXT:
             operations.append(self._waiting.popleft())
+            size += operations[-1].size
         if not self._room.is_set() and len(self._waiting) < MAX_WAITING // 2:
             self._room.set()
         return operations
@@ -193,8 +197,7 @@ class Writer(Duty):
             self._commit(batch)
         except psycopg.Error as error:
             if len(operations) == 1:
-                logger.error("PostgreSQL refused %s: %s", operations[0].row, error)
-                _resolve(operations, error)
+                self._refused_one(operations[0], error)
                 return
             # One row that PostgreSQL refuses must not take its neighbours with it: each goes on its own.
             logger.warning("a batch of %d was refused (%s); writing its parts one by one", len(operations), error)
@@ -204,6 +207,16 @@ class Writer(Duty):
         self._last = time.monotonic()
         _resolve(operations, None)
         self._committed(batch)
+
+    def _refused_one(self, operation: Operation, error: psycopg.Error) -> None:
+        """Says so to whoever waits. A run whose outcome cannot be stored fails with that: it would be held for ever."""
+        row = operation.row
+        logger.error("PostgreSQL refused %s: %s", _name(row), str(error).strip().splitlines()[0])
+        _resolve([operation], error)
+        if isinstance(row, store.FinishRow) and not operation.last:
+            text = failure.encode(failure.describe(error))
+            instead = store.FinishRow(row.run_id, row.token, *_REFUSED, None, text, 1, None, None)
+            self._write([Operation(instead, last=True)])
 
     def _commit(self, batch: Batch) -> None:
         self._number += 1
@@ -218,10 +231,15 @@ class Writer(Duty):
             except psycopg.Error as error:
                 if error.sqlstate == queue_store.FENCED:
                     raise Fenced from None
+                if error.sqlstate == queue_store.RECORDED:
+                    return  # by our broken connection, whose server had not noticed when we asked
                 if self._conn is not None and not self._conn.closed and not self._conn.broken:
-                    raise  # the server lives and says no; the caller tells whom it concerns
-                logger.warning("PostgreSQL is away (%s); retrying", str(error).strip().splitlines()[0])
-                self._conn = None
+                    if not (error.sqlstate or "").startswith(PASSING):
+                        raise  # the server lives and says no; the caller tells whom it concerns
+                    logger.warning("PostgreSQL cannot write (%s); retrying", str(error).strip().splitlines()[0])
+                else:
+                    logger.warning("PostgreSQL is away (%s); retrying", str(error).strip().splitlines()[0])
+                    self._conn = None
                 threading.Event().wait(RECONNECT)
 
     def _is_recorded(self) -> bool:
@@ -258,6 +276,11 @@ class Writer(Duty):
         while self._waiting:
             _resolve([self._waiting.popleft()], Fenced())
         self._on_fenced()
+
+
+def _name(row: object) -> str:
+    """What a refused row is, without its text, which may be long."""
+    return f"{type(row).__name__} of run {getattr(row, 'run_id', None)}"
 
 
 def _in_event_loop() -> bool:

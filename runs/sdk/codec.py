@@ -38,9 +38,12 @@ def hints_of(function: Any) -> dict[str, Any]:
 
 _FALLBACK: TypeAdapter[Any] = TypeAdapter(Any)
 
+#: Bytes of JSON that a result, a step's result or a state may have: more stops the whole worker while it is written.
+MAX_STORED = 16 * 1024 * 1024
 
-def dump(adapter: TypeAdapter[Any] | None, value: Any, path: str) -> str:
-    """JSON text of a value.
+
+def dump(adapter: TypeAdapter[Any] | None, value: Any, path: str, limit: int | None = None) -> str:
+    """JSON text of a value, of `limit` bytes at most.
 
     Raises:
         NotSerializable: `data["path"]` and the message say which part of the value it was.
@@ -48,9 +51,17 @@ def dump(adapter: TypeAdapter[Any] | None, value: Any, path: str) -> str:
     if value is None:
         return "null"
     try:
-        text = (adapter or _FALLBACK).dump_json(value, warnings=False, by_alias=True).decode()
+        data = (adapter or _FALLBACK).dump_json(value, warnings=False, by_alias=True)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise _culprit(adapter, value, path, error) from error
+    if limit is not None and len(data) > limit:
+        raise NotSerializable(
+            f"{path} is {len(data):,} bytes as JSON; the limit is {limit:,}. Store the data elsewhere and return a "
+            "reference to it.",
+            path=path,
+            errors=[{"field": path, "message": f"is {len(data):,} bytes; the limit is {limit:,}"}],
+        )
+    text = data.decode()
     # What jsonb would refuse is rare, and can hide only behind these marks.
     if "\\u0000" in text or "null" in text or "NaN" in text or "Infinity" in text or len(text) > jsonvalue.MAX_DIGITS:
         _check_text(adapter, value, text, path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import TASKS, Fleet, Ledger
+from tests.support.processes import HARD_TASKS, TASKS, Fleet, Ledger
 
 
 @pytest.fixture
@@ -55,3 +55,17 @@ def fleet(
     outcome = getattr(request.node, "outcome_of_call", None)
     if outcome is None or outcome.failed:
         print(found.report())
+
+
+@pytest.fixture
+def hard(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `hard_tasks.py` as well; no worker yet."""
+    from django.conf import settings
+
+    from runs import registration
+
+    settings.HOLDFAST_TASKS = [str(TASKS), str(HARD_TASKS)]
+    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{HARD_TASKS}"
+    registration.discover()
+    registration.register_all()
+    return fleet

@@ -1,0 +1,37 @@
+"""Django's connections in the threads that execute runs: healthy for the next run, whatever the last one did."""
+
+from __future__ import annotations
+
+import logging
+
+from asgiref.sync import SyncToAsync
+from django.db import Error, connections
+
+logger = logging.getLogger("holdfast.engine")
+
+
+def tidy() -> None:
+    """Between two runs a thread keeps a healthy Django connection, but no open transaction of somebody else's."""
+    for wrapper in connections.all(initialized_only=True):
+        try:
+            if wrapper.in_atomic_block:
+                # Its count of open blocks cannot be put right from outside: the next run gets a new wrapper.
+                wrapper.close()
+                del connections[wrapper.alias]
+            elif wrapper.errors_occurred:
+                wrapper.close()
+            else:
+                wrapper.close_if_unusable_or_obsolete()
+        except Exception:
+            logger.exception("a connection that a run left behind could not be closed")
+            del connections[wrapper.alias]
+
+
+def tidy_shared(error: BaseException) -> None:
+    """After an error of the database in `async def` code: that code shares one thread for the ORM (asgiref's), and
+    nobody else would replace a connection there that is broken."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, Error):
+        seen = seen.__cause__
+    if seen is not None:
+        SyncToAsync.single_thread_executor.submit(tidy)

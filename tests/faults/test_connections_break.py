@@ -1,0 +1,175 @@
+"""Faults 11, 12, 13 and 16: connections to PostgreSQL break, or their answers are lost, or somebody holds rows."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from holdfast import db
+from queues import store as queue_store
+from queues.models import Lease, Worker
+from runs.engine.writer import Batch, Writer
+from runs.models import Attempt, Run
+from runs.store import LogRow
+from tests.support.processes import Fleet
+from tests.support.runs import all_final, attempts, lines, snapshots, statuses, the
+from tests.support.waiting import eventually
+
+
+def cut(name: str) -> int:
+    """Ends the sessions of this name on the test's database; says how many there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name = %s AND datname = current_database()",
+            [f"holdfast {name}"],
+        )
+        return int(cursor.fetchone()[0])
+
+
+@contextmanager
+def another_session() -> Iterator[db.Conn]:
+    conn = db.connect("test")
+    conn.execute("SET idle_in_transaction_session_timeout = 0")
+    try:
+        yield conn
+    finally:
+        conn.close()
+
+
+def waits_for_a_lock(name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock' "
+            "AND datname = current_database()",
+            [f"holdfast {name}"],
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def test_fault_13_a_lease_whose_answer_was_lost_is_not_held_for_ever(fleet: Fleet) -> None:
+    fleet.worker("worker-1")
+    fleet.scheduler()
+    the("echo").using(delay=0.1).enqueue().result(timeout=20)  # the scheduler has done its own work on the tables
+    with another_session() as conn:
+        with conn.transaction():
+            # The leaser commits the lease of the second attempt and is stopped before it hears what it leased.
+            conn.execute("LOCK TABLE runs_snapshot IN ACCESS EXCLUSIVE MODE")
+            handle = the("never-lucky").using(max_attempts=2).enqueue()
+            eventually(lambda: waits_for_a_lock("leaser"), "the leaser reads the history")
+            cut("leaser")
+        all_final([handle.id], timeout=20)
+    assert [a.status for a in attempts(handle.id)] == ["failed", "failed"]
+    assert not Lease.objects.exists()
+
+
+def test_a_worker_whose_heartbeat_connection_is_cut_is_not_taken_for_dead(fleet: Fleet) -> None:
+    for number in (1, 2, 3):
+        fleet.worker(f"worker-{number}")
+    fleet.scheduler()
+    ids = [the(name).enqueue(10, 0.5).id for name in ("wall", "dam") * 3]
+    eventually(lambda: fleet.ledger.count("begin") >= len(ids), "all are at work")
+    for done in range(len(ids), 8 * len(ids), len(ids)):
+        assert cut("beat")
+        eventually(lambda most=done: fleet.ledger.count("end") >= most, "work goes on", timeout=30)
+    all_final(ids, timeout=60)
+    assert Worker.objects.filter(lost_at=None).count() == 3
+    assert statuses(ids) == {"completed"}
+    assert fleet.ledger.repeated("begin") == []
+    assert Attempt.objects.filter(run_id__in=ids).count() == len(ids)
+
+
+def test_fault_13_commits_whose_answers_are_lost_leave_nothing_twice(fleet: Fleet) -> None:
+    for number in (1, 2):
+        fleet.worker(f"worker-{number}")
+    fleet.scheduler()
+    ids = [the(name).enqueue(15, 0.02).id for name in ("wall", "dam") * 10]
+    ids += [h.id for h in the("narrow-job").enqueue_many([{"seconds": 0.02}] * 60)]
+    ids += [the("talks").enqueue().id for _ in range(20)]
+    stop = threading.Event()
+
+    def cutter() -> None:
+        while not stop.wait(0.15):
+            for name in ("writer", "leaser"):
+                cut(name)
+        connection.close()
+
+    thread = threading.Thread(target=cutter)
+    thread.start()
+    try:
+        eventually(lambda: Run.objects.filter(finished_at=None).count() < 40, "most end under cuts", timeout=60)
+    finally:
+        stop.set()
+        thread.join()
+    all_final(ids, timeout=60)
+    assert statuses(ids) == {"completed"}
+    assert not Lease.objects.exists()
+    assert Attempt.objects.filter(run_id__in=ids).count() == len(ids)
+    assert fleet.ledger.repeated("end") == []
+    for run_id in ids:
+        kept = [s.key for s in snapshots(run_id)]
+        assert len(kept) == len(set(kept))
+        assert max(Counter((x.message, x.step) for x in lines(run_id)).values(), default=1) == 1
+
+
+def test_fault_16_rows_that_somebody_holds_for_long_make_no_worker_look_dead(fleet: Fleet) -> None:
+    quick = {"HOLDFAST_HEARTBEAT_TIMEOUT": "5"}
+    for number in (1, 2):
+        fleet.worker(f"worker-{number}", **quick)
+    fleet.scheduler(**quick)
+    ids = [the("wall").enqueue(4, 0.1).id for _ in range(6)]
+    eventually(lambda: Run.objects.filter(status="running").count() == 6, "all are at work")
+    with another_session() as conn, conn.transaction():
+        conn.execute("SELECT id FROM runs_run WHERE id = ANY(%s) FOR UPDATE", [ids])
+        eventually(lambda: waits_for_a_lock("writer"), "a writer waits for the rows")
+        held = time.monotonic() + 9
+        eventually(lambda: time.monotonic() > held, "longer than a heartbeat may take")
+    all_final(ids)
+    assert statuses(ids) == {"completed"}
+    assert not Worker.objects.exclude(lost_at=None).exists()
+    assert {len(attempts(run_id)) for run_id in ids} == {1}
+
+
+def test_fault_13_a_batch_that_postgresql_still_executes_is_not_written_a_second_time(registered: None) -> None:
+    handle = the("echo").enqueue("x")
+    with another_session() as beat, another_session() as blocker:
+        worker = queue_store.worker_register(
+            beat, name="w", pools=["default"], hostname="h", pid=1, version="", coroutines=1, threads=1
+        )
+        committed: list[Batch] = []
+        writer = Writer(worker, committed.append, lambda: None)
+        writer.start()
+
+        def say(message: str) -> None:
+            writer.put_log(LogRow(handle.id, time.time(), 20, message, None, 1, ""))
+
+        say("first")
+        eventually(lambda: len(lines(handle.id)) == 1, "the writer is connected")
+        with blocker.transaction():
+            blocker.execute("LOCK TABLE runs_logline IN ACCESS EXCLUSIVE MODE")
+            say("second")
+            eventually(lambda: waits_for_a_lock("writer"), "the batch is being executed")
+            assert writer._conn is not None
+            # The network goes for the worker; the server's side knows nothing of it.
+            lost = socket.socket(fileno=writer._conn.pgconn.socket)
+            lost.shutdown(socket.SHUT_RD)
+            lost.detach()
+            eventually(lambda: writers() == 2, "the writer is back with a new connection")
+        eventually(lambda: len(committed) == 2, "both batches are acknowledged")
+        assert writer.close(timeout=10)
+    assert [x.message for x in lines(handle.id)] == ["first", "second"]
+
+
+def writers() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast writer' "
+            "AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
