@@ -20,7 +20,7 @@ from rq.job import Job
 from rq.suspension import is_suspended
 
 from queues import tickets
-from runs import registration
+from runs import discovery, registration
 from runs.engine.engine import Engine, Limits
 
 logger = logging.getLogger("holdfast.worker")
@@ -66,9 +66,9 @@ class ShiftWorker(SimpleWorker):
         """As rq's. The engine starts with it and stops with it.
 
         Raises:
-            HoldfastError: the tasks cannot be loaded as they are declared.
+            HoldfastError: the tasks cannot be imported, or cannot be stored as they are declared.
         """
-        registration.discover()
+        discovery.discover()
         registration.register_all()
         connections.close_all()  # the engine has connections of its own; this thread needs none
         self._burst = burst
