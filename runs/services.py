@@ -60,7 +60,8 @@ def task_enqueue_many(task_id: str, items: list[dict[str, Any]], *, actor: Actor
         group[1].append(index)
         group[2].append(text)
     with transaction.atomic():
-        for options, places, texts in groups.values():
+        # Keys are claimed in one order, whatever the order of the items: two batches never wait crosswise.
+        for options, places, texts in sorted(groups.values(), key=lambda group: group[0].idempotency_key or ""):
             try:
                 if options.idempotency_key:
                     found = [enqueue.enqueue(task, texts[0], options).id]
@@ -116,7 +117,8 @@ def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
     """
     with transaction.atomic(), db.callers() as conn:
         # The entry first, then the run: the order in which a lease takes them, so that the two never wait crosswise.
-        withdrawn = queue_store.withdraw(conn, run_id)
+        # Twice, because a timer that was just falling due when we looked is an entry now.
+        withdrawn = queue_store.withdraw(conn, run_id) or queue_store.withdraw(conn, run_id)
         status = _status(run_id)
         if not withdrawn or not store.cancel(conn, run_id):
             raise WrongState(
