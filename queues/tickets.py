@@ -22,8 +22,9 @@ logger = logging.getLogger("holdfast.tickets")
 #: Tickets that may wait in one pool: more would only wake workers to find nothing.
 MAX_WAITING: Final = 4
 
-#: Seconds for which "enough tickets wait in this pool" is believed without asking again; the sweeper looks anyway.
-ENOUGH: Final = 0.05
+#: Seconds for which "nobody listens, and enough tickets wait in this pool" is believed without asking again: whoever
+#: takes one of those tickets looks for work then. (One taken just now has looked already; its worker's poll remains.)
+ENOUGH: Final = 0.02
 _enough_until: dict[str, float] = {}
 
 #: What a worker process does with a ticket; set by the worker when it starts.
@@ -55,11 +56,13 @@ def url() -> str:
 
 
 def wake(pools: Iterable[str]) -> None:
-    """Tells each pool that there is work: one round trip where a worker listens, or where tickets enough are waiting.
+    """Tells each pool that there is work: one round trip where a worker listens, none where tickets enough are waiting.
     Never raises: with Redis away, the sweeper or a poll finds the work."""
     try:
         for pool in pools:
-            if not connection().publish(channel(pool), b"") and time.monotonic() >= _enough_until.get(pool, 0.0):
+            if time.monotonic() < _enough_until.get(pool, 0.0):
+                continue
+            if not connection().publish(channel(pool), b""):
                 push(pool)
     except redis.RedisError as error:
         logger.warning("Redis did not take a wake-up (%s); workers find the work by polling", error)

@@ -33,6 +33,7 @@ def rq_peer(stage: Stage, scale: float) -> Figures:
     from rq import Queue
 
     client = redis.Redis.from_url(stage.redis_url)
+    client.flushdb()  # what an earlier round finished is counted there, too
     queue = Queue("bench-rq", connection=client)
     count = int(1_500 * scale)
     began = time.perf_counter()
