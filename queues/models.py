@@ -155,7 +155,7 @@ class Lease(models.Model):
     entry_id = models.UUIDField(primary_key=True)
     queue = models.ForeignKey(Queue, models.PROTECT, db_constraint=False, related_name="leases")
     worker = models.ForeignKey(Worker, models.PROTECT, db_constraint=False, related_name="leases")
-    token = models.BigIntegerField(help_text="Fencing token: grows with every lease ever given.")
+    token = models.BigIntegerField(help_text="Fencing token: no two leases ever have the same.")
     lane = models.SmallIntegerField(choices=Lane.choices)
     priority = models.SmallIntegerField()
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key

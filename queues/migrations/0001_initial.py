@@ -15,10 +15,15 @@ $$;
 
 CREATE SEQUENCE queues_lease_token CACHE 100;
 
+-- A connection may break for the worker while PostgreSQL is still executing what came through it. Sent again, the batch
+-- waits here for the row, and finds its number taken if the first one was committed.
 CREATE FUNCTION queues_begin_batch(worker bigint, number bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE queues_worker SET batch = number WHERE id = worker AND lost_at IS NULL;
+    UPDATE queues_worker SET batch = number WHERE id = worker AND lost_at IS NULL AND batch < number;
     IF NOT FOUND THEN
+        IF EXISTS (SELECT 1 FROM queues_worker WHERE id = worker AND lost_at IS NULL) THEN
+            RAISE EXCEPTION 'batch % of worker % is recorded already', number, worker USING ERRCODE = 'HF002';
+        END IF;
         RAISE EXCEPTION 'worker % was declared lost; what it holds belongs to others now', worker
             USING ERRCODE = 'HF001';
     END IF;
@@ -106,7 +111,7 @@ class Migration(migrations.Migration):
             name='Lease',
             fields=[
                 ('entry_id', models.UUIDField(primary_key=True, serialize=False)),
-                ('token', models.BigIntegerField(help_text='Fencing token: grows with every lease ever given.')),
+                ('token', models.BigIntegerField(help_text='Fencing token: no two leases ever have the same.')),
                 ('lane', models.SmallIntegerField(choices=[(0, 'coroutine'), (1, 'thread'), (2, 'process')])),
                 ('priority', models.SmallIntegerField()),
                 ('concurrency_key', models.CharField(max_length=200, null=True)),

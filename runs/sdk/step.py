@@ -61,7 +61,6 @@ class Step(Generic[P, R]):
             )
         hint = codec.hints_of(function).get("return", Any)
         self.output = codec.adapter_for(hint, f"step {name!r}: its result")
-        self.checked = hint is not Any
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current.get()
