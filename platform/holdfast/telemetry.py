@@ -8,7 +8,6 @@
 | `runs.recovered` | worker, runs, queued: runs taken from a lost worker, and how many of them were queued again |
 | `runs.promoted` | runs: timers that fell due |
 | `runs.swept` | pool: work was found whose wake-up had been lost |
-| `run.ended` | run, task, status, seconds: per run, at debug level only |
 
 `subscribe` adds a receiver; the standard one writes the event to the logger `holdfast.events`.
 """

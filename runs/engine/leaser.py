@@ -53,8 +53,6 @@ class Leaser(Duty):
         self.active = False
         #: Redis answers: wake-ups arrive, so polling may be slow.
         self.hearing = True
-        #: The last lease was as large as it could be: there is more, and others may help.
-        self.more = False
 
     def wake(self) -> None:
         self._wake.set()
@@ -106,7 +104,6 @@ class Leaser(Duty):
         conn = self._connected()
         any_entry, limited = queue_store.peek(conn, pools=self._engine.pools)
         if not any_entry:
-            self.more = False
             return
         with conn.pipeline(), conn.transaction():
             grants = queue_store.lease(
@@ -118,7 +115,6 @@ class Leaser(Duty):
                 limited=limited,
             )
             if not grants:
-                self.more = False
                 return
             started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)
             self._drop_endless(conn, grants, started)
@@ -129,8 +125,8 @@ class Leaser(Duty):
         taken = {Lane.COROUTINE: 0, Lane.THREAD: 0}
         for grant in grants:
             taken[Lane(grant.lane)] += 1
-        self.more = taken[Lane.COROUTINE] >= coroutines > 0 or taken[Lane.THREAD] >= threads > 0
-        if self.more:
+        # As much as could be taken: there is more, and others may help.
+        if taken[Lane.COROUTINE] >= coroutines > 0 or taken[Lane.THREAD] >= threads > 0:
             self._wake.set()
             self._call_others()
 
