@@ -205,6 +205,14 @@ def declare_lost(conn: Conn, worker: int, *, silent_for: float | None) -> bool:
     return found.fetchone() is not None
 
 
+def end_frozen(conn: Conn, *, quiet: float) -> int:
+    """Ends sessions of Holdfast's that have been silent for `quiet` seconds half-way through a pipeline; their locks
+    go with them. Returns how many there were."""
+    row = conn.execute(SQL.end_frozen, {"quiet": quiet}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def orphans(conn: Conn) -> list[int]:
     """Workers that are gone and hold leases still."""
     return [row[0] for row in conn.execute(SQL.orphans, prepare=True)]

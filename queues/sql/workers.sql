@@ -56,6 +56,16 @@ WITH victim AS (
 )
 UPDATE queues_worker w SET lost_at = holdfast_now() FROM victim WHERE w.id = victim.id RETURNING w.id;
 
+-- name: end_frozen
+-- Sessions of ours that are in the middle of a transaction and have said nothing for a while: a process that was frozen
+-- half-way through a pipeline. Until the pipeline is synchronised PostgreSQL calls such a session active, and its
+-- timeout for idle ones does not look at it.
+SELECT count(pg_terminate_backend(a.pid))
+FROM pg_stat_activity a
+WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()
+  AND a.application_name LIKE 'holdfast %%' AND a.state = 'active' AND a.wait_event = 'ClientRead'
+  AND a.state_change < clock_timestamp() - make_interval(secs => %(quiet)s);
+
 -- name: seize
 -- The leases of a worker that will not be back.
 DELETE FROM queues_lease WHERE worker_id = %(worker)s

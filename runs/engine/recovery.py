@@ -18,6 +18,8 @@ CRASH_LIMIT: Final = 5
 #: Seconds for which a worker's lock has to be free, without a heartbeat, before it is believed dead. A living one whose
 #: connection was cut has taken it again by then.
 CERTAIN: Final = 0.9
+#: Seconds that a silent worker's session may stand in the middle of a transaction without a word.
+QUIET: Final = 4.0
 
 
 class Watch:
@@ -50,6 +52,10 @@ class Watch:
                 if lost:
                     emit("worker.lost", worker=suspect.name, silent=suspect.silent)
                     taken += _take_over(conn, suspect.id, suspect.name)
+                elif suspect.silent:
+                    queue_store.end_frozen(
+                        conn, quiet=QUIET
+                    )  # one of its sessions may hold its row: next time it is free
         for worker in queue_store.orphans(conn):
             with conn.transaction():
                 taken += _take_over(conn, worker, str(worker))

@@ -15,6 +15,8 @@ MANY = 20_000
 
 
 def opened(visitor: Visitor, path: str) -> tuple[Page, WebSocket]:
+    """The page and its own websocket: that of the page before may open as late as now, so that page is left first."""
+    visitor.page.goto("about:blank")
     with visitor.page.expect_websocket() as socket:
         visitor.page.goto(visitor.site.url + path)
     expect(visitor.page.locator(".live")).to_have_attribute("data-live", "live")

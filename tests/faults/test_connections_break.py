@@ -8,12 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
-from django.db import connection
+import psycopg
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
 
 from holdfast import db
 from queues import store as queue_store
 from queues.models import Lease, Worker
+from runs.engine.recovery import Watch
 from runs.engine.writer import Batch, Writer
 from runs.models import Attempt, Run
 from runs.store import LogRow
@@ -164,6 +169,37 @@ def test_fault_13_a_batch_that_postgresql_still_executes_is_not_written_a_second
         eventually(lambda: len(committed) == 2, "both batches are acknowledged")
         assert writer.close(timeout=10)
     assert [x.message for x in lines(handle.id)] == ["first", "second"]
+
+
+def test_fault_2_a_worker_that_froze_half_way_through_a_pipeline_is_declared_lost(registered: None) -> None:
+    with another_session() as beat, another_session() as frozen, another_session() as rescuer:
+        worker = queue_store.worker_register(
+            beat, name="frozen", pools=["default"], hostname="h", pid=1, version="", coroutines=1, threads=1
+        )
+        Worker.objects.filter(pk=worker).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+        watch = Watch(timeout=5)
+
+        def lost() -> bool:
+            watch.look(rescuer)
+            return Worker.objects.filter(pk=worker).exclude(lost_at=None).exists()
+
+        def freeze() -> None:
+            with frozen.pipeline(), frozen.cursor() as cursor:
+                frozen.execute("BEGIN")
+                queue_store.begin_batch(cursor, worker, 1)
+                # Sent and executed, but not synchronised: the state in which SIGSTOP may catch a writer.
+                frozen.pgconn.send_flush_request()
+                frozen.pgconn.flush()
+                eventually(lambda: holds_the_row(worker), "the batch is being written")
+                eventually(lost, "it is declared lost")
+
+        with pytest.raises(psycopg.OperationalError):
+            freeze()
+
+
+def holds_the_row(worker: int) -> bool:
+    with transaction.atomic():
+        return not Worker.objects.select_for_update(skip_locked=True).filter(pk=worker).exists()
 
 
 def writers() -> int:
