@@ -2,7 +2,8 @@
 
     Queue   what an admin edits: pool, limits, pause                      (few rows)
     Entry   an opaque id that may be leased now                           (size = backlog)
-    Timer   an opaque id that becomes an Entry when its time comes        (size = delayed work)
+    Timer   an opaque id that becomes an Entry when its time comes,
+            or when it is woken                                           (size = delayed and waiting work)
     Lease   an entry that a worker holds, with its fencing token          (size = work in flight)
     Worker  a process that leases: its lock, heartbeat and last commit    (few rows)
 
@@ -108,7 +109,7 @@ class Timer(models.Model):
     lane = models.SmallIntegerField(choices=Lane.choices)
     priority = models.SmallIntegerField(default=0, db_default=0)
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
-    due_at = models.DateTimeField(db_index=True)
+    due_at = models.DateTimeField(db_index=True, null=True, help_text="Empty: when it is woken.")
 
     def __str__(self) -> str:
         return str(self.entry_id)

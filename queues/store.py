@@ -114,9 +114,16 @@ def next_due(conn: Conn) -> float | None:
     return None if row is None else row[0]
 
 
-def withdraw(conn: Conn, entry_id: uuid.UUID) -> bool:
-    """Takes an entry out of the flow; False when a worker holds it (or it is not there)."""
-    return conn.execute(SQL.withdraw, {"id": entry_id}).fetchone() is not None
+def wake(cur: Conn | Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> set[str]:
+    """Entries that wait for a time may be leased at once. Returns the pools to wake."""
+    return {row[0] for row in cur.execute(SQL.wake, {"ids": list(ids)}, prepare=True).fetchall()}
+
+
+def withdraw(cur: Conn | Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> None:
+    """Takes entries out of the flow, but those that a worker holds. Twice, because a timer that was just falling due
+    at the first look is an entry at the second."""
+    for _ in range(2):
+        cur.execute(SQL.withdraw, {"ids": list(ids)}, prepare=True)
 
 
 def pools_with_entries(conn: Conn) -> set[str]:

@@ -1,6 +1,6 @@
 """Durable tasks as plain functions.
 
-    from runs import task, step, checkpoint, log, current_run, Retry, Abort
+    from runs import task, step, checkpoint, wait, log, current_run, Retry, Abort
 
 These names are loaded on first use, so that importing the app (which Django does before its settings are complete)
 costs nothing.
@@ -9,6 +9,7 @@ costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runs.errors import RunFailed, WaitTimeout
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
     from runs.sdk.retry import Abort, Retry
     from runs.sdk.step import step
     from runs.sdk.task import task
+    from runs.sdk.wait import Decision, wait
 
 _ROOMS = {
     "task": "runs.sdk.task",
     "step": "runs.sdk.step",
+    "wait": "runs.sdk.wait",
+    "Decision": "runs.sdk.wait",
+    "WaitTimeout": "runs.errors",
+    "RunFailed": "runs.errors",
     "checkpoint": "runs.sdk.checkpoint",
     "acheckpoint": "runs.sdk.checkpoint",
     "log": "runs.sdk.log",
@@ -29,7 +35,21 @@ _ROOMS = {
     "RunHandle": "runs.sdk.handle",
 }
 
-__all__ = ["Abort", "Retry", "RunHandle", "acheckpoint", "checkpoint", "current_run", "log", "step", "task"]
+__all__ = [
+    "Abort",
+    "Decision",
+    "Retry",
+    "RunFailed",
+    "RunHandle",
+    "WaitTimeout",
+    "acheckpoint",
+    "checkpoint",
+    "current_run",
+    "log",
+    "step",
+    "task",
+    "wait",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -81,31 +81,35 @@ def _enqueue_once(task: Task[..., Any], payload: str, options: Options, key: str
 
 
 def _store(task: Task[..., Any], payloads: list[str], options: Options) -> list[uuid.UUID]:
-    queue = options.queue_name or task.queue.name
-    run = current.get()
+    new = new_runs(task, payloads, options)
     with db.callers() as conn:
-        ids, pool = store.enqueue(
-            conn,
-            store.NewRuns(
-                task=task.id,
-                queue=queue,
-                lane=int(registration.lane_of(task)),
-                payloads=payloads,
-                max_attempts=options.max_attempts or task.retry.max_attempts,
-                priority=options.priority or 0,
-                concurrency_key=options.concurrency_key,
-                tags=options.tags or [],
-                idempotency_key=options.idempotency_key,
-                run_after=options.run_after,
-                delay=options.delay_seconds,
-                trace_id=run.trace_id if run else None,
-                parent_id=run.id if run else None,
-            ),
-        )
+        ids, pool = store.enqueue(conn, new)
     if not ids:
-        raise _unknown_queue(queue)
+        raise _unknown_queue(new.queue)
     transaction.on_commit(lambda: tickets.wake((pool,)))
     return ids
+
+
+def new_runs(task: Task[..., Any], payloads: list[str], options: Options) -> store.NewRuns:
+    """What the store is to enqueue; runs that a run enqueues are its children."""
+    run = current.get()
+    return store.NewRuns(
+        task=task.id,
+        queue=options.queue_name or task.queue.name,
+        lane=int(registration.lane_of(task)),
+        payloads=payloads,
+        max_attempts=options.max_attempts or task.retry.max_attempts,
+        priority=options.priority or 0,
+        concurrency_key=options.concurrency_key,
+        tags=options.tags or [],
+        idempotency_key=options.idempotency_key,
+        run_after=options.run_after,
+        delay=options.delay_seconds,
+        trace_id=run.trace_id if run else None,
+        parent_id=run.id if run else None,
+        ttl=options.seconds("ttl") or task.ttl,
+        timeout=options.seconds("run_timeout") or task.run_timeout,
+    )
 
 
 def check_size(payload: str, path: str = "payload") -> None:

@@ -103,6 +103,36 @@ class RunFailed(HoldfastError):
     code = "run_failed"
 
 
+class WaitTimeout(HoldfastError):
+    """Nothing answered a wait in time. `data` has its kind and name."""
+
+    code = "wait_timeout"
+
+
+class UnknownWait(HoldfastError):
+    """No such wait."""
+
+    status, code = 404, "unknown_wait"
+
+
+class InvalidLink(HoldfastError):
+    """This names no wait, or its signature is wrong. Use the token's id, or the whole address that the run gave out."""
+
+    status, code = 404, "unknown_wait"
+
+
+class NotAsked(HoldfastError):
+    """Somebody else is asked."""
+
+    status, code = 403, "not_asked"
+
+
+class WaitOver(HoldfastError):
+    """The wait is over already. `data` has its outcome and who answered it."""
+
+    status, code = 409, "wait_over"
+
+
 class NonDeterministic(HoldfastError):
     """The code asked for another step than the one that its history holds at this place."""
 

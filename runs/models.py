@@ -3,7 +3,10 @@
     Task            a task id that some process has registered: its schemas, queue, retry policy
     Run             one call of a task: payload in, output or error out
     Attempt         one try of a run by one worker; the current one is the one without `finished_at`
-    Snapshot        what a step returned, a checkpoint saved, or a step's failed try; numbered per run
+    Snapshot        what a step returned, a checkpoint saved, a wait brought, or a step's failed try; numbered per run
+    Wait            what a run waits for: time, a signal, a token, an approval, children      (open ones: few)
+    Signal          a message to a run; unread until a wait takes it
+    Deadline        when a run has to have started, or ended
     LogLine         what a run said; its sequence is a cursor over the whole table
     IdempotencyKey  the promise that one key starts one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
@@ -74,6 +77,12 @@ class Run(models.Model):
     waiting_for = models.JSONField(null=True)
     trace_id = models.CharField(max_length=32)
     parent_id = models.UUIDField(null=True)
+    parent_wait = models.CharField(  # noqa: DJ001 - nobody waits for it
+        max_length=250, null=True, help_text="Key of the wait in which its parent waits for it."
+    )
+    stopping = models.CharField(  # noqa: DJ001 - it is not being stopped
+        max_length=10, null=True, help_text="The final status that a run in `cancelling` is being stopped for."
+    )
     version = models.CharField(max_length=64, blank=True, default="", db_default="")
     usage = models.JSONField(null=True)
     created_at = models.DateTimeField()
@@ -96,6 +105,15 @@ class Run(models.Model):
                 "queue", "status", models.F("id").desc(), name="run_bad_by_queue", condition=Q(status__in=BAD)
             ),
             models.Index("parent_id", "id", name="run_by_parent", condition=Q(parent_id__isnull=False)),
+            # Serves the end of a fan-out: is any child of this wait unfinished?
+            models.Index(
+                "parent_id",
+                "parent_wait",
+                name="run_unfinished_child",
+                condition=Q(parent_wait__isnull=False, finished_at__isnull=True),
+            ),
+            # Serves a worker that looks for runs which it is to stop.
+            models.Index("worker", name="run_to_stop", condition=Q(status=str(Status.CANCELLING))),
             # Serves the tag filter; untagged runs cost it nothing.
             GinIndex("tags", name="run_by_tag", condition=~Q(tags=[])),
         )
@@ -122,6 +140,7 @@ class Attempt(models.Model):
     error = models.JSONField(null=True)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
+    active = models.FloatField(default=0, db_default=0, help_text="Seconds in a worker's hands; waits do not count.")
     overlap_at = models.DateTimeField(
         null=True, help_text="When the worker of this attempt came back after it was declared dead, and was refused."
     )
@@ -148,6 +167,7 @@ class Attempt(models.Model):
 class SnapshotKind(models.TextChoices):
     STEP = "step", "step"
     CHECKPOINT = "checkpoint", "checkpoint"
+    WAIT = "wait", "wait"
     FAILURE = "failure", "failed try of a step"
 
 
@@ -193,6 +213,81 @@ class LogLine(models.Model):
 
     def __str__(self) -> str:
         return self.message[:80]
+
+
+WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry")
+WAIT_OUTCOMES = ("completed", "timed_out", "cancelled")
+
+
+class Wait(models.Model):
+    """What a run waits for. `runs.store` writes it, under the run's lock (see `sql/waits.sql`)."""
+
+    id = models.UUIDField(primary_key=True, help_text="UUIDv5 of the run's id and the key.")
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="waits")
+    key = models.CharField(max_length=300, help_text="The wait's identity within the run.")
+    kind = models.CharField(max_length=10, choices=[(kind, kind) for kind in WAIT_KINDS])
+    name = models.CharField(max_length=250, blank=True, default="")
+    sequence = models.IntegerField(help_text="In the order in which the run asked.")
+    detail = models.JSONField(null=True, help_text="Schema of the answer, assignee, group, default, context.")
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True, help_text="When it ends by itself.")
+    resolved_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=10, null=True)  # noqa: DJ001 - still open
+    output = models.JSONField(null=True)
+    resolved_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+
+    class Meta:
+        ordering = ("run_id", "sequence")
+        indexes = (
+            # Serves the page of those who are asked, oldest first.
+            models.Index(
+                "kind", "created_at", "id", name="wait_open", condition=Q(resolved_at__isnull=True, kind="approval")
+            ),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=("run", "key"), name="wait_key_unique"),
+            models.CheckConstraint(name="wait_kind_known", condition=Q(kind__in=WAIT_KINDS)),
+            models.CheckConstraint(
+                name="wait_over_has_outcome",
+                condition=Q(resolved_at__isnull=True, outcome__isnull=True)
+                | Q(resolved_at__isnull=False, outcome__in=WAIT_OUTCOMES),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.key}"
+
+
+class Signal(models.Model):
+    """A message to a run. Those of one name are read in the order in which they were sent."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="signals")
+    name = models.CharField(max_length=200)
+    payload = models.JSONField(null=True)
+    sent_at = models.DateTimeField()
+    sent_by = models.CharField(max_length=200, blank=True, default="")
+    wait_id = models.UUIDField(null=True, help_text="The wait that took it.")
+
+    class Meta:
+        ordering = ("id",)
+        indexes = (
+            models.Index("run", "name", "id", name="signal_unread", condition=Q(wait_id__isnull=True)),
+            models.Index("wait_id", name="signal_taken", condition=Q(wait_id__isnull=False)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.name}"
+
+
+class Deadline(models.Model):
+    """When a run has to have started (`ttl`) or ended (`timeout`). Gone once it has been acted upon."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, related_name="deadlines")
+    kind = models.CharField(max_length=10, choices=[("ttl", "ttl"), ("timeout", "timeout")])
+    at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.kind}"
 
 
 class IdempotencyKey(models.Model):

@@ -11,7 +11,7 @@ from runs.errors import UnknownRun
 from runs.lists import tries
 from runs.models import Attempt, Run, Snapshot
 from runs.reasons import Reason, reasons
-from runs.states import CANCELLABLE_AT_ONCE, FINAL, RETRYABLE, Status
+from runs.states import CANCELLABLE, FINAL, RETRYABLE, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class RunPage:
 
     @property
     def can_cancel(self) -> bool:
-        return self.run.status in CANCELLABLE_AT_ONCE
+        return self.run.status in CANCELLABLE
 
     @property
     def has_output(self) -> bool:

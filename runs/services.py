@@ -14,13 +14,13 @@ from django.db import transaction
 from holdfast import db
 from holdfast.access.grants import Actor
 from holdfast.access.services import audit
-from queues import store as queue_store
 from queues import tickets
 from runs import enqueue, store
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun, UnknownTask, WrongState
 from runs.models import Run
 from runs.sdk.options import Options
 from runs.sdk.task import Task, registry
+from runs.states import Status
 
 
 def task_get(task_id: str) -> Task[..., Any]:
@@ -110,23 +110,28 @@ def run_retry(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
 
 
 def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
-    """Cancels a run that no worker holds.
+    """Cancels a run, and the runs that it waits for. One that a worker holds says `cancelling` until it has stopped.
 
     Raises:
-        UnknownRun, WrongState: it does not exist, runs already, or has ended.
+        UnknownRun, WrongState: it does not exist, has ended, or is being stopped already.
     """
     with transaction.atomic(), db.callers() as conn:
-        # The entry first, then the run: the order in which a lease takes them, so that the two never wait crosswise.
-        # Twice, because a timer that was just falling due when we looked is an entry now.
-        withdrawn = queue_store.withdraw(conn, run_id) or queue_store.withdraw(conn, run_id)
         status = _status(run_id)
-        if not withdrawn or not store.cancel(conn, run_id):
+        members = store.families(conn, [run_id])
+        store.lock_waits(conn, {*members, *store.parents(conn, [run_id])})
+        stopped = {row.id: row for row in store.stop(conn, members, final=str(Status.CANCELLED))}
+        if run_id not in stopped:
+            status = _status(run_id)
             raise WrongState(
-                f"Run {run_id} is {status}; only a run that has not started, or waits for its next attempt, can be "
-                "cancelled.",
+                f"Run {run_id} is {status}; only a run that has not ended can be cancelled, and only once.",
                 status=status,
             )
-        audit(actor, "runs.cancel", "run", run_id, reason, before={"status": status}, after={"status": "cancelled"})
+        after: dict[str, object] = {"status": stopped[run_id].status}
+        if len(stopped) > 1:
+            after["children"] = len(stopped) - 1
+        audit(actor, "runs.cancel", "run", run_id, reason, before={"status": status}, after=after)
+        pools = {row.pool for row in stopped.values()}
+        transaction.on_commit(lambda: tickets.wake(pools))
 
 
 def _status(run_id: uuid.UUID) -> str:

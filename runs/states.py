@@ -3,7 +3,7 @@
     scheduled ──due──▶ queued ──lease──▶ running ──▶ completed
         │                │  ▲              │ │ │
         │                │  └─ handover ───┘ │ ├──▶ failed        (no attempt left, or Abort)
-        │                │                   │ ├──▶ timed_out     (max_duration)
+        │                │                   │ ├──▶ timed_out     (max_duration; run_timeout from anywhere)
         │                │      retrying ◀───┤ ├──▶ crashed       (its worker died too often)
         │                │          │        │ └──▶ unknown       (an unsafe step died mid-way)
         │                │          └─lease─▶│
@@ -38,8 +38,8 @@ class Status(StrEnum):
 S = Status
 
 MOVES: dict[Status, frozenset[Status]] = {
-    S.SCHEDULED: frozenset({S.QUEUED, S.RUNNING, S.CANCELLED, S.EXPIRED}),
-    S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.EXPIRED}),
+    S.SCHEDULED: frozenset({S.QUEUED, S.RUNNING, S.CANCELLED, S.EXPIRED, S.TIMED_OUT}),
+    S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.EXPIRED, S.TIMED_OUT}),
     S.RUNNING: frozenset(
         {
             S.QUEUED,
@@ -71,8 +71,8 @@ FINAL = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED, S.EXPIRED, S.TIMED_OUT, S
 ACTIVE = frozenset(Status) - FINAL
 #: Final statuses that a person may retry.
 RETRYABLE = frozenset(s for s in FINAL if S.QUEUED in MOVES[s])
-#: Not yet in any worker's hands, so that a cancel takes effect at once.
-CANCELLABLE_AT_ONCE = frozenset({S.SCHEDULED, S.QUEUED, S.RETRYING, S.WAITING})
+#: A person may stop these; one that is in a worker's hands says `cancelling` until its code has stopped.
+CANCELLABLE = frozenset({S.SCHEDULED, S.QUEUED, S.RETRYING, S.WAITING, S.RUNNING})
 
 
 class AttemptStatus(StrEnum):

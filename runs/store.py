@@ -6,12 +6,13 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -19,6 +20,9 @@ from psycopg.rows import TupleRow
 from holdfast import sql
 from queues import store as queue_store
 from queues.store import Conn, Grant, Seized
+
+#: First key of the advisory locks over the waits of runs. ("WAIT" in ASCII.)
+WAIT_LOCKS: Final = 0x57414954
 
 SQL = sql.load(Path(__file__).parent / "sql", {"add_incoming": queue_store.ADD_INCOMING})
 
@@ -40,6 +44,9 @@ class NewRuns:
     delay: float | None = None  # seconds
     trace_id: str | None = None
     parent_id: uuid.UUID | None = None
+    parent_wait: str | None = None  # key of the wait in which the parent waits for them
+    ttl: float | None = None  # seconds within which they have to start
+    timeout: float | None = None  # seconds within which they have to end
 
 
 class Started(NamedTuple):
@@ -56,7 +63,10 @@ class Started(NamedTuple):
     trace_id: str
     token: int
     created: float  # Unix time
-    resumed: bool  # the attempt goes on after a wait or a handover
+    parent: uuid.UUID | None  # the run that waits for it
+    active: (
+        float | None
+    )  # seconds of this attempt so far; None: it is new, otherwise it goes on after a wait or handover
 
 
 class Fact(NamedTuple):
@@ -85,6 +95,48 @@ class SnapshotRow(NamedTuple):
     finished: float
 
 
+class WaitRow(NamedTuple):
+    """A wait that a run begins."""
+
+    run_id: uuid.UUID
+    id: uuid.UUID
+    key: str
+    kind: str
+    name: str
+    sequence: int
+    delay: float | None  # seconds until it is over by itself
+    until: float | None  # Unix time, instead of `delay`
+    detail: str | None
+
+
+class SpawnRow(NamedTuple):
+    """Runs that a run enqueues and waits for: both or neither."""
+
+    run_id: uuid.UUID
+    wait: WaitRow
+    new: NewRuns
+
+
+class GiveUpRow(NamedTuple):
+    """Waits that a run gives up."""
+
+    run_id: uuid.UUID
+    ids: list[uuid.UUID]
+
+
+class WaitFact(NamedTuple):
+    """A wait as its run needs to know it."""
+
+    id: uuid.UUID
+    key: str
+    kind: str
+    outcome: str | None  # None: open
+    output: str | None  # JSON
+    created: float  # Unix times
+    due: float | None
+    resolved: float | None
+
+
 class LogRow(NamedTuple):
     run_id: uuid.UUID
     at: float
@@ -105,8 +157,12 @@ class FinishRow(NamedTuple):
     output: str | None
     error: str | None
     failed: int  # 1 when it counts towards max_attempts
-    delay: float | None  # None: final. Otherwise seconds until it may be leased again
+    delay: float | None  # None: final. Otherwise seconds until it may be leased again; infinity: until it is woken
     waiting_for: str | None
+    active: float = 0.0  # seconds of this stay
+    parent: uuid.UUID | None = None  # the run that waits for it
+    parked: tuple[uuid.UUID, ...] = ()  # the waits for which it is put down
+    waited: bool = False  # it has begun waits, some of which may be open
 
 
 class RollupKey(NamedTuple):
@@ -119,7 +175,7 @@ class RollupKey(NamedTuple):
     bucket: int
 
 
-def enqueue(conn: Conn, new: NewRuns) -> tuple[list[uuid.UUID], str]:
+def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID], str]:
     """Stores the runs and makes them leasable, in one statement. Returns their ids in order, and the pool to wake;
     no ids: there is no such queue."""
     rows = conn.execute(
@@ -138,6 +194,9 @@ def enqueue(conn: Conn, new: NewRuns) -> tuple[list[uuid.UUID], str]:
             "delay": new.delay,
             "trace_id": new.trace_id,
             "parent_id": new.parent_id,
+            "parent_wait": new.parent_wait,
+            "ttl": new.ttl,
+            "timeout": new.timeout,
         },
         prepare=True,
     ).fetchall()
@@ -196,10 +255,20 @@ def add_logs(cur: Cursor[TupleRow], rows: Sequence[LogRow]) -> None:
     cur.execute(SQL.logs, _columns(rows, *names), prepare=True)
 
 
-def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> None:
-    """Ends or puts down attempts. Call after `queues.store.release` of the same rows (lock order)."""
-    names = ("ids", "tokens", "statuses", "attempts", "outputs", "errors", "failed", "delays", "waits")
-    cur.execute(SQL.finish, _columns(rows, *names), prepare=True)
+def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
+    """Ends or puts down attempts. Call after `queues.store.release` of the same rows (lock order), and after
+    `lock_waits` for runs that are put down to wait and for parents that wait. Returns the pools of parents that come
+    back."""
+    names = ("ids", "tokens", "statuses", "attempts", "outputs", "errors", "failed", "delays", "waits", "active")
+    cur.execute(SQL.finish, _columns([row[: len(names)] for row in rows], *names), prepare=True)
+    final = [row.run_id for row in rows if row.delay is None]
+    if left := [row.run_id for row in rows if row.delay is None and row.waited]:
+        close_waits(cur, left)
+    if len(final) < len(rows) and (stopped := [row[0] for row in cur.fetchall()]):
+        queue_store.withdraw(cur, stopped)
+        close_waits(cur, stopped)
+        final += stopped
+    return children_ended(cur, final) if any(row.parent for row in rows) else set()
 
 
 def add_rollups(cur: Cursor[TupleRow], worker: int, counts: dict[RollupKey, tuple[int, float]]) -> None:
@@ -212,10 +281,14 @@ def add_rollups(cur: Cursor[TupleRow], worker: int, counts: dict[RollupKey, tupl
 
 def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> int:
     """Runs of a worker that is gone: queued again, or final at the crash limit. Returns how many were queued again."""
+    ids = [s.entry_id for s in seized]
+    lock_waits(conn, parents(conn, ids))
     rows = conn.execute(
-        SQL.crash,
-        {"ids": [s.entry_id for s in seized], "tokens": [s.token for s in seized], "limit": limit, "error": error},
+        SQL.crash, {"ids": ids, "tokens": [s.token for s in seized], "limit": limit, "error": error}
     ).fetchall()
+    if over := [row[0] for row in rows if row[1] != "queued"]:
+        close_waits(conn, over)
+        children_ended(conn, over)
     delays = {row[0]: row[2] for row in rows if row[1] == "queued"}
     back = [s for s in seized if s.entry_id in delays]
     conn.execute(
@@ -241,12 +314,56 @@ def ready(conn: Conn, ids: list[uuid.UUID]) -> None:
     conn.execute(SQL.ready, {"ids": ids}, prepare=True)
 
 
-def cancel(conn: Conn, run_id: uuid.UUID) -> bool:
-    """Cancels a run that is in nobody's hands. Call after its entry was withdrawn (lock order)."""
-    if conn.execute(SQL.cancel, {"id": run_id}).fetchone() is None:
-        return False
-    conn.execute(SQL.close_attempt, {"id": run_id})
-    return True
+def families(conn: Conn, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """These runs and the unfinished ones that they wait for, directly or through others."""
+    return [row[0] for row in conn.execute(SQL.families, {"ids": list(ids)})]
+
+
+class Stopped(NamedTuple):
+    """A run that is over, or will be when its worker has stopped it (status `cancelling`)."""
+
+    id: uuid.UUID
+    status: str
+    pool: str
+
+
+def stop(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None = None) -> list[Stopped]:
+    """Stops runs; `final` is the status they are to end with. Call with their locks and their parents' held
+    (`lock_waits`). Rows: those that were neither over nor being stopped already."""
+    queue_store.withdraw(conn, ids)
+    rows = [Stopped(*row) for row in conn.execute(SQL.stop, {"ids": list(ids), "final": final, "error": error})]
+    if over := [row.id for row in rows if row.status == final]:
+        close_waits(conn, over)
+        children_ended(conn, over)
+    return rows
+
+
+def stop_locked(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None = None) -> set[str]:
+    """`stop`, of the runs that these wait for as well, with the locks that it needs. Returns the pools to wake."""
+    family = families(conn, ids)
+    lock_waits(conn, {*family, *parents(conn, ids)})
+    return {row.pool for row in stop(conn, family, final=final, error=error)}
+
+
+def to_stop(conn: Conn, worker: int) -> dict[uuid.UUID, str]:
+    """Runs in a worker's hands that are to be stopped, and the status that each is stopped for."""
+    return {row[0]: row[1] for row in conn.execute(SQL.to_stop, {"worker": worker}, prepare=True)}
+
+
+def deadlines_due(conn: Conn, *, limit: int) -> list[tuple[uuid.UUID, str]]:
+    """Takes deadlines that are over: (run, kind)."""
+    return [(row[0], row[1]) for row in conn.execute(SQL.deadlines_due, {"limit": limit}, prepare=True)]
+
+
+def next_deadline(conn: Conn) -> float | None:
+    """Seconds until the next deadline (negative when late), or None."""
+    row = conn.execute(SQL.next_deadline, prepare=True).fetchone()
+    return None if row is None else row[0]
+
+
+def never_started(conn: Conn, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """Of these runs, those that still wait for their first start."""
+    return [row[0] for row in conn.execute(SQL.never_started, {"ids": list(ids)})]
 
 
 def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
@@ -255,49 +372,87 @@ def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
     return None if row is None else row[1]
 
 
-# ── partitions ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-#: Length of a partition, and how many lie ahead of the present one.
-PARTITION_DAYS, PARTITIONS_AHEAD = 7, 2
-PARTITIONED = ("runs_snapshot", "runs_logline")
+# ── waits ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def partition_bounds(week: int) -> tuple[uuid.UUID, uuid.UUID]:
-    """The UUIDv7 range of runs created in the `week`-th week since 1970."""
-
-    def first(number: int) -> uuid.UUID:
-        milliseconds = number * PARTITION_DAYS * 86_400_000
-        return uuid.UUID(int=milliseconds << 80)
-
-    return first(week), first(week + 1)
+def lock_waits(cur: Conn | Cursor[TupleRow], ids: Iterable[uuid.UUID]) -> None:
+    """Takes the locks of these runs' waits, to the end of the transaction; before any row is locked."""
+    cur.execute(SQL.lock_waits, {"ids": list(ids), "lock_class": WAIT_LOCKS}, prepare=True)
 
 
-def ensure_partitions(conn: Conn) -> list[str]:
-    """Makes the partitions of this week and the next ones. Returns the names of the new ones."""
-    row = conn.execute("SELECT floor(extract(epoch FROM now()) / 86400 / %s)::int", [PARTITION_DAYS]).fetchone()
-    assert row is not None
-    made = []
-    for week in range(row[0], row[0] + PARTITIONS_AHEAD + 1):
-        low, high = partition_bounds(week)
-        for table in PARTITIONED:
-            name = f"{table}_w{week}"
-            with conn.transaction():
-                # One scheduler at a time; the second finds the table made.
-                conn.execute("SELECT pg_advisory_xact_lock(hashtext('holdfast partitions'))")
-                found = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
-                if found is not None and found[0] is None:
-                    _make_partition(conn, table, name, low, high)
-                    made.append(name)
-    return made
+def parents(conn: Conn, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """The runs that wait for these."""
+    return [row[0] for row in conn.execute(SQL.parents, {"ids": list(ids)})]
 
 
-def _make_partition(conn: Conn, table: str, name: str, low: uuid.UUID, high: uuid.UUID) -> None:
-    """Rows that the default partition has caught meanwhile move over. Names and bounds are our own: DDL takes no
-    parameters."""
-    span = f"run_id >= '{low}' AND run_id < '{high}'"
-    conn.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-    conn.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)")
-    conn.execute(
-        f"WITH moved AS (DELETE FROM {table}_default WHERE {span} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608
-    )
-    conn.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')")
+def open_waits(cur: Cursor[TupleRow], rows: Sequence[WaitRow]) -> None:
+    """Opens waits; those that are open already stay as they are. Call with their runs' locks held."""
+    names = ("run_ids", "ids", "keys", "kinds", "names", "sequences", "delays", "untils", "details")
+    cur.execute(SQL.open_waits, _columns(rows, *names), prepare=True)
+    if listening := [row.run_id for row in rows if row.kind == "signal"]:
+        cur.execute(SQL.match_signals, {"runs": listening}, prepare=True)
+
+
+def send_signal(conn: Conn, *, run: uuid.UUID, name: str, payload: str, by: str) -> set[str]:
+    """Keeps a signal, and gives it to a wait of its name if there is one. Returns the pools to wake."""
+    lock_waits(conn, [run])
+    conn.execute(SQL.add_signal, {"run": run, "name": name, "payload": payload, "by": by})
+    return wake(conn, [row[0] for row in conn.execute(SQL.match_signals, {"runs": [run]}).fetchall()])
+
+
+def answer_wait(conn: Conn, wait_id: uuid.UUID, *, output: str, by: str) -> set[str] | None:
+    """Completes a wait. Returns the pools to wake; None when it is over already. Call with its run's lock held."""
+    rows = conn.execute(SQL.answer_wait, {"id": wait_id, "output": output, "by": by}).fetchall()
+    return wake(conn, [row[0] for row in rows]) if rows else None
+
+
+def wake(cur: Conn | Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> set[str]:
+    """Runs with an answered wait come back, if they have been put down to wait. Returns the pools to wake."""
+    if not ids:
+        return set()
+    waiting = [row[0] for row in cur.execute(SQL.waiting_runs, {"ids": list(ids)}, prepare=True).fetchall()]
+    return queue_store.wake(cur, waiting) if waiting else set()
+
+
+def settle_waits(conn: Conn, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[WaitFact]]:
+    """Ends the waits of these runs whose time is over, and tells all of them. One transaction."""
+    runs = {"runs": list(ids)}
+    with conn.pipeline(), conn.transaction():
+        conn.execute(SQL.settle_due, runs, prepare=True)
+        rows = conn.execute(SQL.waits, runs, prepare=True)
+    facts: dict[uuid.UUID, list[WaitFact]] = {}
+    for row in rows:
+        facts.setdefault(row[0], []).append(WaitFact(*row[1:]))
+    return facts
+
+
+def answered(cur: Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """The runs of those of these waits that are over. Call with the runs' locks held."""
+    return {row[0] for row in cur.execute(SQL.answered, {"ids": list(ids)}, prepare=True).fetchall()}
+
+
+def give_up_waits(cur: Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> None:
+    cur.execute(SQL.give_up_waits, {"ids": list(ids)}, prepare=True)
+
+
+def close_waits(cur: Conn | Cursor[TupleRow], runs: Sequence[uuid.UUID]) -> None:
+    """Runs that are over wait for nothing any more."""
+    cur.execute(SQL.close_waits, {"runs": list(runs)}, prepare=True)
+
+
+def children_ended(cur: Conn | Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> set[str]:
+    """Parents whose last awaited child was among these runs come back. Call with the parents' locks held. Returns the
+    pools to wake."""
+    if not ids:
+        return set()
+    return wake(cur, [row[0] for row in cur.execute(SQL.children_ended, {"ids": list(ids)}, prepare=True).fetchall()])
+
+
+def children(conn: Conn, run_id: uuid.UUID, key: str) -> list[dict[str, Any]]:
+    """What became of the runs that a wait is for: id, status, output, error; in order."""
+    rows = conn.execute(SQL.children, {"run": run_id, "key": key})
+    return [{"id": str(row[0]), "status": row[1], "output": _json(row[2]), "error": _json(row[3])} for row in rows]
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -71,20 +71,20 @@ RETURNING entry_id, token, queue_id, lane, extract(epoch FROM leased_at - ready_
 
 -- name: add_incoming
 -- A part of other statements: adds what their CTE `incoming (entry_id, queue_id, lane, priority, concurrency_key,
--- due_at)` holds; `due_at` NULL means now.
+-- due_at)` holds; `due_at` NULL means now, infinity not before `wake`.
 entry AS (
     INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at)
     SELECT i.entry_id, i.queue_id, i.lane, i.priority, i.concurrency_key, holdfast_now()
     FROM incoming i WHERE i.due_at IS NULL
 ), timer AS (
     INSERT INTO queues_timer (entry_id, queue_id, lane, priority, concurrency_key, due_at)
-    SELECT i.entry_id, i.queue_id, i.lane, i.priority, i.concurrency_key, i.due_at
+    SELECT i.entry_id, i.queue_id, i.lane, i.priority, i.concurrency_key, nullif(i.due_at, 'infinity')
     FROM incoming i WHERE i.due_at IS NOT NULL
 )
 
 -- name: release
 -- Gives leases back: `delays` NULL when the entry is done with, 0 when it may be leased again at once, otherwise the
--- seconds after which it may. A lease whose token is not the one given belongs to somebody else and stays.
+-- seconds after which it may; infinity when only `wake` will make it so. A lease whose token is not the one given belongs to somebody else and stays.
 WITH back AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(delays)s::float8[]) AS b (entry_id, token, delay)
 ), gone AS (
@@ -94,7 +94,8 @@ WITH back AS (
     RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, b.delay
 ), incoming AS (
     SELECT entry_id, queue_id, lane, priority, concurrency_key,
-           CASE WHEN delay > 0 THEN holdfast_now() + make_interval(secs => delay) END AS due_at
+           CASE WHEN delay = 'Infinity' THEN 'infinity'::timestamptz
+                WHEN delay > 0 THEN holdfast_now() + make_interval(secs => delay) END AS due_at
     FROM gone WHERE delay IS NOT NULL
 ), {add_incoming}
 SELECT entry_id FROM gone;
@@ -119,10 +120,21 @@ SELECT g.entry_id, q.pool FROM gone g JOIN queues_queue q ON q.id = g.queue_id;
 -- name: next_due
 SELECT extract(epoch FROM min(t.due_at) - holdfast_now())::float8 FROM queues_timer t;
 
+-- name: wake
+-- Timers of these entries are over now, whenever they would have been due.
+WITH gone AS (
+    DELETE FROM queues_timer t WHERE t.entry_id = ANY(%(ids)s::uuid[])
+    RETURNING t.entry_id, t.queue_id, t.lane, t.priority, t.concurrency_key
+), entry AS (
+    INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at)
+    SELECT entry_id, queue_id, lane, priority, concurrency_key, holdfast_now() FROM gone
+)
+SELECT DISTINCT q.pool FROM gone g JOIN queues_queue q ON q.id = g.queue_id;
+
 -- name: withdraw
--- Takes an entry that nobody holds out of the flow. Returns nothing when a worker holds it.
-WITH entry AS (DELETE FROM queues_entry WHERE entry_id = %(id)s RETURNING entry_id),
-     timer AS (DELETE FROM queues_timer WHERE entry_id = %(id)s RETURNING entry_id)
+-- Takes entries that nobody holds out of the flow. Those that a worker holds stay.
+WITH entry AS (DELETE FROM queues_entry WHERE entry_id = ANY(%(ids)s::uuid[]) RETURNING entry_id),
+     timer AS (DELETE FROM queues_timer WHERE entry_id = ANY(%(ids)s::uuid[]) RETURNING entry_id)
 SELECT entry_id FROM entry UNION ALL SELECT entry_id FROM timer;
 
 -- name: pools_with_entries

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic_core import to_json
-
-from runs import jsonvalue, store
-from runs.engine import failure
+from runs import store, waitlinks
+from runs.engine import failure, showing
 from runs.engine.database import tidy_shared
-from runs.engine.outcome import Fenced, HandOver, PutDown
+from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
+from runs.engine.waiting import HOLD, Waits
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
 from runs.sdk import codec
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from runs.engine.clock import Clock
     from runs.engine.writer import Ack, Writer
     from runs.sdk.task import Task
+    from runs.sdk.wait import WaitSpec
 
-#: A step's retry that is due within so many seconds is waited for in place; a later one puts the run down (DESIGN D5).
-HOLD: Final = 2.0
+#: Characters of a branch's name; a deeper one is named by its hash.
+MAX_BRANCH: Final = 24
 MAX_LOG_MESSAGE: Final = 65_536
-MAX_LOG_FIELDS: Final = 65_536
-MAX_STEP_INPUT: Final = 65_536
 #: Levels of log lines are stored as two bytes.
 MAX_LEVEL: Final = 32_767
 
@@ -41,6 +41,7 @@ class ActiveRun(RunContext):
     """One stay of a run in this worker."""
 
     __slots__ = (
+        "_branches",
         "_counts",
         "_done",
         "_lock",
@@ -49,16 +50,27 @@ class ActiveRun(RunContext):
         "_port",
         "_replay_left",
         "_sequence",
+        "_started_by",
         "_tries",
+        "_waited",
         "began",
         "cancelled_by_worker",
+        "main",
         "started",
         "task",
         "tasks",
         "unwound",
+        "waits",
     )
 
-    def __init__(self, port: Port, task: Task[..., Any], started: store.Started, facts: list[store.Fact]) -> None:
+    def __init__(
+        self,
+        port: Port,
+        task: Task[..., Any],
+        started: store.Started,
+        facts: Sequence[store.Fact] = (),
+        waits: Sequence[store.WaitFact] = (),
+    ) -> None:
         self._port = port
         self.task = task
         self.started = started
@@ -71,12 +83,16 @@ class ActiveRun(RunContext):
         self.began = port.clock.now()
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
-        #: asyncio tasks that the run's code has started; they end with the stay.
-        self.tasks: set[asyncio.Task[Any]] = set()
+        #: The asyncio task that calls the function; those that its code has started, and by whom: they end with it.
+        self.main: asyncio.Task[None] | None = None
+        self.tasks: dict[asyncio.Task[Any], asyncio.Task[Any] | None] = {}
         self._lock = threading.Lock()  # a sync task may call steps from threads of its own
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._branches: dict[asyncio.Task[Any], str] = {}
+        self._started_by: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._done: dict[str, str | None] = {}
+        self._waited: dict[str, str] = {}
         self._partial = ""
         self._over = False
         #: Why the stay is being unwound: whatever the run's code makes of the exception, this is its outcome.
@@ -85,11 +101,14 @@ class ActiveRun(RunContext):
         for fact in facts:
             if fact.kind == SnapshotKind.STEP:
                 self._done[fact.key] = fact.output
+            elif fact.kind == SnapshotKind.WAIT and fact.output is not None:
+                self._waited[fact.key] = fact.output
             elif fact.kind == SnapshotKind.CHECKPOINT:
                 self.state = json.loads(fact.state) if fact.state is not None else None
             elif fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
-        self._replay_left = len(self._done)
+        self._replay_left = len(self._done) + len(self._waited)
+        self.waits = Waits(self, waits)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,6 +135,8 @@ class ActiveRun(RunContext):
         key = self._identity(step)
         if key in self._done:
             return self._replay(step, key)
+        if key in self._tries:
+            await self.waits.pause(key, self._tries[key])  # the run came back for something else
         while True:
             self.boundary()
             began, token = self._port.clock.now(), current_step.set(key)
@@ -135,7 +156,10 @@ class ActiveRun(RunContext):
                 return value
             finally:
                 current_step.reset(token)
-            await asyncio.sleep(delay)
+            if delay > HOLD:
+                await self.waits.pause(key, self._tries[key], delay)
+            else:
+                await asyncio.sleep(delay)
 
     def step_sync(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.is_async:
@@ -163,7 +187,21 @@ class ActiveRun(RunContext):
                 return value
             finally:
                 current_step.reset(token)
+            if delay > HOLD:
+                waiting_for = {"kind": "step_retry", "what": f"the next try of {key}", "step": key}
+                raise self.unwind(PutDown(delay, json.dumps(waiting_for)))
             time.sleep(delay)
+
+    async def wait_async(self, spec: WaitSpec) -> Any:
+        return await self.waits.wait_async(spec)
+
+    def wait_sync(self, spec: WaitSpec) -> Any:
+        return self.waits.wait_sync(spec)
+
+    def open_token(self, spec: WaitSpec) -> tuple[str, uuid.UUID, str, Future[None] | None]:
+        self.boundary()
+        key, found, stored = self.waits.open(spec)
+        return key, found, waitlinks.url(found), stored
 
     def save_state(self, state: Any, saved: Callable[[BaseException | None], None]) -> None:
         self.boundary()
@@ -194,7 +232,7 @@ class ActiveRun(RunContext):
             self._port.clock.now(),
             max(0, min(level, MAX_LEVEL)),
             failure.clean(message, MAX_LOG_MESSAGE),
-            _fields(fields) if fields else None,
+            showing.log_fields(fields) if fields else None,
             self.attempt,
             current_step.get(),
         )
@@ -213,6 +251,46 @@ class ActiveRun(RunContext):
     def flush_print(self) -> None:
         if self._partial:
             self.printed("\n")
+
+    # ── what the engine asks ─────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def over(self) -> bool:
+        return self._over
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds of `max_duration` that this attempt has left; its waits took none."""
+        limit = self.task.max_duration
+        return None if limit is None else max(0.001, limit - (self.started.active or 0.0))
+
+    def now(self) -> float:
+        """The database's Unix time."""
+        return self._port.clock.now()
+
+    def watch(self) -> None:
+        """A branch waits in this worker: bring it answers."""
+        self._port.watch(self)
+
+    def note_task(self, task: asyncio.Task[Any]) -> None:
+        """The run's code has started an asyncio task."""
+        self.tasks[task] = asyncio.current_task()
+        parent = self._branch()
+        number = self._started_by[parent] = self._started_by.get(parent, 0) + 1
+        branch = f"{parent}.{number}" if parent else str(number)
+        if len(branch) > MAX_BRANCH:
+            branch = hashlib.sha256(branch.encode()).hexdigest()[:8]
+        self._branches[task] = branch
+        task.add_done_callback(self._forget_task)
+
+    def _forget_task(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.pop(task, None)
+        self._branches.pop(task, None)
+        self.waits.look_soon()
+
+    def stop(self, status: str) -> None:
+        """The run is to stop, at its next await or the next call of ours, and end as `status`. From any thread."""
+        self.unwind(Stop(status))
 
     # ── replay and snapshots ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,9 +316,25 @@ class ActiveRun(RunContext):
     def _identity(self, step: Step[Any, Any]) -> str:
         if step.key is not None:
             return f"{step.name}:{step.key}"
+        return self.number(step.name)
+
+    def number(self, name: str) -> str:
+        """The next identity of this name: its count within the branch of the run that asks. Branches (the asyncio
+        tasks that its code starts) count on their own, because their steps may come in another order at re-entry."""
+        branch = self._branch()
         with self._lock:
-            count = self._counts[step.name] = self._counts.get(step.name, 0) + 1
-        return f"{step.name}#{count}"
+            count = self._counts[name, branch] = self._counts.get((name, branch), 0) + 1
+        return f"{name}#{count}@{branch}" if branch else f"{name}#{count}"
+
+    def _branch(self) -> str:
+        """`2.1` in the first task that the run's second task has started; empty in the task's function itself."""
+        if not self._branches:
+            return ""
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # no event loop in this thread
+            return ""
+        return self._branches.get(task, "") if task is not None else ""
 
     def _store(self, row: store.SnapshotRow, ack: Ack, *samples: Sample) -> None:
         """Hands a snapshot to the writer, numbered. Raises Fenced when the stay is over: threads or tasks that a run
@@ -250,6 +344,28 @@ class ActiveRun(RunContext):
                 raise Fenced
             self._sequence += 1
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
+
+    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
+        """Hands a row to the writer, if the stay is not over: see `_store`."""
+        with self._lock:
+            if self._over:
+                raise Fenced
+            self._port.writer.put_wait(row, ack)
+
+    def keep(
+        self, kind: SnapshotKind, name: str, key: str, output: str, started: float, finished: float | None
+    ) -> None:
+        """Stores a snapshot that nobody has to wait for."""
+        row = store.SnapshotRow(
+            self.id, 0, kind, name, key, self.attempt, None, output, None, None, started, finished or self.now()
+        )
+        self._store(row, None)
+
+    def recall(self, key: str) -> str | None:
+        """What a wait brought in an earlier stay."""
+        if (known := self._waited.get(key)) is not None:
+            self._replay_left -= 1
+        return known
 
     def _replay(self, step: Step[Any, Any], key: str) -> Any:
         self._replay_left -= 1
@@ -283,7 +399,7 @@ class ActiveRun(RunContext):
             step.name,
             key,
             self.attempt,
-            _show(step, args, kwargs) if args or kwargs else None,
+            showing.arguments(step, args, kwargs) if args or kwargs else None,
             output,
             None,
             error,
@@ -315,9 +431,6 @@ class ActiveRun(RunContext):
             f"in {delay:.1f} s",
             None,
         )
-        if delay > HOLD:
-            waiting_for = json.dumps({"kind": "step_retry", "step": key, "try": tries + 1})
-            raise self.unwind(PutDown(delay, waiting_for)) from None
         return delay
 
     def _count(self, step: Step[Any, Any], began: float, status: str, ended: float) -> Sample:
@@ -339,12 +452,15 @@ Sample = tuple[str, str, int, str, str, str, float]
 class Port:
     """What a run needs of its worker."""
 
-    __slots__ = ("clock", "handing_over", "writer")
+    __slots__ = ("clock", "handing_over", "watch", "writer")
 
-    def __init__(self, writer: Writer, clock: Clock, handing_over: Callable[[], bool]) -> None:
+    def __init__(
+        self, writer: Writer, clock: Clock, handing_over: Callable[[], bool], watch: Callable[[ActiveRun], None]
+    ) -> None:
         self.writer = writer
         self.clock = clock
         self.handing_over = handing_over
+        self.watch = watch
 
 
 async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -355,33 +471,3 @@ async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwa
         if scope.expired():
             raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
         raise
-
-
-def _show(step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The arguments for people to look at: whatever JSON cannot hold is shown as text, and long ones are cut."""
-    try:
-        named = step.bind(args, kwargs)
-        text = to_json(named, fallback=repr, inf_nan_mode="strings").decode("utf-8", "replace")
-    except Exception as error:  # that they cannot be shown is no reason to fail a step
-        text = json.dumps({"unshown": failure.clean(f"{type(error).__name__}: {error}", 300)})
-    if len(text) > MAX_STEP_INPUT or not jsonvalue.looks_storable(text):
-        text = json.dumps({"cut": failure.clean(text.replace("\\u0000", "\ufffd"), MAX_STEP_INPUT)})
-    return text
-
-
-def _fields(fields: dict[str, Any]) -> str:
-    """The fields of a log line as JSON. A log line is never the reason why a run fails: odd ones are said in words."""
-    try:
-        text = codec.dump(None, fields, "fields")
-    except Exception:
-        text = json.dumps({failure.clean(str(name), 200): _words(value) for name, value in fields.items()})
-    if len(text) > MAX_LOG_FIELDS:
-        text = json.dumps({"cut": failure.clean(text.replace("\\u0000", "\ufffd"), MAX_LOG_FIELDS)})
-    return text
-
-
-def _words(value: Any) -> str:
-    try:
-        return failure.clean(repr(value), 1_000)
-    except Exception as error:
-        return f"(cannot be shown: {type(error).__name__})"

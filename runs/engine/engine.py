@@ -18,11 +18,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -38,11 +38,11 @@ from runs.engine import capture, database
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun, Port, Sample
-from runs.engine.duty import Duty
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.hints import Hints
 from runs.engine.leaser import Ear, Leaser, Work
-from runs.engine.outcome import Fenced, Outcome
+from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
+from runs.engine.outcome import Fenced, Outcome, Stop
 from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
 from runs.sdk.context import current
@@ -96,11 +96,12 @@ class Engine:
         self._used = {Lane.COROUTINE: 0, Lane.THREAD: 0}
         self._busy_at = time.monotonic()
         self._drivers: dict[UUID, asyncio.Task[None]] = {}
+        self._watched: dict[UUID, ActiveRun] = {}  # runs with a branch that waits here
         self._tokens: set[int] = set()  # leases whose end has not been committed yet
         #: Work had to be left in the middle: its threads may go on for as long as they like.
         self.left_work = False
-        self._loop = _new_loop()
-        self._loop.set_task_factory(_remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
+        self._loop = new_loop()
+        self._loop.set_task_factory(remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
         self._loop_thread = LoopThread(self._loop)
         self._threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-run")
 
@@ -121,7 +122,7 @@ class Engine:
         )
         versions = json.dumps({task.id: task.version for task in registry})
         self._writer = Writer(self.worker_id, self._committed, self.fence)
-        self._port = Port(self._writer, self.clock, lambda: self._handing_over)
+        self._port = Port(self._writer, self.clock, lambda: self._handing_over, self._watch)
         self._leaser = Leaser(self, versions)
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
@@ -252,29 +253,30 @@ class Engine:
                 self.limits.threads - self._used[Lane.THREAD],
             )
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: Sequence[Work]) -> None:
         """Starts leased runs. Called by the leaser's thread."""
         coroutines: list[ActiveRun] = []
         threads: list[ActiveRun] = []
         samples: list[Sample] = []
-        for started, facts, grant in work:
+        for item in work:
+            started = item.started
             self._tokens.add(started.token)
             task = registry.get(started.task_id)
             if task is None:
                 self._defer(started)
                 continue
-            run = ActiveRun(self._port, task, started, facts)
+            run = ActiveRun(self._port, task, started, item.facts, item.waits)
             (coroutines if task.is_async else threads).append(run)
             earlier, self._runs[run.id] = self._runs.get(run.id), run
             if earlier is not None:
                 earlier.close()
-            sample = (RollupKind.DELAY, task.id, started.queue_id, "", task.version, "started", grant.waited)
+            sample = (RollupKind.DELAY, task.id, started.queue_id, "", task.version, "started", item.grant.waited)
             samples.append(sample)
         with self._lock:
             self._used[Lane.COROUTINE] += len(coroutines)
             self._used[Lane.THREAD] += len(threads)
         self._writer.count(samples)
-        self._hints.touch([started.id for started, _, _ in work], lists=True)
+        self._hints.touch([item.started.id for item in work], lists=True)
         if coroutines:
             self._loop.call_soon_threadsafe(self._spawn, coroutines)
         for run in threads:
@@ -311,6 +313,27 @@ class Engine:
                 logger.warning("the lease of run %s is gone; leaving the run to others", run_id)
                 self._loop.call_soon_threadsafe(self._cancel, run_id)
 
+    def _watch(self, run: ActiveRun) -> None:
+        self._watched[run.id] = run
+        self._leaser.wake()
+
+    def watched(self) -> dict[UUID, ActiveRun]:
+        """Runs in which a branch waits here."""
+        return dict(self._watched)
+
+    def until_due(self, most: float) -> float:
+        """Seconds until a wait is over that somebody waits for here, `most` at most."""
+        dues = [run.waits.next_due for run in tuple(self._watched.values())]
+        return max(0.0, min(most, min(dues) - self.clock.now())) if dues else most
+
+    def stop_runs(self, stopping: Mapping[UUID, str]) -> None:
+        """Runs that are to stop, and as what. They say `cancelling` until they have. Called by the leaser's thread."""
+        for run_id, status in stopping.items():
+            run = self._runs.get(run_id)
+            if run is not None and not isinstance(run.unwound, Stop):
+                run.stop(status)
+                self._loop.call_soon_threadsafe(self._cancel, run_id)
+
     def _cancel(self, run_id: UUID) -> None:
         if driver := self._drivers.get(run_id):
             driver.cancel()
@@ -319,13 +342,13 @@ class Engine:
         for run in runs:
             context = copy_context()
             context.run(current.set, run)
-            self._drivers[run.id] = self._loop.create_task(self._drive_async(run), context=context)
+            run.main = self._drivers[run.id] = self._loop.create_task(self._drive_async(run), context=context)
 
     async def _drive_async(self, run: ActiveRun) -> None:
         try:
             outcome = await execute_async(run)
             if run.tasks:
-                await _end_tasks(run)
+                await end_tasks(run)
         except Fenced:
             outcome = None
         except BaseException as error:
@@ -348,6 +371,8 @@ class Engine:
     def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
         run.flush_print()
+        if self._watched.get(run.id) is run:
+            del self._watched[run.id]
         if run.close() and outcome is not None and not self.fenced:
             self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome))
         with self._lock:
@@ -372,6 +397,9 @@ class Engine:
         self._tokens.difference_update([row.token for row in batch.finishes])
         if batch.finishes and self._leaser.active:
             self._leaser.wake()
+        if batch.pools:
+            self._leaser.wake()
+            self._hints.rouse(batch.pools)
         runs = batch.run_ids
         if runs:
             self._hints.touch(runs, lists=bool(batch.finishes))
@@ -388,32 +416,11 @@ def _finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
         outcome.failed,
         outcome.delay,
         outcome.waiting_for,
+        run.now() - run.began,
+        run.started.parent,
+        outcome.parked,
+        run.waits.any,
     )
-
-
-async def _end_tasks(run: ActiveRun) -> None:
-    """What the run's code started and left behind ends with its stay."""
-    left = [task for task in run.tasks if not task.done()]
-    for task in left:
-        task.cancel()
-    if left:
-        await asyncio.wait(left, timeout=5)
-    for task in run.tasks:
-        if task.done() and not task.cancelled():
-            task.exception()  # seen: it was the run's own doing, and its outcome is known already
-    run.tasks.clear()
-
-
-def _remember_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: Context | None = None
-) -> asyncio.Task[Any]:
-    """Task factory: a task that a run's code starts is noted in the run."""
-    task = asyncio.Task(coroutine, loop=loop, context=context)
-    run = current.get()
-    if isinstance(run, ActiveRun):
-        run.tasks.add(task)
-        task.add_done_callback(run.tasks.discard)
-    return task
 
 
 def _broken(run: ActiveRun, error: BaseException) -> Outcome:
@@ -423,35 +430,6 @@ def _broken(run: ActiveRun, error: BaseException) -> Outcome:
         {"type": "EngineError", "message": type(error).__name__, "fingerprint": "engine", "traceback": ""}
     )
     return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1)
-
-
-class LoopThread(Duty):
-    """Runs the event loop until it is closed."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__("loop")
-        self._loop = loop
-        self._closing = False
-
-    def close(self) -> None:
-        self._closing = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def serve(self) -> None:
-        while not self._closing:
-            try:
-                self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                # asyncio lets these through the loop as well as to whoever awaits the task: that one fails its run.
-                logger.warning("a task within a run raised %s", type(error).__name__)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def _version() -> str:

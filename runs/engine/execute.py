@@ -9,7 +9,7 @@ from typing import Any
 from runs.engine import failure
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
-from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown
+from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Stop
 from runs.errors import InvalidPayload
 from runs.sdk import codec
 from runs.states import AttemptStatus, Status
@@ -17,7 +17,7 @@ from runs.states import AttemptStatus, Status
 
 async def execute_async(run: ActiveRun) -> Outcome:
     """A stay of a coroutine task. Raises Fenced only."""
-    scope = asyncio.timeout(run.task.max_duration)
+    scope = asyncio.timeout(run.time_left)
     try:
         async with scope:
             value = await run.task.function(**run.arguments())
@@ -39,21 +39,21 @@ async def execute_async(run: ActiveRun) -> Outcome:
 
 def execute_sync(run: ActiveRun) -> Outcome:
     """A stay of a plain function, in a thread of its own. Raises Fenced only."""
-    began = time.monotonic()
+    began, limit = time.monotonic(), run.time_left
     try:
         value = run.task.function(**run.arguments())
     except Fenced:
         raise
     except BaseException as error:
         return put_down(run.unwound) if run.unwound is not None else failed(run, error)
-    limit = run.task.max_duration
     if limit is not None and time.monotonic() - began > limit:
         return timed_out(run, TimeoutError())
     return completed(run, value)
 
 
 def completed(run: ActiveRun, value: Any) -> Outcome:
-    """With its result; unless the run's code made one although it was being unwound: then it comes back."""
+    """With its result; unless the run's code made one although it was being unwound: then it comes back, or is over
+    as what it was stopped for."""
     if run.unwound is not None:
         return put_down(run.unwound)
     try:
@@ -82,7 +82,9 @@ def timed_out(run: ActiveRun, error: BaseException) -> Outcome:
 
 
 def put_down(unwound: PutDown) -> Outcome:
-    """The attempt stays open; the run comes back."""
+    """The attempt stays open and the run comes back, unless it was stopped."""
+    if isinstance(unwound, Stop):
+        return Outcome(Status(unwound.status), AttemptStatus(unwound.status))
     if isinstance(unwound, HandOver):
         return Outcome(Status.QUEUED, None, delay=0.0)
-    return Outcome(Status.WAITING, None, delay=unwound.delay, waiting_for=unwound.waiting_for)
+    return Outcome(Status.WAITING, None, delay=unwound.delay, waiting_for=unwound.waiting_for, parked=unwound.parked)

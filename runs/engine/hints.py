@@ -32,6 +32,7 @@ class Hints(threading.Thread):
         super().__init__(name="holdfast-hints", daemon=True)
         self._touched: set[UUID] = set()
         self._lists = False
+        self._pools: set[str] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
@@ -40,6 +41,12 @@ class Hints(threading.Thread):
         with self._lock:
             self._touched.update(runs)
             self._lists = self._lists or lists
+        self._wake.set()
+
+    def rouse(self, pools: Iterable[str]) -> None:
+        """There is work for these pools: tells their workers."""
+        with self._lock:
+            self._pools.update(pools)
         self._wake.set()
 
     def close(self) -> None:
@@ -55,6 +62,10 @@ class Hints(threading.Thread):
         while not self._closing:
             await asyncio.to_thread(self._wake.wait)
             self._wake.clear()
+            with self._lock:
+                pools, self._pools = self._pools, set()
+            if pools:
+                await asyncio.to_thread(tickets.wake, pools)
             await asyncio.sleep(RUN_PACE)
             with self._lock:
                 touched, self._touched = self._touched, set()

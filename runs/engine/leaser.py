@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from queues import tickets
 from queues.models import Lane
 from runs import store
 from runs.engine.duty import Duty
+from runs.models import SnapshotKind
 
 if TYPE_CHECKING:
     from runs.engine.engine import Engine
@@ -34,7 +37,18 @@ PACE: Final = 0.01
 #: Seconds between comparisons of what the database says we hold with what we have in hand; at once after a failure.
 RECONCILE: Final = 5.0
 
-Work = list[tuple[store.Started, list[store.Fact], queue_store.Grant]]
+#: Seconds between looks whether something that is parked here was answered, and whether a run is to be stopped.
+ANSWERS, STOPS = 0.25, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A run that was leased, with what it has to know of its earlier stays."""
+
+    started: store.Started
+    grant: queue_store.Grant
+    facts: Sequence[store.Fact] = ()
+    waits: Sequence[store.WaitFact] = ()
 
 
 class Leaser(Duty):
@@ -50,6 +64,8 @@ class Leaser(Duty):
         self._ending = threading.Event()
         self._last = 0.0
         self._reconciled = 0.0
+        self._stopped = 0.0
+        self._brought = 0.0
         self.active = False
         #: Redis answers: wake-ups arrive, so polling may be slow.
         self.hearing = True
@@ -70,7 +86,7 @@ class Leaser(Duty):
 
     def serve(self) -> None:
         while not self._ending.is_set():
-            self._wake.wait(POLL if self.hearing else POLL_DEAF)
+            self._wake.wait(self._engine.until_due(POLL if self.hearing else POLL_DEAF))
             self._ending.wait(self._last + PACE - time.monotonic())
             self._wake.clear()
             if self._ending.is_set():
@@ -78,6 +94,8 @@ class Leaser(Duty):
             self._last = time.monotonic()
             try:
                 self._reconcile()
+                self._stop()
+                self._bring_answers()
                 if self.active:
                     self._lease()
             except psycopg.Error as error:
@@ -118,10 +136,11 @@ class Leaser(Duty):
                 return
             started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)
             self._drop_endless(conn, grants, started)
-        again = [run.id for run in started if run.attempt > 1 or run.resumed]
+        again = [run.id for run in started if run.attempt > 1 or run.active is not None]
         facts = store.history(conn, again) if again else {}
+        waits = _settled(conn, again, facts) if again else {}
         by_id = {grant.entry_id: grant for grant in grants}
-        self._engine.begin([(run, facts.get(run.id, []), by_id[run.id]) for run in started])
+        self._engine.begin([Work(run, by_id[run.id], facts.get(run.id, ()), waits.get(run.id, ())) for run in started])
         taken = {Lane.COROUTINE: 0, Lane.THREAD: 0}
         for grant in grants:
             taken[Lane(grant.lane)] += 1
@@ -146,6 +165,21 @@ class Leaser(Duty):
             self._engine.reconcile(lambda: queue_store.held(conn, self._engine.worker_id))
             self._reconciled = time.monotonic()
 
+    def _stop(self) -> None:
+        """Runs here that were cancelled, or whose time is over."""
+        if self._engine.in_flight and time.monotonic() - self._stopped >= STOPS:
+            self._stopped = time.monotonic()
+            self._engine.stop_runs(store.to_stop(self._connected(), self._engine.worker_id))
+
+    def _bring_answers(self) -> None:
+        """To runs that wait here, because they are not at rest or will go on in a moment."""
+        runs = self._engine.watched()
+        if not runs or (time.monotonic() - self._brought < ANSWERS and self._engine.until_due(1.0) > 0):
+            return
+        self._brought = time.monotonic()
+        for run_id, facts in _settled(self._connected(), list(runs), {}).items():
+            runs[run_id].waits.deliver(facts)
+
     def _drop_endless(
         self, conn: queue_store.Conn, grants: list[queue_store.Grant], started: list[store.Started]
     ) -> None:
@@ -164,6 +198,19 @@ class Leaser(Duty):
         """There is more than this worker can take: a ticket for each pool lets an idle one help."""
         for pool in self._engine.pools:
             tickets.push_safely(pool)
+
+
+def _settled(
+    conn: queue_store.Conn, ids: list[UUID], snapshots: Mapping[UUID, Sequence[store.Fact]]
+) -> dict[UUID, list[store.WaitFact]]:
+    """The waits of these runs; ended children come with what became of them, unless a snapshot has it already."""
+    found = store.settle_waits(conn, ids)
+    for run_id, facts in found.items():
+        kept = {fact.key for fact in snapshots.get(run_id, ()) if fact.kind == SnapshotKind.WAIT}
+        for place, fact in enumerate(facts):
+            if fact.kind == "children" and fact.outcome == "completed" and fact.key not in kept:
+                facts[place] = fact._replace(output=json.dumps(store.children(conn, run_id, fact.key)))
+    return found
 
 
 class Ear(Duty):

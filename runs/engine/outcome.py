@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from runs.states import AttemptStatus, Status
 
@@ -10,10 +11,11 @@ from runs.states import AttemptStatus, Status
 class PutDown(BaseException):
     """Unwinds a run that will be entered again. A BaseException, so that `except Exception` lets it pass."""
 
-    def __init__(self, delay: float, waiting_for: str | None = None) -> None:
+    def __init__(self, delay: float, waiting_for: str | None = None, parked: tuple[UUID, ...] = ()) -> None:
         super().__init__(delay)
-        self.delay = delay
+        self.delay = delay  # seconds; infinity: until one of its waits is answered
         self.waiting_for = waiting_for
+        self.parked = parked  # the waits that somebody else may answer
 
 
 class HandOver(PutDown):
@@ -21,6 +23,14 @@ class HandOver(PutDown):
 
     def __init__(self) -> None:
         super().__init__(0.0)
+
+
+class Stop(PutDown):
+    """The run is being stopped: it was cancelled, or its time is over. It does not come back."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(-1.0)
+        self.status = status  # what it ends as
 
 
 class Fenced(BaseException):
@@ -38,3 +48,4 @@ class Outcome:
     failed: int = 0
     delay: float | None = None
     waiting_for: str | None = None
+    parked: tuple[UUID, ...] = ()

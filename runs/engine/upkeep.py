@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from django.conf import settings
@@ -11,13 +12,28 @@ from holdfast.telemetry import emit
 from queues import store as queue_store
 from queues import tickets
 from queues.store import Conn
-from runs import store
+from runs import partitions, store
 from runs.engine import recovery
 
 #: Timers that one statement makes leasable.
 PROMOTE_LIMIT: Final = 1_000
 #: Seconds: a timer is noticed at the latest after the first; the others are the pace of their duty.
-TIMERS, SWEEP, RECOVERY, PARTITIONS = 0.2, 1.0, 0.5, 3_600.0
+TIMERS, DEADLINES, SWEEP, RECOVERY, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 3_600.0
+#: Deadlines that one transaction acts upon.
+DEADLINE_LIMIT: Final = 200
+
+_EXPIRED: Final = {
+    "type": "Expired",
+    "message": "the run did not start within its ttl",
+    "fingerprint": "expired",
+    "traceback": "",
+}
+_TIMED_OUT: Final = {
+    "type": "RunTimeout",
+    "message": "the run did not end within its run_timeout",
+    "fingerprint": "run-timeout",
+    "traceback": "",
+}
 
 
 def promote_timers(conn: Conn) -> float | None:
@@ -30,6 +46,24 @@ def promote_timers(conn: Conn) -> float | None:
         return queue_store.next_due(conn)
     emit("runs.promoted", runs=len(due))
     tickets.wake({pool for _, pool in due})
+    return 0.0
+
+
+def act_on_deadlines(conn: Conn) -> float | None:
+    """Runs that have not started in time expire, those that have not ended in time are stopped. Returns the seconds
+    until the next deadline."""
+    pools: set[str] = set()
+    with conn.transaction():
+        due = store.deadlines_due(conn, limit=DEADLINE_LIMIT)
+        late = [run_id for run_id, kind in due if kind == "timeout"]
+        unstarted = store.never_started(conn, [run_id for run_id, kind in due if kind == "ttl"])
+        for ids, final, error in ((unstarted, "expired", _EXPIRED), (late, "timed_out", _TIMED_OUT)):
+            if ids:
+                pools |= store.stop_locked(conn, ids, final=final, error=json.dumps(error))
+    if not due:
+        return store.next_deadline(conn)
+    emit("runs.overdue", expired=len(unstarted), timed_out=len(late))
+    tickets.wake(pools)
     return 0.0
 
 
@@ -67,7 +101,7 @@ class Rescuer:
 
 def make_partitions(conn: Conn) -> None:
     """Partitions for the weeks to come."""
-    store.ensure_partitions(conn)
+    partitions.ensure_partitions(conn)
 
 
 def poller() -> Poller:
@@ -76,6 +110,7 @@ def poller() -> Poller:
     found = Poller("schedule")
     found.every(PARTITIONS, make_partitions)
     found.every(TIMERS, promote_timers)
+    found.every(DEADLINES, act_on_deadlines)
     found.every(SWEEP, sweeper.sweep)
     found.every(RECOVERY, Rescuer().look_for_the_dead)
     return found

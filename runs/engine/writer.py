@@ -17,11 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
+from psycopg import Cursor
+from psycopg.rows import TupleRow
 
 from holdfast import db
 from queues import store as queue_store
@@ -30,6 +32,7 @@ from runs.engine import failure
 from runs.engine.context import Sample
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
+from runs.errors import UnknownQueue
 from runs.histogram import bucket
 from runs.states import AttemptStatus, Status
 
@@ -50,9 +53,14 @@ MAX_TEXT: Final = 32 * 1024 * 1024
 #: system, read-only for a while.
 PASSING: Final = ("40", "53", "55", "57", "58", "25006")
 
+#: Children that one statement enqueues.
+SPAWN: Final = 2_000
+#: Kinds of waits that end by the clock alone.
+UNSHARED: Final = ("sleep", "retry")
 #: The status of a run, and of its attempt, whose outcome PostgreSQL does not take.
 _REFUSED: Final = (Status.FAILED, AttemptStatus.FAILED)
 
+Row = store.SnapshotRow | store.LogRow | store.FinishRow | store.WaitRow | store.SpawnRow | store.GiveUpRow
 Ack = asyncio.Future[None] | Future[None] | None
 
 
@@ -60,11 +68,12 @@ Ack = asyncio.Future[None] | Future[None] | None
 class Operation:
     """One thing to make durable, whom to tell, and what to count."""
 
-    row: store.SnapshotRow | store.LogRow | store.FinishRow | None
+    row: Row | None
     ack: Ack = None
     samples: Sequence[Sample] = ()
     size: int = 0  # characters of text, roughly
     last: bool = False  # stands for a row that was refused: no more is tried
+    refused: Exception | None = None  # why the row was left out of a commit that its neighbours are in
 
 
 @dataclass(slots=True)
@@ -75,6 +84,11 @@ class Batch:
     snapshots: list[store.SnapshotRow] = field(default_factory=list)
     logs: list[store.LogRow] = field(default_factory=list)
     finishes: list[store.FinishRow] = field(default_factory=list)
+    waits: list[store.WaitRow] = field(default_factory=list)
+    spawns: list[Operation] = field(default_factory=list)
+    given_up: list[store.GiveUpRow] = field(default_factory=list)
+    #: Pools that have work by this commit.
+    pools: set[str] = field(default_factory=set)
     rollups: dict[store.RollupKey, tuple[int, float]] = field(default_factory=dict)
 
     @classmethod
@@ -86,17 +100,37 @@ class Batch:
                 batch.snapshots.append(row)
             elif isinstance(row, store.LogRow):
                 batch.logs.append(row)
-            elif row is not None:
+            elif isinstance(row, store.FinishRow):
                 batch.finishes.append(row)
+            elif isinstance(row, store.WaitRow):
+                batch.waits.append(row)
+            elif isinstance(row, store.SpawnRow):
+                batch.spawns.append(operation)
+            elif row is not None:
+                batch.given_up.append(row)
             for sample in operation.samples:
                 key = store.RollupKey(*sample[:6], bucket(sample[6]))
                 count, seconds = batch.rollups.get(key, (0, 0.0))
                 batch.rollups[key] = (count + 1, seconds + sample[6])
         return batch
 
+    def to_lock(self) -> set[UUID]:
+        """The runs whose waits this commit may open for others, give up or rely on, and the parents that wait."""
+        runs = {row.run_id for row in self.waits if row.kind not in UNSHARED}
+        runs |= {row.run_id for row in self.given_up}
+        for spawn in self.spawns:
+            assert spawn.row is not None
+            runs.add(spawn.row.run_id)
+        for row in self.finishes:
+            if row.parked:
+                runs.add(row.run_id)
+            if row.parent is not None:
+                runs.add(row.parent)
+        return runs
+
     @property
     def run_ids(self) -> set[UUID]:
-        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes]
+        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes, *self.waits]
         return {row.run_id for row in rows}
 
 
@@ -138,6 +172,11 @@ class Writer(Duty):
 
     def put_finish(self, row: store.FinishRow, samples: Sequence[Sample]) -> None:
         self._put(Operation(row, None, samples, len(row.output or "")))
+
+    def put_wait(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
+        """`ack` is settled when the wait is durable, or with why it was refused."""
+        size = sum(map(len, row.new.payloads)) if isinstance(row, store.SpawnRow) else 0
+        self._put(Operation(row, ack, size=size))
 
     def count(self, samples: Sequence[Sample]) -> None:
         self._put(Operation(None, None, samples))
@@ -254,18 +293,27 @@ class Writer(Duty):
         """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: leases, then runs."""
         with conn.pipeline(), conn.transaction(), conn.cursor() as cur:
             queue_store.begin_batch(cur, self._worker, self._number)
+            if locked := batch.to_lock():
+                store.lock_waits(cur, locked)
+            if batch.given_up:
+                store.give_up_waits(cur, [wait for row in batch.given_up for wait in row.ids])
+            if batch.waits:
+                store.open_waits(cur, batch.waits)
+            for spawn in batch.spawns:
+                _spawn(cur, batch, spawn)
             if batch.snapshots:
                 store.add_snapshots(cur, batch.snapshots)
             if batch.logs:
                 store.add_logs(cur, batch.logs)
             if batch.finishes:
+                finishes = _those_answered_return(cur, batch.finishes)
                 queue_store.release(
                     cur,
-                    ids=[row.run_id for row in batch.finishes],
-                    tokens=[row.token for row in batch.finishes],
-                    delays=[row.delay for row in batch.finishes],
+                    ids=[row.run_id for row in finishes],
+                    tokens=[row.token for row in finishes],
+                    delays=[row.delay for row in finishes],
                 )
-                store.finish(cur, batch.finishes)
+                batch.pools |= store.finish(cur, finishes)
             if batch.rollups:
                 store.add_rollups(cur, self._worker, batch.rollups)
 
@@ -276,6 +324,30 @@ class Writer(Duty):
         while self._waiting:
             _resolve([self._waiting.popleft()], Fenced())
         self._on_fenced()
+
+
+def _spawn(cur: Cursor[TupleRow], batch: Batch, operation: Operation) -> None:
+    """Runs that a run waits for, and the wait: both, or neither when there is no such queue."""
+    row = operation.row
+    assert isinstance(row, store.SpawnRow)
+    operation.refused = None
+    new = replace(row.new, parent_wait=row.wait.key)
+    for at in range(0, len(new.payloads), SPAWN):
+        ids, pool = store.enqueue(cur, replace(new, payloads=new.payloads[at : at + SPAWN]))
+        if not ids:
+            operation.refused = UnknownQueue(f"There is no queue {new.queue!r}; the children were not enqueued.")
+            return
+        batch.pools.add(pool)
+    store.open_waits(cur, [row.wait])
+
+
+def _those_answered_return(cur: Cursor[TupleRow], rows: list[store.FinishRow]) -> list[store.FinishRow]:
+    """A run whose wait was answered while it was being put down comes back at once."""
+    parked = [wait for row in rows for wait in row.parked]
+    if not parked:
+        return rows
+    answered = store.answered(cur, parked)
+    return [row._replace(delay=0.0) if row.run_id in answered and row.parked else row for row in rows]
 
 
 def _name(row: object) -> str:
@@ -295,12 +367,14 @@ def _resolve(operations: list[Operation], error: BaseException | None) -> None:
     """Tells everybody who waits: threads one by one, each event loop in one call."""
     by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
     for operation in operations:
-        ack = operation.ack
+        ack, why = operation.ack, error or operation.refused
         if isinstance(ack, Future):
-            if error is None:
+            if ack.done():
+                continue  # whoever waited has left
+            if why is None:
                 ack.set_result(None)
             else:
-                ack.set_exception(error)
+                ack.set_exception(why)
         elif ack is not None:
             by_loop.setdefault(ack.get_loop(), []).append(ack)
     for loop, acks in by_loop.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from runs.errors import NotInRun
 
 if TYPE_CHECKING:
     from runs.sdk.step import Step
+    from runs.sdk.wait import WaitSpec
 
 
 class RunContext(ABC):
@@ -46,6 +48,16 @@ class RunContext(ABC):
     @abstractmethod
     def save_state(self, state: Any, saved: Callable[[BaseException | None], None]) -> None:
         """Makes `state` durable; calls `saved` (from another thread) when it is, or with why it is not."""
+
+    @abstractmethod
+    async def wait_async(self, spec: WaitSpec) -> Any: ...
+
+    @abstractmethod
+    def wait_sync(self, spec: WaitSpec) -> Any: ...
+
+    @abstractmethod
+    def open_token(self, spec: WaitSpec) -> tuple[str, uuid.UUID, str, Future[None] | None]:
+        """Begins a token's wait: its key, its id, its address, and what is done when it is durable (None: it is)."""
 
     @abstractmethod
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:

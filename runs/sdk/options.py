@@ -31,6 +31,8 @@ class Options:
     concurrency_key: str | None = None
     tags: list[str] | None = None
     max_attempts: int | None = None
+    ttl: float | timedelta | None = None
+    run_timeout: float | timedelta | None = None
 
     @classmethod
     def parse(cls, data: dict[str, Any], path: str = "options") -> Options:
@@ -48,9 +50,14 @@ class Options:
         options.check(path)
         return options
 
+    def seconds(self, name: str) -> float | None:
+        """A duration as seconds."""
+        value = getattr(self, name)
+        return value.total_seconds() if isinstance(value, timedelta) else value
+
     @property
     def delay_seconds(self) -> float | None:
-        return self.delay.total_seconds() if isinstance(self.delay, timedelta) else self.delay
+        return self.seconds("delay")
 
     def check(self, path: str = "options") -> None:
         """Raises InvalidOption that names each field that does not fit."""
@@ -70,6 +77,12 @@ class Options:
             yield "run_after", f"is {self.run_after!r:.60}; write a time with its zone, like 2026-01-31T09:00:00Z"
         elif self.run_after is not None and self.run_after >= END_OF_TIME:
             yield "run_after", "is too far away; write a time before the year 9999"
+        for name in ("ttl", "run_timeout"):
+            value = self.seconds(name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_DELAY
+            ):
+                yield name, f"is {getattr(self, name)!r:.60}; write seconds greater than 0, up to {MAX_DELAY:.0f}"
         if self.delay is not None:
             seconds = self.delay_seconds
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_DELAY:

@@ -16,11 +16,12 @@ from typing_extensions import TypedDict
 
 from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
-from runs.sdk import codec
+from runs.sdk import children, codec
 from runs.sdk.handle import RunHandle
 from runs.sdk.options import Options
 from runs.sdk.retry import NO_RETRY, Retry
 from runs.sdk.step import seconds
+from runs.sdk.wait import Pending, WaitSpec, blocking
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +40,9 @@ class Task(Generic[P, R]):
         id: str,  # noqa: A002 - the contract's name
         queue: Queue,
         retry: Retry,
-        max_duration: float | None,
+        max_duration: float | None = None,
+        run_timeout: float | None = None,
+        ttl: float | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -47,6 +50,8 @@ class Task(Generic[P, R]):
         self.queue = queue
         self.retry = retry
         self.max_duration = max_duration
+        self.run_timeout = run_timeout
+        self.ttl = ttl
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
         hints = codec.hints_of(function)
@@ -78,6 +83,32 @@ class Task(Generic[P, R]):
         """Stores one run for each payload, all or none, and returns their handles in order."""
         return Bound(self, Options()).enqueue_many(payloads)
 
+    def enqueue_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Inside a plain-function task: enqueues a run of this task and waits for its result. It is enqueued once,
+        whatever happens to the run that waits; a cancel of that one cancels it too.
+
+        Raises:
+            RunFailed: the child did not complete; `data` has its id, status and error.
+        """
+        return Bound(self, Options()).enqueue_and_wait(*args, **kwargs)
+
+    def aenqueue_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> Pending[R]:
+        """`enqueue_and_wait` for `async def`: await it, alone, under `gather` or as a runner of `wait.afirst`."""
+        return Bound(self, Options()).aenqueue_and_wait(*args, **kwargs)
+
+    def enqueue_many_and_wait(
+        self, payloads: Iterable[Mapping[str, Any]], *, return_exceptions: bool = False
+    ) -> list[R]:
+        """One child for each payload; their results in order. A child that did not complete raises its RunFailed once
+        all have ended; with `return_exceptions` it stands in its place."""
+        return Bound(self, Options()).enqueue_many_and_wait(payloads, return_exceptions=return_exceptions)
+
+    def aenqueue_many_and_wait(
+        self, payloads: Iterable[Mapping[str, Any]], *, return_exceptions: bool = False
+    ) -> Pending[list[R]]:
+        """`enqueue_many_and_wait` for `async def`."""
+        return Bound(self, Options()).aenqueue_many_and_wait(payloads, return_exceptions=return_exceptions)
+
     def using(
         self,
         *,
@@ -89,6 +120,8 @@ class Task(Generic[P, R]):
         concurrency_key: str | None = None,
         tags: Iterable[str] | None = None,
         max_attempts: int | None = None,
+        ttl: float | timedelta | None = None,
+        run_timeout: float | timedelta | None = None,
     ) -> Bound[P, R]:
         """The task with options for the next enqueue.
 
@@ -101,6 +134,8 @@ class Task(Generic[P, R]):
             concurrency_key: Whom the run is for; limits per key go by it.
             tags: Up to 20 words to find the run by.
             max_attempts: Instead of the retry policy's.
+            ttl: Seconds within which the run has to start (counted from when it may); later it is `expired`.
+            run_timeout: Seconds within which it has to end, waits and retries included; later it is `timed_out`.
         """
         return Bound(
             self,
@@ -113,6 +148,8 @@ class Task(Generic[P, R]):
                 concurrency_key=concurrency_key,
                 tags=list(tags) if tags is not None else None,
                 max_attempts=max_attempts,
+                ttl=ttl,
+                run_timeout=run_timeout,
             ),
         )
 
@@ -169,6 +206,35 @@ class Bound(Generic[P, R]):
         ids = enqueue.enqueue_many(self.task, texts, self.options)
         return [RunHandle(run_id, self.task.output) for run_id in ids]
 
+    def enqueue_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """See `Task.enqueue_and_wait`."""
+        return cast(R, blocking(self._one(args, kwargs), "enqueue_and_wait"))
+
+    def aenqueue_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> Pending[R]:
+        """See `Task.aenqueue_and_wait`."""
+        return Pending(self._one(args, kwargs))
+
+    def enqueue_many_and_wait(
+        self, payloads: Iterable[Mapping[str, Any]], *, return_exceptions: bool = False
+    ) -> list[R]:
+        """See `Task.enqueue_many_and_wait`."""
+        return cast("list[R]", blocking(self._many(payloads, return_exceptions), "enqueue_many_and_wait"))
+
+    def aenqueue_many_and_wait(
+        self, payloads: Iterable[Mapping[str, Any]], *, return_exceptions: bool = False
+    ) -> Pending[list[R]]:
+        """See `Task.aenqueue_many_and_wait`."""
+        return Pending(self._many(payloads, return_exceptions))
+
+    def _one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> WaitSpec:
+        text = self.task.encode_payload(self.task.bind(args, kwargs))
+        return children.children_spec(self.task, [text], self.options, children.only)
+
+    def _many(self, payloads: Iterable[Mapping[str, Any]], return_exceptions: bool) -> WaitSpec:
+        texts = [self.task.encode_payload(p, f"payloads[{i}]") for i, p in enumerate(payloads)]
+        decode = list if return_exceptions else children.every
+        return children.children_spec(self.task, texts, self.options, decode)
+
 
 class Registry:
     """The tasks that this process knows, by id."""
@@ -210,6 +276,8 @@ def task(
     queue: Queue | None = None,
     retry: Retry | None = None,
     max_duration: float | timedelta | None = None,
+    run_timeout: float | timedelta | None = None,
+    ttl: float | timedelta | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     function: Callable[P, R] | None = None,
@@ -219,6 +287,8 @@ def task(
     queue: Queue | None = None,
     retry: Retry | None = None,
     max_duration: float | timedelta | None = None,
+    run_timeout: float | timedelta | None = None,
+    ttl: float | timedelta | None = None,
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Makes a function a task.
 
@@ -226,7 +296,9 @@ def task(
         id: The task's name for ever: runs refer to it. The function's name unless given.
         queue: Its queue; `default` unless given.
         retry: Its retry policy; one attempt unless given.
-        max_duration: Longest active time of one attempt, in seconds.
+        max_duration: Longest active time of one attempt, in seconds; waits do not count.
+        run_timeout: Longest time from the enqueue (or its `run_after`) to the end, waits and retries included.
+        ttl: Longest time in the queue before the first start.
     """
 
     def wrap(f: Callable[P, R]) -> Task[P, R]:
@@ -242,6 +314,8 @@ def task(
             queue=queue or DEFAULT_QUEUE,
             retry=retry or NO_RETRY,
             max_duration=seconds(max_duration, f"task {called!r}: max_duration"),
+            run_timeout=seconds(run_timeout, f"task {called!r}: run_timeout"),
+            ttl=seconds(ttl, f"task {called!r}: ttl"),
         )
         registry.add(made)
         return made

@@ -17,16 +17,16 @@ WITH leased AS (
     FROM leased l
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.finished_at IS NULL AND r.lease_token IS NULL
     RETURNING r.id, r.task_id, r.queue_id, r.payload, r.attempt, r.failures, r.max_attempts, r.tags, r.trace_id,
-              r.lease_token, r.created_at
+              r.lease_token, r.created_at, r.parent_wait, r.parent_id
 ), attempt AS (
     INSERT INTO runs_attempt AS a (run_id, number, status, worker_id, started_at)
     SELECT b.id, b.attempt, 'running', %(worker)s, holdfast_now() FROM begun b
     ON CONFLICT (run_id, number) DO UPDATE SET worker_id = excluded.worker_id
 )
 SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.max_attempts, b.tags, b.trace_id,
-       b.lease_token, extract(epoch FROM b.created_at)::float8,
+       b.lease_token, extract(epoch FROM b.created_at)::float8, CASE WHEN b.parent_wait IS NOT NULL THEN b.parent_id END,
        -- Only this statement's own snapshot can say so: an attempt that was open before it.
-       EXISTS (SELECT 1 FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS resumed
+       (SELECT a.active FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS active
 FROM begun b;
 
 -- name: history
@@ -37,26 +37,39 @@ ORDER BY s.run_id, s.sequence;
 
 -- name: finish
 -- Attempts end, or are put down (status queued or waiting: the attempt stays open). `failed` counts towards
--- max_attempts; `delay` is the seconds until a retry or a timer.
+-- max_attempts; `delay` is the seconds until a retry or a timer, infinity for a wait without end; `active` the seconds
+-- of this stay. A run that is being stopped does not come back: it ends as what it is stopped for. Those that would have
+-- come back are returned.
 WITH done AS (
     SELECT * FROM unnest(
         %(ids)s::uuid[], %(tokens)s::bigint[], %(statuses)s::text[], %(attempts)s::text[], %(outputs)s::text[],
-        %(errors)s::text[], %(failed)s::int[], %(delays)s::float8[], %(waits)s::text[]
-    ) AS d (id, token, status, attempt, output, error, failed, delay, waiting_for)
+        %(errors)s::text[], %(failed)s::int[], %(delays)s::float8[], %(waits)s::text[], %(active)s::float8[]
+    ) AS d (id, token, status, attempt, output, error, failed, delay, waiting_for, active)
 ), moved AS (
     UPDATE runs_run r
-    SET status = d.status, output = d.output::jsonb, error = d.error::jsonb, failures = r.failures + d.failed,
-        next_at = CASE WHEN d.delay > 0 THEN holdfast_now() + make_interval(secs => d.delay) END,
-        waiting_for = d.waiting_for::jsonb,
-        finished_at = CASE WHEN d.delay IS NULL THEN holdfast_now() END, lease_token = NULL
+    SET status = CASE WHEN r.stopping IS NOT NULL AND (d.delay IS NOT NULL OR d.status = 'cancelled') THEN r.stopping
+                      ELSE d.status END,
+        output = d.output::jsonb, error = coalesce(d.error::jsonb, CASE WHEN r.stopping IS NOT NULL THEN r.error END),
+        failures = r.failures + d.failed,
+        next_at = CASE WHEN r.stopping IS NULL AND d.delay > 0 AND d.delay < 'Infinity'
+                       THEN holdfast_now() + make_interval(secs => d.delay) END,
+        waiting_for = CASE WHEN r.stopping IS NULL THEN d.waiting_for::jsonb END,
+        finished_at = CASE WHEN d.delay IS NULL OR r.stopping IS NOT NULL THEN holdfast_now() END,
+        lease_token = NULL, stopping = NULL
     FROM done d
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = d.id AND r.lease_token = d.token
-    RETURNING r.id, d.attempt, d.error
+    RETURNING r.id, d.attempt, d.error, d.delay, d.active, old.stopping
+), ended AS (
+    UPDATE runs_attempt a
+    SET active = a.active + m.active,
+        status = CASE WHEN m.stopping IS NOT NULL AND coalesce(m.attempt, 'cancelled') = 'cancelled' THEN m.stopping
+                      ELSE coalesce(m.attempt, a.status) END,
+        error = coalesce(m.error::jsonb, a.error),
+        finished_at = CASE WHEN m.attempt IS NOT NULL OR m.stopping IS NOT NULL THEN holdfast_now() END
+    FROM moved m
+    WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL
 )
-UPDATE runs_attempt a
-SET status = m.attempt, error = m.error::jsonb, finished_at = holdfast_now()
-FROM moved m
-WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL AND m.attempt IS NOT NULL;
+SELECT m.id FROM moved m WHERE m.stopping IS NOT NULL AND m.delay IS NOT NULL;
 
 -- name: snapshots
 INSERT INTO runs_snapshot (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at,
@@ -96,11 +109,13 @@ WITH lost AS (
 ), moved AS (
     UPDATE runs_run r
     SET crashes = r.crashes + 1,
-        status = CASE WHEN r.crashes + 1 >= %(limit)s THEN 'crashed' ELSE 'queued' END,
-        error = %(error)s::jsonb,
-        next_at = CASE WHEN r.crashes BETWEEN 1 AND %(limit)s - 2
+        -- One that is being stopped has stopped.
+        status = coalesce(r.stopping, CASE WHEN r.crashes + 1 >= %(limit)s THEN 'crashed' ELSE 'queued' END),
+        error = CASE WHEN r.stopping IS NULL THEN %(error)s::jsonb ELSE r.error END,
+        next_at = CASE WHEN r.stopping IS NULL AND r.crashes BETWEEN 1 AND %(limit)s - 2
                        THEN holdfast_now() + make_interval(secs => 2 ^ r.crashes) END,
-        finished_at = CASE WHEN r.crashes + 1 >= %(limit)s THEN holdfast_now() END, lease_token = NULL
+        finished_at = CASE WHEN r.stopping IS NOT NULL OR r.crashes + 1 >= %(limit)s THEN holdfast_now() END,
+        lease_token = NULL, stopping = NULL
     FROM lost l
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.lease_token = l.token
     RETURNING r.id, r.status, r.crashes
@@ -130,10 +145,48 @@ SELECT count(*) FROM incoming;
 -- Timers that fell due: scheduled runs are queued now; retrying and waiting ones keep their name until a lease.
 UPDATE runs_run SET status = 'queued', next_at = NULL WHERE id = ANY(%(ids)s) AND status = 'scheduled';
 
--- name: cancel
-UPDATE runs_run r SET status = 'cancelled', finished_at = holdfast_now(), next_at = NULL
-WHERE r.id = %(id)s AND r.status IN ('scheduled', 'queued', 'retrying', 'waiting')
-RETURNING r.id;
+-- name: families
+-- Runs and the unfinished runs that they, or one of those, wait for.
+WITH RECURSIVE family (id) AS (
+    SELECT i.id FROM unnest(%(ids)s::uuid[]) AS i (id)
+    UNION
+    SELECT c.id FROM family f JOIN runs_run c ON c.parent_id = f.id
+    WHERE c.parent_wait IS NOT NULL AND c.finished_at IS NULL
+)
+SELECT f.id FROM family f;
+
+-- name: stop
+-- Runs that nobody holds end at once; the others when their code has stopped, and say `cancelling` until then. Call it
+-- after their entries were withdrawn (lock order).
+WITH moved AS (
+    UPDATE runs_run r
+    SET status = CASE WHEN r.lease_token IS NULL THEN %(final)s ELSE 'cancelling' END,
+        stopping = CASE WHEN r.lease_token IS NOT NULL THEN %(final)s END,
+        finished_at = CASE WHEN r.lease_token IS NULL THEN holdfast_now() END,
+        error = coalesce(%(error)s::jsonb, r.error), next_at = NULL, waiting_for = NULL
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.finished_at IS NULL AND r.stopping IS NULL
+    RETURNING r.id, r.status, r.queue_id
+), ended AS (
+    UPDATE runs_attempt a SET status = m.status, finished_at = holdfast_now()
+    FROM moved m
+    WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL AND m.status <> 'cancelling'
+)
+SELECT m.id, m.status, q.pool FROM moved m JOIN queues_queue q ON q.id = m.queue_id;
+
+-- name: to_stop
+-- What a worker holds and is to stop.
+SELECT r.id, r.stopping FROM runs_run r WHERE r.worker_id = %(worker)s AND r.status = 'cancelling';
+
+-- name: deadlines_due
+DELETE FROM runs_deadline d WHERE d.id = ANY (ARRAY(
+    SELECT n.id FROM runs_deadline n WHERE n.at <= holdfast_now() ORDER BY n.at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING d.run_id, d.kind;
+
+-- name: next_deadline
+SELECT extract(epoch FROM min(d.at) - holdfast_now())::float8 FROM runs_deadline d;
+
+-- name: never_started
+SELECT r.id FROM runs_run r WHERE r.id = ANY(%(ids)s::uuid[]) AND r.status IN ('queued', 'scheduled') AND r.attempt = 0;
 
 -- name: reopen
 -- A person's retry of a run that ended badly: same run, next attempt, finished steps kept, a fresh budget of tries.
@@ -148,7 +201,3 @@ WITH moved AS (
     FROM moved m JOIN runs_task t ON t.id = m.task_id
 ), {add_incoming}
 SELECT m.id, q.pool FROM moved m JOIN queues_queue q ON q.id = m.queue_id;
-
--- name: close_attempt
--- After a cancel of a run that was put down: its open attempt ends with it.
-UPDATE runs_attempt SET status = 'cancelled', finished_at = holdfast_now() WHERE run_id = %(id)s AND finished_at IS NULL;

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import sql
-from runs.store import partition_bounds
+from runs.partitions import partition_bounds
 
 
 def test_statements_are_found_by_name_and_may_include_each_other(tmp_path: Path) -> None:

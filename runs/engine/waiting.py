@@ -1,0 +1,278 @@
+"""The waits of one stay of a run: answered from what is known, or parked until the run comes to rest (DESIGN D5).
+
+A run is *at rest* when each of its branches waits: every asyncio task that the run's code has started is parked here,
+or is only there for others that are. Then the run is put down: it leaves the worker and comes back when one of its
+waits is over. Until it is at rest, or while the next wait ends within HOLD seconds, it stays, and answers are brought
+to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import connections
+
+from runs import store
+from runs.engine.outcome import PutDown
+from runs.errors import StepMisuse
+from runs.models import SnapshotKind
+from runs.sdk import codec
+from runs.sdk.wait import First, WaitKind, WaitSpec
+
+if TYPE_CHECKING:
+    from runs.engine.context import ActiveRun
+
+#: A wait, or a step's next try, that is over within so many seconds is waited for in the worker.
+HOLD: Final = 2.0
+#: Waits that a page is told of.
+MAX_TOLD: Final = 20
+#: Turns of the event loop in which what has ended reaches those who wait for it.
+SETTLE: Final = 3
+FOREVER: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """One wait with its identity. A race has several, every other wait one."""
+
+    spec: WaitSpec
+    key: str
+    id: uuid.UUID
+
+
+@dataclass(eq=False, slots=True)
+class Parked:
+    """A branch that waits in this worker."""
+
+    runners: Sequence[Runner]
+    future: asyncio.Future[None]
+    task: asyncio.Task[Any] | None
+
+
+class Waits:
+    """See the module. Everything but `wait_sync`, `open` and `deliver` is called on the event loop."""
+
+    __slots__ = ("_dues", "_facts", "_looking", "_loop", "_number", "_parked", "_run")
+
+    def __init__(self, run: ActiveRun, facts: Iterable[store.WaitFact]) -> None:
+        self._run = run
+        self._facts = {fact.key: fact for fact in facts}
+        self._number = len(self._facts)
+        self._dues: dict[str, float] = {f.key: f.due if f.due is not None else FOREVER for f in self._facts.values()}
+        self._parked: set[Parked] = set()
+        self._looking = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def wait_async(self, spec: WaitSpec) -> Any:
+        if spec.spawn is not None and not spec.spawn.payloads:
+            return spec.decode([])
+        key, runners = self._identify(spec)
+        if (known := self._run.recall(key)) is not None:
+            return _value(spec, json.loads(known))
+        self._run.boundary()
+        if acks := [ack for runner in runners if (ack := self._open(runner)) is not None]:
+            await asyncio.gather(*(asyncio.wrap_future(ack) for ack in acks))
+        while (winner := self._winner(runners)) is None:
+            await self._park(runners)
+        return self._take(spec, key, runners, winner)
+
+    def wait_sync(self, spec: WaitSpec) -> Any:
+        if spec.spawn is not None and not spec.spawn.payloads:
+            return spec.decode([])
+        key, runners = self._identify(spec)
+        if (known := self._run.recall(key)) is not None:
+            return _value(spec, json.loads(known))
+        if any(wrapper.in_atomic_block for wrapper in connections.all(initialized_only=True)):
+            raise StepMisuse(
+                f"{spec.label} was waited for inside transaction.atomic(). The run leaves its worker while it waits, "
+                "and a transaction cannot: end the block first."
+            )
+        self._run.boundary()
+        for runner in runners:
+            if (ack := self._open(runner)) is not None:
+                ack.result()
+        winner = self._winner(runners)
+        if winner is None and spec.kind == WaitKind.SLEEP and self._left(runners) <= HOLD:
+            time.sleep(max(0.0, self._left(runners)))
+            self._run.boundary()
+            now = self._run.now()
+            winner = store.WaitFact(runners[0].id, key, spec.kind, "completed", None, now, now, now)
+        if winner is None:
+            raise self._run.unwind(self._put_down(runners))
+        return self._take(spec, key, runners, winner)
+
+    def open(self, spec: WaitSpec) -> tuple[str, uuid.UUID, Future[None] | None]:
+        """Begins a wait without waiting: its key, its id, and what is done when it is durable (None: it is)."""
+        key, runners = self._identify(spec)
+        if self._run.recall(key) is not None:
+            return key, runners[0].id, None
+        return key, runners[0].id, self._open(runners[0], acknowledged=True)
+
+    async def pause(self, step: str, number: int, delay: float | None = None) -> None:
+        """Until a step's next try is due; without a delay, one that an earlier stay began."""
+        key = f"retry:{step}:{self._run.attempt}:{number}"
+        if delay is None and key not in self._dues:
+            return
+        await self.wait_async(WaitSpec(WaitKind.RETRY, step, delay=delay, key=key))
+
+    @property
+    def any(self) -> bool:
+        """True when the run has ever waited."""
+        return bool(self._dues)
+
+    # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def next_due(self) -> float:
+        """Unix time at which the next parked wait is over by itself; infinity when none is."""
+        return min((self._due(runner) for parked in tuple(self._parked) for runner in parked.runners), default=FOREVER)
+
+    def deliver(self, facts: Iterable[store.WaitFact]) -> None:
+        """What has become of the waits meanwhile. From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._deliver, list(facts))
+
+    def _deliver(self, facts: list[store.WaitFact]) -> None:
+        self._facts.update({fact.key: fact for fact in facts})
+        for parked in tuple(self._parked):
+            if self._winner(parked.runners) is not None and not parked.future.done():
+                parked.future.set_result(None)
+
+    # ── rest ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def look_soon(self) -> None:
+        """A branch parked or ended: look whether the run is at rest, once those that are ready have moved."""
+        if self._parked and not self._looking and self._loop is not None:
+            self._looking = True
+            self._loop.call_soon(self._look, SETTLE)
+
+    def _look(self, turns: int) -> None:
+        if turns and self._loop is not None:
+            self._loop.call_soon(self._look, turns - 1)
+            return
+        self._looking = False
+        run = self._run
+        if run.over or run.unwound is not None or not self._parked or not self._at_rest():
+            return
+        if any(self._winner(parked.runners) is not None for parked in self._parked):
+            return  # about to go on
+        runners = [runner for parked in self._parked for runner in parked.runners]
+        if self._left(runners) <= HOLD:
+            return
+        run.unwind(self._put_down(runners))
+        if run.main is not None:
+            run.main.cancel()
+
+    def _at_rest(self) -> bool:
+        waiting = {parked.task for parked in self._parked}
+        alive = {task: parent for task, parent in self._run.tasks.items() if not task.done()}
+        parents = set(alive.values())
+        # Who has started others is taken to wait for them: only the leaves have to be parked. And nobody may be about to
+        # move, because what it waits for has just been done.
+        return all((t in waiting or t in parents) and not _moves(t) for t in (self._run.main, *alive) if t is not None)
+
+    def _put_down(self, runners: Sequence[Runner]) -> PutDown:
+        told: dict[str, Any] = {"kind": runners[0].spec.kind, "what": runners[0].spec.label, "count": len(runners)}
+        told["waits"] = [{"kind": r.spec.kind, "name": r.spec.name, "key": r.key} for r in runners[:MAX_TOLD]]
+        if runners[0].spec.kind == WaitKind.RETRY:
+            told |= {
+                "kind": "step_retry",
+                "what": f"the next try of {runners[0].spec.name}",
+                "step": runners[0].spec.name,
+            }
+        parked = tuple(runner.id for runner in runners if runner.spec.kind not in (WaitKind.SLEEP, WaitKind.RETRY))
+        return PutDown(max(0.0, self._left(runners)), json.dumps(told), parked)
+
+    # ── one wait ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _identify(self, spec: WaitSpec) -> tuple[str, list[Runner]]:
+        key = spec.key
+        if key is None:
+            key = self._run.number(f"{spec.kind}:{spec.name}")
+        if spec.kind != WaitKind.FIRST:
+            return key, [Runner(spec, key, wait_id(self._run.id, key))]
+        return key, [self._identify(runner)[1][0] for runner in spec.runners]
+
+    def _open(self, runner: Runner, *, acknowledged: bool = False) -> Future[None] | None:
+        """Begins a wait that is new to the run; children wait for an acknowledgement, because they may be refused."""
+        if runner.key in self._dues:
+            return None
+        spec, run = runner.spec, self._run
+        self._number += 1
+        until = spec.until.timestamp() if spec.until is not None else None
+        detail = codec.dump(None, spec.detail, "detail") if spec.detail else None
+        row = store.WaitRow(
+            run.id, runner.id, runner.key, spec.kind, spec.name, self._number, spec.delay, until, detail
+        )
+        self._dues[runner.key] = until or (run.now() + spec.delay if spec.delay is not None else FOREVER)
+        if spec.spawn is None:
+            ack: Future[None] | None = Future() if acknowledged else None
+            run.put(row, ack)
+            return ack
+        ack = Future()
+        run.put(store.SpawnRow(run.id, row, spec.spawn), ack)
+        return ack
+
+    async def _park(self, runners: Sequence[Runner]) -> None:
+        self._loop = asyncio.get_running_loop()
+        parked = Parked(runners, self._loop.create_future(), asyncio.current_task())
+        self._parked.add(parked)
+        self._run.watch()
+        self.look_soon()
+        try:
+            await parked.future
+        except asyncio.CancelledError:
+            self._run.boundary()  # put down, or stopped: `except CancelledError` must not keep it
+            raise
+        finally:
+            self._parked.discard(parked)
+
+    def _due(self, runner: Runner) -> float:
+        return self._dues.get(runner.key, FOREVER)
+
+    def _left(self, runners: Sequence[Runner]) -> float:
+        return min(map(self._due, runners)) - self._run.now()
+
+    def _winner(self, runners: Sequence[Runner]) -> store.WaitFact | None:
+        """The first of the waits that is over, by the database's clock; of equals the first in line."""
+        facts = [f for r in runners if (f := self._facts.get(r.key)) is not None and f.resolved is not None]
+        return min(facts, key=lambda fact: fact.resolved or 0.0, default=None)
+
+    def _take(self, spec: WaitSpec, key: str, runners: Sequence[Runner], fact: store.WaitFact) -> Any:
+        """Keeps what a wait brought as a snapshot, which answers from now on."""
+        output: Any = None if fact.output is None else json.loads(fact.output)
+        brought = {"outcome": fact.outcome, "value": output}
+        if spec.kind == WaitKind.FIRST:
+            brought["index"] = next(i for i, runner in enumerate(runners) if runner.key == fact.key)
+            if losers := [runner.id for runner in runners if runner.key != fact.key]:
+                self._run.put(store.GiveUpRow(self._run.id, losers))
+        if spec.kind != WaitKind.RETRY:
+            text = codec.dump(None, brought, spec.label, codec.MAX_STORED)
+            self._run.keep(SnapshotKind.WAIT, spec.name or str(spec.kind), key, text, fact.created, fact.resolved)
+        return _value(spec, brought)
+
+
+def _moves(task: asyncio.Task[Any]) -> bool:
+    waits_for = getattr(task, "_fut_waiter", None)  # of CPython's tasks, under every event loop
+    return waits_for is None or waits_for.done()
+
+
+def wait_id(run_id: uuid.UUID, key: str) -> uuid.UUID:
+    """The id of a run's wait: the same in every stay, so that a token handed out earlier is still the one."""
+    return uuid.uuid5(run_id, key)
+
+
+def _value(spec: WaitSpec, brought: dict[str, Any]) -> Any:
+    if spec.kind == WaitKind.FIRST:
+        index = int(brought["index"])
+        return First(index, spec.runners[index].value(brought["outcome"], brought["value"]))
+    return spec.value(brought["outcome"], brought["value"])

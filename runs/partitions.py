@@ -1,0 +1,52 @@
+"""The partitions of the tables that grow with history: a run's rows are in the one of the week it was created in."""
+
+from __future__ import annotations
+
+import uuid
+
+from queues.store import Conn
+
+#: Length of a partition, and how many lie ahead of the present one.
+PARTITION_DAYS, PARTITIONS_AHEAD = 7, 2
+PARTITIONED = ("runs_snapshot", "runs_logline")
+
+
+def partition_bounds(week: int) -> tuple[uuid.UUID, uuid.UUID]:
+    """The UUIDv7 range of runs created in the `week`-th week since 1970."""
+
+    def first(number: int) -> uuid.UUID:
+        milliseconds = number * PARTITION_DAYS * 86_400_000
+        return uuid.UUID(int=milliseconds << 80)
+
+    return first(week), first(week + 1)
+
+
+def ensure_partitions(conn: Conn) -> list[str]:
+    """Makes the partitions of this week and the next ones. Returns the names of the new ones."""
+    row = conn.execute("SELECT floor(extract(epoch FROM now()) / 86400 / %s)::int", [PARTITION_DAYS]).fetchone()
+    assert row is not None
+    made = []
+    for week in range(row[0], row[0] + PARTITIONS_AHEAD + 1):
+        low, high = partition_bounds(week)
+        for table in PARTITIONED:
+            name = f"{table}_w{week}"
+            with conn.transaction():
+                # One scheduler at a time; the second finds the table made.
+                conn.execute("SELECT pg_advisory_xact_lock(hashtext('holdfast partitions'))")
+                found = conn.execute("SELECT to_regclass(%s)", [name]).fetchone()
+                if found is not None and found[0] is None:
+                    _make_partition(conn, table, name, low, high)
+                    made.append(name)
+    return made
+
+
+def _make_partition(conn: Conn, table: str, name: str, low: uuid.UUID, high: uuid.UUID) -> None:
+    """Rows that the default partition has caught meanwhile move over. Names and bounds are our own: DDL takes no
+    parameters."""
+    span = f"run_id >= '{low}' AND run_id < '{high}'"
+    conn.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+    conn.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)")
+    conn.execute(
+        f"WITH moved AS (DELETE FROM {table}_default WHERE {span} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608
+    )
+    conn.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')")

@@ -1,0 +1,230 @@
+"""Tasks that wait: for time, signals, tokens, people and other runs. Loaded by path, like `tasks.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from queues import Queue
+from runs import RunFailed, WaitTimeout, current_run, step, task, wait
+
+one = Queue("one-at-a-time", concurrency_limit=1)
+
+
+def note(*words: object) -> None:
+    """One line of the ledger, as in `tasks.py`."""
+    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
+    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
+        ledger.write(line.encode())
+
+
+@step
+async def did(what: str) -> str:
+    note("did", what)
+    return what
+
+
+@step
+def did_sync(what: str) -> str:
+    note("did", what)
+    return what
+
+
+class Edits(BaseModel):
+    title: str
+    words: int = 100
+
+
+@task(id="sleeps")
+async def sleeps(seconds: float) -> float:
+    await did("before")
+    await wait.asleep(seconds)
+    return await wakes()
+
+
+@step
+async def wakes() -> float:
+    return time.time()
+
+
+@task(id="sleeps-sync")
+def sleeps_sync(seconds: float) -> str:
+    did_sync("before")
+    wait.sleep(timedelta(seconds=seconds))
+    return did_sync("after")
+
+
+@task(id="until-past")
+async def until_past() -> str:
+    await wait.auntil(datetime(2001, 1, 1, tzinfo=UTC))
+    return "at once"
+
+
+@task(id="listens")
+async def listens(count: int = 1, timeout: float | None = None) -> list[Any]:
+    note("listening")
+    found = []
+    for _ in range(count):
+        try:
+            found.append(await wait.asignal("news", type=int, timeout=timeout))
+        except WaitTimeout:
+            found.append(None)
+    return found
+
+
+@task(id="listens-sync")
+def listens_sync() -> Any:
+    return wait.signal("news")
+
+
+@task(id="asks")
+async def asks(timeout: float | None = None, default: Any = None, assignee: str | None = None) -> Any:
+    decision = await wait.aapproval("Publish?", form=Edits, timeout=timeout, default=default, assignee=assignee)
+    return [decision.approved, decision.form and decision.form.title, decision.by, decision.comment]
+
+
+@task(id="has-token")
+async def has_token(timeout: float | None = None) -> Any:
+    token = await wait.atoken("payment", type=int, timeout=timeout)
+    note("token", token.id, token.url)
+    return await token
+
+
+@task(id="has-token-sync")
+def has_token_sync() -> Any:
+    token = wait.token("payment")
+    note("token", token.id, token.url)
+    return token.wait()
+
+
+@task(id="waits-side-by-side")
+async def waits_side_by_side(seconds: float) -> list[Any]:
+    async def branch(name: str, pause: float) -> str:
+        await did(f"{name}-before")
+        await wait.asleep(pause)
+        return await did(f"{name}-after")
+
+    return list(
+        await asyncio.gather(branch("a", seconds), branch("b", seconds + 0.5), wait.asignal("news"), did("alone"))
+    )
+
+
+@task(id="waits-beside-a-step")
+async def waits_beside_a_step() -> list[Any]:
+    @step
+    async def long() -> str:
+        note("long")
+        await asyncio.sleep(3)
+        return "long"
+
+    return list(await asyncio.gather(wait.asignal("news"), long()))
+
+
+@task(id="races")
+async def races(seconds: float) -> list[Any]:
+    won = await wait.afirst(wait.asignal("stop"), wait.asignal("go"), wait.asleep(seconds))
+    note("won", won.index)
+    later = await wait.asignal("go") if won.index == 0 else None
+    return [won.index, won.value, later]
+
+
+@task(id="races-sync")
+def races_sync() -> list[Any]:
+    won = wait.first(wait.asignal("stop"), wait.asleep(3600))
+    return [won.index, won.value]
+
+
+@task(id="adds")
+async def adds(a: int, b: int) -> int:
+    if a == 13:
+        raise ValueError("unlucky")
+    return a + b
+
+
+@task(id="parent")
+async def parent(count: int, unlucky: bool = False, collect: bool = False) -> Any:
+    payloads = [{"a": n, "b": 1} for n in range(count) if unlucky or n != 13]
+    found = await adds.aenqueue_many_and_wait(payloads, return_exceptions=collect)
+    await did("children are back")
+    return [str(x)[:8] if isinstance(x, RunFailed) else x for x in found]
+
+
+@task(id="parent-sync")
+def parent_sync() -> int:
+    return adds.enqueue_and_wait(1, 2) + adds.enqueue_and_wait(a=3, b=4)
+
+
+@task(id="same-queue-child", queue=one)
+async def same_queue_child(depth: int) -> int:
+    return depth if depth == 0 else 1 + await same_queue_child.aenqueue_and_wait(depth - 1)
+
+
+@task(id="parent-of-waiters")
+async def parent_of_waiters() -> Any:
+    return await asyncio.gather(listens.aenqueue_and_wait(), sleeps.aenqueue_and_wait(3600))
+
+
+@task(id="works-on")
+async def works_on(seconds: float = 30) -> str:
+    note("at work", current_run().id)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        note("cancelled")
+        raise
+    return "done"
+
+
+@task(id="works-on-sync")
+def works_on_sync(seconds: float = 30) -> str:
+    note("at work", current_run().id)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.05)
+        did_sync("a bit")
+    return "done"
+
+
+@task(id="active-time", max_duration=1.5)
+async def active_time(waits: int) -> str:
+    for _ in range(waits):
+        await asyncio.sleep(0.5)
+        await wait.asleep(2.2)
+    return "in time"
+
+
+@task(id="bounded", run_timeout=2)
+async def bounded(waiting: bool) -> None:
+    if waiting:
+        await wait.asignal("never")
+    note("at work", current_run().id)
+    await asyncio.sleep(30)
+
+
+@task(id="misuses-waits")
+def misuses_waits(how: str) -> Any:
+    from django.db import transaction
+
+    if how == "transaction":
+        with transaction.atomic():
+            wait.sleep(100)
+
+    @step
+    def inside() -> None:
+        wait.sleep(100)
+
+    if how == "step":
+        inside()
+    if how == "async":
+        return "no"
+    return None
+
+
+@task(id="misuses-waits-async")
+async def misuses_waits_async() -> None:
+    wait.sleep(100)
