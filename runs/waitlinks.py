@@ -19,7 +19,12 @@ def sign(wait_id: uuid.UUID) -> str:
 
 
 def url(wait_id: uuid.UUID) -> str:
-    """Where the wait may be answered without an account."""
+    """Where a program completes a token without an account (POST)."""
+    return f"{settings.HOLDFAST_PUBLIC_URL or ''}/api/v1/waits/{sign(wait_id)}/complete"
+
+
+def page_url(wait_id: uuid.UUID) -> str:
+    """Where a person answers without an account."""
     return f"{settings.HOLDFAST_PUBLIC_URL or ''}/waits/{sign(wait_id)}/"
 
 

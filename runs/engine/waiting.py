@@ -176,9 +176,10 @@ class Waits:
         waiting = {parked.task for parked in self._parked}
         alive = {task: parent for task, parent in self._run.tasks.items() if not task.done()}
         parents = set(alive.values())
-        # Who has started others is taken to wait for them: only the leaves have to be parked. And nobody may be about to
-        # move, because what it waits for has just been done.
-        return all((t in waiting or t in parents) and not _moves(t) for t in (self._run.main, *alive) if t is not None)
+        # Who has started others is taken to wait for them: only the leaves have to be parked. And nobody may be about
+        # to move, because what it waits for has just been done.
+        branches = [task for task in (self._run.main, *alive) if task is not None]
+        return all((task in waiting or task in parents) and not _moves(task) for task in branches)
 
     def _put_down(self, runners: Sequence[Runner]) -> PutDown:
         told: dict[str, Any] = {"kind": runners[0].spec.kind, "what": runners[0].spec.label, "count": len(runners)}
