@@ -53,6 +53,8 @@ logger = logging.getLogger("holdfast.engine")
 
 #: Seconds without work after which a shift ends.
 LINGER: Final = 5.0
+#: Seconds between two looks whether a shift is to end.
+LOOK: Final = 0.5
 #: Seconds after which a run of a task that this worker does not know is offered again.
 UNKNOWN_DELAY: Final = 5.0
 #: Seconds that runs get to leave at a step boundary once the grace period is over.
@@ -197,11 +199,17 @@ class Engine:
     # ── shift ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def shift(
-        self, until: Callable[[], bool], *, linger: float = LINGER, tick: Callable[[], None] | None = None
+        self,
+        until: Callable[[], bool],
+        *,
+        linger: float = LINGER,
+        tick: Callable[[], None] | None = None,
+        look: float = LOOK,
     ) -> None:
-        """Works until there has been nothing to do for `linger` seconds, or `until()` says so (asked twice a second).
+        """Works until there has been nothing to do for `linger` seconds, or `until()` says so (asked every `look`
+        seconds).
 
-        `tick` is called about once a second, from this thread.
+        `tick` is called at the same pace, from this thread.
         """
         self._busy_at = time.monotonic()
         self._ear.listen()
@@ -209,7 +217,7 @@ class Engine:
         self._leaser.wake()
         try:
             while not until() and not self.fenced:
-                threading.Event().wait(0.5 if linger >= 0.5 else linger)
+                threading.Event().wait(min(look, linger))
                 if tick is not None:
                     tick()
                 if self._idle_for() >= linger:
