@@ -3,7 +3,8 @@
     Task            a task id that some process has registered: its schemas, queue, retry policy
     Run             one call of a task: payload in, output or error out
     Attempt         one try of a run by one worker; the current one is the one without `finished_at`
-    Snapshot        what a step returned, a checkpoint saved, or a step's failed try; numbered per run
+    Snapshot        what a step returned, a checkpoint saved, a step's failed try, or that an unsafe step was begun;
+                    numbered per run
     LogLine         what a run said; its sequence is a cursor over the whole table
     IdempotencyKey  the promise that one key starts one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
@@ -149,6 +150,8 @@ class SnapshotKind(models.TextChoices):
     STEP = "step", "step"
     CHECKPOINT = "checkpoint", "checkpoint"
     FAILURE = "failure", "failed try of a step"
+    INTENT = "intent", "beginning of an unsafe step"
+    CLEARED = "cleared", "word that an unsafe step did not happen"
 
 
 class Snapshot(models.Model):

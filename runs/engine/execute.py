@@ -9,7 +9,7 @@ from typing import Any
 from runs.engine import failure
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
-from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown
+from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Unresolved
 from runs.errors import InvalidPayload
 from runs.sdk import codec
 from runs.states import AttemptStatus, Status
@@ -82,7 +82,9 @@ def timed_out(run: ActiveRun, error: BaseException) -> Outcome:
 
 
 def put_down(unwound: PutDown) -> Outcome:
-    """The attempt stays open; the run comes back."""
+    """The attempt stays open; the run comes back. Unless a person has to decide first."""
+    if isinstance(unwound, Unresolved):
+        return Outcome(Status.UNKNOWN, AttemptStatus.FAILED, error=unwound.error)
     if isinstance(unwound, HandOver):
         return Outcome(Status.QUEUED, None, delay=0.0)
     return Outcome(Status.WAITING, None, delay=unwound.delay, waiting_for=unwound.waiting_for)

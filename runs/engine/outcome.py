@@ -23,6 +23,14 @@ class HandOver(PutDown):
         super().__init__(0.0)
 
 
+class Unresolved(PutDown):
+    """An unsafe step died mid-way and nothing tells what it did: the run ends as `unknown`. `error` is its JSON."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(-1.0)  # before every wait of the same stay
+        self.error = error
+
+
 class Fenced(BaseException):
     """This worker was declared lost: nothing it writes counts any more, and nobody is to be told otherwise."""
 

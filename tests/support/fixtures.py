@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, TASKS, Fleet, Ledger
+from tests.support.processes import HARD_TASKS, STEP_TASKS, TASKS, Fleet, Ledger
 
 
 @pytest.fixture
@@ -66,6 +66,20 @@ def hard(fleet: Fleet) -> Fleet:
 
     settings.HOLDFAST_TASKS = [str(TASKS), str(HARD_TASKS)]
     fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{HARD_TASKS}"
+    registration.discover()
+    registration.register_all()
+    return fleet
+
+
+@pytest.fixture
+def stepping(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `step_tasks.py` as well, and the demo's table that they write to."""
+    from django.conf import settings
+
+    from runs import registration
+
+    settings.HOLDFAST_TASKS = [str(TASKS), str(STEP_TASKS)]
+    fleet.environment |= {"HOLDFAST_TASKS": f"{TASKS},{STEP_TASKS}", "HOLDFAST_DEMO": "1"}
     registration.discover()
     registration.register_all()
     return fleet
