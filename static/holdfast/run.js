@@ -119,7 +119,7 @@
   }
   document.getElementById("snapshots-all").addEventListener("click", showAll);
 
-  const KINDS = { step: "step", checkpoint: "checkpoint", failure: "failed try" };
+  const KINDS = { step: "step", checkpoint: "checkpoint", failure: "failed try", intent: "intent", cleared: "did not happen" };
   function snapshotRow(snapshot) {
     const row = document.createElement("tr");
     row.dataset.sequence = snapshot.sequence;

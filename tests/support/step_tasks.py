@@ -219,6 +219,13 @@ async def pay_uncertain(payment: str, answer: str) -> str:
     return f"paid {payment}"
 
 
+@step(safety="unsafe", reconcile=look)
+async def pay_slowly(payment: str, answer: str) -> str:
+    note("pay", current_run().step_key)
+    await asyncio.sleep(60)
+    return f"paid {payment}"
+
+
 @step(safety="unsafe")
 def pay_blind(payment: str, how: str = "") -> str:
     note("pay", current_run().step_key)
@@ -240,6 +247,11 @@ def say(word: str) -> str:
 @task(id="pays")
 async def pays(payment: str, answer: str = "cannot tell") -> str:
     return await pay(payment, answer)
+
+
+@task(id="pays-slowly")
+async def pays_slowly(payment: str, answer: str) -> str:
+    return await pay_slowly(payment, answer)
 
 
 @task(id="pays-uncertain")
