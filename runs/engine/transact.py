@@ -19,7 +19,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, transaction
 
 from holdfast import db
 from queues import store as queue_store
@@ -125,6 +125,8 @@ def _try(
     """One try. What it raises has rolled the transaction back."""
     cuts, called = 0, False
     while True:
+        if given_up.is_set():
+            raise GivenUp
         sealed: tuple[str, store.SnapshotRow] | None = None
         session: Any = None
         try:
@@ -147,7 +149,7 @@ def _try(
                 sealed = _seal(run, row)
         except Exception as error:
             if sealed is not None and _is_committed(run, *sealed):
-                if not isinstance(error, OperationalError | InterfaceError):
+                if not _was_cut(session, error):
                     _hook_failed(run, key, error)
             elif (cuts < MAX_CUTS or not called) and _was_cut(session, error):
                 cuts += called
@@ -198,7 +200,7 @@ def _is_committed(run: ActiveRun, xid: str, row: store.SnapshotRow) -> bool:
 
 def _was_cut(session: Any, error: Exception) -> bool:
     """Whether the server, or the way to it, went away in the middle of the transaction (or before)."""
-    return isinstance(error, OperationalError | InterfaceError) and (session is None or session.closed)
+    return isinstance(error, Error) and (session is None or session.closed)
 
 
 def _hook_failed(run: ActiveRun, key: str, error: Exception) -> None:

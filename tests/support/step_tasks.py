@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from django.db import connection, connections, transaction
+from django.db.models import F
 
 from holdfast.demo.models import Order
 from runs import OutcomeUnknown, Reconciled, Retry, current_run, log, step, task
@@ -56,8 +57,10 @@ def lose_answer(name: str) -> None:
     def committed() -> None:
         commit()
         note("lost", name)
-        with connection.copy().cursor() as other:
-            other.execute("SELECT pg_terminate_backend(%s)", [session.info.backend_pid])
+        other = connection.copy()
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [session.info.backend_pid])
+        other.close()
         while True:  # the genuine error, as soon as the server has ended the session
             session.execute("SELECT 1")
             time.sleep(0.01)
@@ -132,6 +135,21 @@ async def writes_at_third_async(customer: str) -> int:
 def writes_within_a_transaction(customer: str) -> int:
     with transaction.atomic():
         return write(customer)
+
+
+@step(transaction=True)
+def add_one(customer: str) -> int:
+    """Locks a row; the first time it is held in the middle."""
+    Order.objects.filter(customer=customer).update(quantity=F("quantity") + 1)
+    note("added", customer)
+    if first_time(f"add-{customer}"):
+        hold("held")
+    return Order.objects.get(customer=customer).quantity
+
+
+@task(id="adds-one")
+def adds_one(customer: str) -> int:
+    return add_one(customer)
 
 
 @step(transaction=True)

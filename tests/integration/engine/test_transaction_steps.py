@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 
+from holdfast import db
 from holdfast.demo.models import Order
 from queues.models import Worker
+from runs import store
 from runs.models import Rollup, Run, Snapshot
 from tests.support.processes import Fleet
 from tests.support.runs import all_final, attempts, lines, run, snapshots, the
@@ -122,12 +125,12 @@ def test_a_commit_that_was_ended_by_the_server_is_known_not_to_have_happened(
     assert worked.ledger.count("write", "ann") == 2
 
 
-def ended(cursor: object) -> bool:
-    cursor.execute(  # type: ignore[attr-defined]
+def ended(cursor: Any) -> bool:
+    cursor.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'holdfast step %' "
         "AND query = 'COMMIT' AND wait_event = 'advisory'"
     )
-    return bool(cursor.fetchall())  # type: ignore[attr-defined]
+    return bool(cursor.fetchall())
 
 
 def test_a_worker_that_was_declared_lost_commits_nothing(stepping: Fleet) -> None:
@@ -145,6 +148,36 @@ def test_a_worker_that_was_declared_lost_commits_nothing(stepping: Fleet) -> Non
     assert [s.attempt for s in snapshots(handle.id)] == [2]
     assert [a.status for a in attempts(handle.id)] == ["crashed", "completed"]
     assert Worker.objects.get(name="worker-frozen").lost_at is not None
+
+
+def test_rows_that_a_frozen_step_has_locked_are_free_when_its_worker_is_declared_lost(stepping: Fleet) -> None:
+    quick = {"HOLDFAST_HEARTBEAT_TIMEOUT": "5"}
+    Order.objects.create(customer="ann", item="kelp", quantity=1)
+    victim = stepping.worker("worker-frozen", **quick)
+    handle = the("adds-one").enqueue("ann")
+    eventually(lambda: stepping.ledger.count("added") == 1, "the row is locked")
+    victim.signal(signal.SIGSTOP)
+    stepping.worker("worker-rescuer", **quick)
+    assert handle.result(timeout=40) == 2, "the first try's change is rolled back"
+
+
+def test_a_step_that_is_frozen_on_the_way_to_its_commit_lets_go_of_the_worker_and_the_lease(
+    transactional_db: None,
+) -> None:
+    other = connection.copy()
+
+    def frozen() -> None:
+        with transaction.atomic():
+            with db.callers() as conn:
+                store.transaction_begin(conn, 4711)
+                store.transaction_seal(conn, quiet=0.1)
+            with other.cursor() as cursor:
+                eventually(lambda: not open_steps(cursor), "PostgreSQL ends the session")
+            Order.objects.count()
+
+    with pytest.raises(DatabaseError, match="idle-in-transaction timeout"):
+        frozen()
+    other.close()
 
 
 @pytest.mark.parametrize("name", ["writes-at-third", "writes-at-third-async"])
@@ -218,14 +251,14 @@ def test_a_step_that_the_task_waits_for_no_more_is_rolled_back(worked: Fleet) ->
     all_final([handle.id])
     assert run(handle.id).status == "timed_out"
     worked.ledger.open_gate("held")
-    eventually(lambda: not open_steps(), "its thread has left the transaction")
+    with connection.cursor() as cursor:
+        eventually(lambda: not open_steps(cursor), "its thread has left the transaction")
     assert (rows("ann"), snapshots(handle.id)) == (0, [])
 
 
-def open_steps() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'holdfast step %'")
-        return bool(cursor.fetchall())
+def open_steps(cursor: Any) -> bool:
+    cursor.execute("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'holdfast step %'")
+    return bool(cursor.fetchall())
 
 
 # ── outside a run, and other databases ───────────────────────────────────────────────────────────────────────────
