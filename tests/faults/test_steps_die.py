@@ -164,6 +164,15 @@ def test_an_exception_is_an_answer_and_the_retry_policy_decides(stepping: Fleet)
     assert [s.kind for s in snapshots(handle.id)] == ["step", "intent", "failure", "intent", "step", "step"]
 
 
+def test_an_unsafe_step_is_called_once_by_each_key(stepping: Fleet) -> None:
+    stepping.worker("worker-1")
+    handle = the("pays-twice-by-one-key").enqueue()
+    all_final([handle.id])
+    assert run(handle.id).status == "failed"
+    assert "was called twice with the key 'k'" in run(handle.id).error["message"]
+    assert stepping.ledger.count("pay") == 1
+
+
 def test_a_worker_that_hands_over_in_the_middle_of_an_unsafe_step_leaves_it_to_the_hook(stepping: Fleet) -> None:
     worker = stepping.worker("worker-1", HOLDFAST_GRACE="0.1")
     handle = the("pays-slowly").enqueue("p-17", "happened")

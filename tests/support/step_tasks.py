@@ -112,6 +112,16 @@ async def writes_async(customer: str, how: str = "") -> int:
     return await write(customer, how)
 
 
+@task(id="writes-in-a-thread-of-its-own")
+async def writes_in_a_thread_of_its_own(customer: str) -> int:
+    return await asyncio.to_thread(write, customer)
+
+
+@task(id="writes-in-type-checkers-words")
+async def writes_in_type_checkers_words(customer: str) -> int:
+    return await write.acall(customer)
+
+
 @step(transaction=True, retry=Retry(max_attempts=3, min_delay=0, max_delay=0))
 def write_at_third(customer: str) -> int:
     note("write", customer)
@@ -265,6 +275,12 @@ def say(word: str) -> str:
 @task(id="pays")
 async def pays(payment: str, answer: str = "cannot tell") -> str:
     return await pay(payment, answer)
+
+
+@task(id="pays-twice-by-one-key")
+async def pays_twice_by_one_key() -> list[str]:
+    step = pay_uncertain.using(key="k")
+    return [await step("p-1", "happened"), await step("p-2", "happened")]
 
 
 @task(id="pays-slowly")

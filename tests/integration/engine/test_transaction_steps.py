@@ -33,6 +33,13 @@ def rows(customer: str) -> int:
     return Order.objects.filter(customer=customer).count()
 
 
+@pytest.mark.parametrize("name", ["writes-in-a-thread-of-its-own", "writes-in-type-checkers-words"])
+def test_async_tasks_have_other_ways_to_call_it(worked: Fleet, name: str) -> None:
+    handle = the(name).enqueue("ann")
+    assert handle.result(timeout=20) == Order.objects.get(customer="ann").pk
+    assert [s.key for s in snapshots(handle.id)] == ["write#1"]
+
+
 @BOTH
 def test_a_step_in_a_transaction_writes_once_and_is_counted(worked: Fleet, name: str) -> None:
     handle = the(name).enqueue("ann")
