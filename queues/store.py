@@ -220,6 +220,19 @@ def end_frozen(conn: Conn, *, quiet: float) -> int:
     return int(row[0])
 
 
+def fence(conn: Conn, *, worker: int, entry_id: uuid.UUID, token: int) -> bool:
+    """Inside a transaction: holds a worker and its lease until the end. False when either is gone."""
+    found = conn.execute(SQL.fence, {"worker": worker, "id": entry_id, "token": token}, prepare=True)
+    return found.fetchone() is not None
+
+
+def end_sessions(conn: Conn, worker: int) -> int:
+    """Ends the sessions in which a lost worker's steps have transactions open. Returns how many there were."""
+    row = conn.execute(SQL.end_sessions, {"worker": str(worker)}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def orphans(conn: Conn) -> list[int]:
     """Workers that are gone and hold leases still."""
     return [row[0] for row in conn.execute(SQL.orphans, prepare=True)]

@@ -9,12 +9,13 @@ costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runs.errors import RunFailed, WaitTimeout
+    from runs.errors import OutcomeUnknown, RunFailed, WaitTimeout
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
     from runs.sdk.log import log
     from runs.sdk.retry import Abort, Retry
+    from runs.sdk.safety import Reconciled
     from runs.sdk.step import step
     from runs.sdk.task import task
     from runs.sdk.wait import Decision, wait
@@ -33,11 +34,15 @@ _ROOMS = {
     "Retry": "runs.sdk.retry",
     "Abort": "runs.sdk.retry",
     "RunHandle": "runs.sdk.handle",
+    "Reconciled": "runs.sdk.safety",
+    "OutcomeUnknown": "runs.errors",
 }
 
 __all__ = [
     "Abort",
     "Decision",
+    "OutcomeUnknown",
+    "Reconciled",
     "Retry",
     "RunFailed",
     "RunHandle",

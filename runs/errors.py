@@ -91,6 +91,13 @@ class StepMisuse(HoldfastError):
     code = "step_misuse"
 
 
+class OutcomeUnknown(HoldfastError):
+    """Nobody knows whether this step happened. Raise it in an unsafe step that cannot tell (`raise OutcomeUnknown("the
+    gateway did not answer")`): its reconcile hook is asked, or a person."""
+
+    code = "outcome_unknown"
+
+
 class NotSerializable(HoldfastError):
     """A value cannot be stored as JSON. `data["path"]` is where in the value it stands."""
 

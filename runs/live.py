@@ -35,6 +35,8 @@ BATCH: Final = 500
 TAIL: Final = 1_000
 #: Characters of one log line that are told live; the download has all.
 LINE: Final = 8_000
+#: Snapshots of a run that are looked for a second time.
+MISSING: Final = 100
 MAX_ATTEMPTS_TOLD: Final = 1_000
 _SAFE_INTEGER: Final = 2**53 - 1
 _CONNECTIONS: Final = 4
@@ -54,6 +56,15 @@ class Cursor:
     snapshots: int = 0
     run: Message | None = None
     attempts: dict[int, Message] = field(default_factory=dict)
+    #: Snapshots below `snapshots` that were not there yet; some never will be, so only the latest are looked for.
+    missing: list[int] = field(default_factory=list)
+
+    def passed(self, found: list[int]) -> None:
+        """Notes sequences that were found, and those that were passed over on the way to the last one."""
+        known = set(found)
+        expected = range(max(self.snapshots + 1, found[-1] - BATCH), found[-1])
+        self.missing = [n for n in (*self.missing, *expected) if n not in known][-MISSING:]
+        self.snapshots = max(self.snapshots, found[-1])
 
 
 def cursor_from(run_id: uuid.UUID, after: str, snapshots: str) -> Cursor:
@@ -83,6 +94,9 @@ def read(cursor: Cursor) -> Read:
         messages.append(_message("hello", after=cursor.logs, earlier=bool(rows)))
     # The run last: when it says "completed", everything that it did before has been told.
     snapshots = yield SQL.live_snapshots, {"run": cursor.run_id, "after": cursor.snapshots, "limit": BATCH}
+    late: list[Row] = []
+    if cursor.missing:
+        late = yield SQL.live_snapshots_late, {"run": cursor.run_id, "missing": cursor.missing}
     logs = yield SQL.live_logs, {"run": cursor.run_id, "after": cursor.logs, "limit": BATCH}
     attempts = yield (
         SQL.live_attempts,
@@ -93,9 +107,9 @@ def read(cursor: Cursor) -> Read:
         return Batch([], gone=True)
     if changed := _changed(cursor.attempts, attempts):
         messages.append(_message("attempts", items=changed))
-    if snapshots:
-        cursor.snapshots = snapshots[-1]["sequence"]
-        messages.append(_message("snapshots", items=[plain(row) for row in snapshots], next=cursor.snapshots))
+    if found := [*late, *snapshots]:
+        cursor.passed([row["sequence"] for row in found])
+        messages.append(_message("snapshots", items=[plain(row) for row in found], next=cursor.snapshots))
     if logs:
         cursor.logs = logs[-1]["sequence"]
         messages.append(_message("logs", items=[log_line(row) for row in logs], next=cursor.logs))

@@ -3,7 +3,8 @@
     Task            a task id that some process has registered: its schemas, queue, retry policy
     Run             one call of a task: payload in, output or error out
     Attempt         one try of a run by one worker; the current one is the one without `finished_at`
-    Snapshot        what a step returned, a checkpoint saved, a wait brought, or a step's failed try; numbered per run
+    Snapshot        what a step returned, a checkpoint saved, a wait brought, a step's failed try, or that an unsafe
+                    step was begun; numbered per run
     Wait            what a run waits for: time, a signal, a token, an approval, children      (open ones: few)
     Signal          a message to a run; unread until a wait takes it
     Deadline        when a run has to have started, or ended
@@ -169,6 +170,8 @@ class SnapshotKind(models.TextChoices):
     CHECKPOINT = "checkpoint", "checkpoint"
     WAIT = "wait", "wait"
     FAILURE = "failure", "failed try of a step"
+    INTENT = "intent", "beginning of an unsafe step"
+    CLEARED = "cleared", "word that an unsafe step did not happen"
 
 
 class Snapshot(models.Model):

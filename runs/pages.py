@@ -31,6 +31,10 @@ class RunPage:
         return self.run.status in RETRYABLE
 
     @property
+    def can_resolve(self) -> bool:
+        return self.run.status == Status.UNKNOWN
+
+    @property
     def can_cancel(self) -> bool:
         return self.run.status in CANCELLABLE
 

@@ -7,20 +7,40 @@ from __future__ import annotations
 
 import uuid
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import Any
 
 from django.db import transaction
 
 from holdfast import db
 from holdfast.access.grants import Actor
+from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
 from queues import tickets
 from runs import enqueue, store
-from runs.errors import HoldfastError, InvalidPayload, UnknownRun, UnknownTask, WrongState
-from runs.models import Run
+from runs.errors import HoldfastError, InvalidOption, InvalidPayload, UnknownRun, UnknownTask, WrongState
+from runs.models import Run, SnapshotKind
+from runs.sdk import codec
 from runs.sdk.options import Options
 from runs.sdk.task import Task, registry
 from runs.states import Status
+
+
+class Decision(StrEnum):
+    """What became of an unsafe step, as a person found out."""
+
+    HAPPENED = "happened"
+    DID_NOT_HAPPEN = "did_not_happen"
+    FAIL = "fail"
+
+
+def decision_of(text: str) -> Decision:
+    """Raises InvalidOption."""
+    try:
+        return Decision(text)
+    except ValueError:
+        message = f"is {text!r:.60}; choose one of {', '.join(Decision)}"
+        raise InvalidOption(f"decision {message}", errors=[{"field": "decision", "message": message}]) from None
 
 
 def task_get(task_id: str) -> Task[..., Any]:
@@ -107,6 +127,57 @@ def run_retry(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
             )
         audit(actor, "runs.retry", "run", run_id, reason, before={"status": status}, after={"status": "queued"})
         transaction.on_commit(lambda: tickets.wake((pool,)))
+
+
+def run_resolve_unknown(
+    run_id: uuid.UUID, *, decision: Decision, output: Any = None, actor: Actor, reason: str = ""
+) -> None:
+    """A person says what became of the unsafe step that left the run `unknown`.
+
+    Args:
+        decision: It happened (the run goes on with `output` as the step's result); it did not (the run goes on and
+            calls it again); or the run has failed.
+
+    Raises:
+        UnknownRun, WrongState: there is no such run, or nothing of it is unknown.
+        NotSerializable: `output` cannot be stored.
+    """
+    text = codec.dump(None, output, "output", codec.MAX_STORED)
+    with transaction.atomic(), db.callers() as conn:
+        found = store.lock_unknown(conn, run_id)
+        if found is None:
+            raise UnknownRun(f"There is no run {run_id}.")
+        attempt, step, status = found
+        intent = store.open_intent(conn, run_id, step)
+        if status != Status.UNKNOWN or intent is None:
+            raise WrongState(f"Run {run_id} is {status}; none of its steps waits for a decision.", status=status)
+        after = {"step": intent.key, "decision": str(decision), "status": str(Status.QUEUED)}
+        if decision is Decision.FAIL:
+            store.give_up(conn, run_id)
+            after["status"] = str(Status.FAILED)
+        else:
+            happened = decision is Decision.HAPPENED
+            kind = SnapshotKind.STEP if happened else SnapshotKind.CLEARED
+            now, evidence = database_now().timestamp(), {"decided_by": actor.label, "reason": reason}
+            row = store.SnapshotRow(
+                run_id,
+                store.last_sequence(conn, run_id) + 1,
+                kind,
+                intent.name,
+                intent.key,
+                attempt,
+                intent.input,
+                text if happened else None,
+                codec.dump(None, evidence, "reason"),
+                None,
+                now,
+                now,
+            )
+            store.add_snapshots(conn, [row])
+            pool = store.reopen(conn, run_id)
+            assert pool is not None, "an unknown run can be reopened, and it is locked"
+            transaction.on_commit(lambda: tickets.wake((pool,)))
+        audit(actor, "runs.resolve", "run", run_id, reason, before={"status": status}, after=after)
 
 
 def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:

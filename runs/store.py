@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from psycopg import Cursor
+from psycopg import Cursor, errors
 from psycopg.rows import TupleRow
 
 from holdfast import sql
@@ -64,9 +64,8 @@ class Started(NamedTuple):
     token: int
     created: float  # Unix time
     parent: uuid.UUID | None  # the run that waits for it
-    active: (
-        float | None
-    )  # seconds of this attempt so far; None: it is new, otherwise it goes on after a wait or handover
+    active: float | None  # seconds of this attempt so far, when it goes on after a wait or a handover; None: it is new
+    after_crash: bool  # the attempt before ended with its worker
 
 
 class Fact(NamedTuple):
@@ -245,7 +244,7 @@ def _columns(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[Any
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def add_snapshots(cur: Cursor[TupleRow], rows: Sequence[SnapshotRow]) -> None:
+def add_snapshots(cur: Cursor[TupleRow] | Conn, rows: Sequence[SnapshotRow]) -> None:
     names = ("run_ids", "sequences", "kinds", "names", "keys", "attempts", "inputs", "outputs", "states", "errors")
     cur.execute(SQL.snapshots, _columns(rows, *names, "started", "finished"), prepare=True)
 
@@ -370,6 +369,69 @@ def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
     """A person's retry. Returns the pool to wake, or None when the run is in no state to be retried."""
     row = conn.execute(SQL.reopen, {"id": run_id}).fetchone()
     return None if row is None else row[1]
+
+
+# ── steps with a transaction, steps of which the outcome is unknown ──────────────────────────────────────────────
+
+
+class Intent(NamedTuple):
+    """An unsafe step that was begun, and of which nothing is known since."""
+
+    name: str
+    key: str
+    input: str | None
+
+
+def transaction_begin(conn: Conn, worker: int) -> None:
+    """First statement of a step's own transaction."""
+    conn.execute(SQL.transaction_begin, {"worker": str(worker)}, prepare=True)
+
+
+def transaction_seal(conn: Conn, *, quiet: float) -> str:
+    """From here on the transaction is rolled back after `quiet` seconds of silence. Returns its id. Call it before what
+    others may have to wait for."""
+    found = conn.execute(SQL.transaction_seal, {"quiet": f"{quiet * 1000:.0f}"}, prepare=True).fetchone()
+    assert found is not None
+    return str(found[1])
+
+
+def transaction_status(conn: Conn, xid: str) -> str | None:
+    """`committed`, `aborted`, `in progress`, or None for one that PostgreSQL has no memory of."""
+    try:
+        row = conn.execute(SQL.transaction_status, {"xid": xid}).fetchone()
+    except errors.InvalidParameterValue:
+        return None  # an id of the future: a crash of PostgreSQL took the transaction with it
+    return None if row is None else row[0]
+
+
+def snapshot_is_stored(conn: Conn, row: SnapshotRow) -> bool:
+    found = conn.execute(
+        SQL.snapshot_is_stored,
+        {"run": row.run_id, "sequence": row.sequence, "key": row.key, "attempt": row.attempt},
+    ).fetchone()
+    return bool(found and found[0])
+
+
+def lock_unknown(conn: Conn, run_id: uuid.UUID) -> tuple[int, str, str] | None:
+    """Locks a run: (attempt, the step that its error names, status). None: there is no such run."""
+    row = conn.execute(SQL.lock_unknown, {"id": run_id}).fetchone()
+    return None if row is None else (row[0], row[1] or "", row[2])
+
+
+def open_intent(conn: Conn, run_id: uuid.UUID, key: str) -> Intent | None:
+    row = conn.execute(SQL.open_intent, {"id": run_id, "key": key}).fetchone()
+    return None if row is None else Intent(*row)
+
+
+def last_sequence(conn: Conn, run_id: uuid.UUID) -> int:
+    row = conn.execute(SQL.last_sequence, {"id": run_id}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def give_up(conn: Conn, run_id: uuid.UUID) -> bool:
+    """A run that is unknown has failed, a person says."""
+    return conn.execute(SQL.give_up, {"id": run_id}).fetchone() is not None
 
 
 # ── waits ────────────────────────────────────────────────────────────────────────────────────────────────────────

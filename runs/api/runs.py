@@ -9,13 +9,14 @@ from ninja import Router
 from runs import selectors, services
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
-from runs.api.problems import InvalidId, refusal
+from runs.api.problems import InvalidBody, InvalidId, refusal
 from runs.api.schemas import (
     LEVELS,
     AttemptOut,
     LogLineOut,
     PageOut,
     ReasonIn,
+    ResolveIn,
     RunOut,
     SnapshotOut,
 )
@@ -140,6 +141,29 @@ def run_cancel(request: HttpRequest, run_id: str) -> Any:
     """Cancels a run that no worker holds. One that runs is refused with 409."""
     found = _id(run_id)
     services.run_cancel(found, actor=actor_of(request), reason=_reason(request))
+    return RunOut.of(selectors.run_get(found))
+
+
+@router.post(
+    "/runs/{run_id}/resolve",
+    response=RunOut,
+    auth=needs("runs.retry"),
+    operation_id="run_resolve",
+    openapi_extra=docs.body(ResolveIn),
+)
+def run_resolve(request: HttpRequest, run_id: str) -> Any:
+    """Says what became of an unsafe step of a run that is unknown: it happened, it did not, or the run has failed."""
+    found = _id(run_id)
+    sent = body.read(request, ResolveIn)
+    if sent.output is not None and sent.decision != "happened":
+        raise refusal(InvalidBody, ("output", f"stands beside {sent.decision!r}; only a step that happened has one"))
+    services.run_resolve_unknown(
+        found,
+        decision=services.Decision(sent.decision),
+        output=sent.output,
+        actor=actor_of(request),
+        reason=sent.reason,
+    )
     return RunOut.of(selectors.run_get(found))
 
 

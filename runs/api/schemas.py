@@ -76,6 +76,18 @@ class ReasonIn(BaseModel):
     reason: str = Field(default="", max_length=500)
 
 
+class ResolveIn(BaseModel):
+    """What became of an unsafe step. `output` is the step's result, for one that happened."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"decision": "happened", "output": {"receipt": "r-17"}}}
+    )
+
+    decision: Literal["happened", "did_not_happen", "fail"]
+    output: Annotated[Any, WithJsonSchema({"description": "The step's result; with `happened` only."})] = None
+    reason: str = Field(default="", max_length=500)
+
+
 class QueueIn(BaseModel):
     """A change of a queue's limits. `limit_edited: false` takes an edit back: the code's limit counts again."""
 

@@ -10,11 +10,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from runs import store, waitlinks
-from runs.engine import failure, showing
+from runs.engine import failure, showing, transact, unsafe
 from runs.engine.database import tidy_shared
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
 from runs.engine.waiting import HOLD, Waits
@@ -54,11 +55,15 @@ class ActiveRun(RunContext):
         "_tries",
         "_waited",
         "began",
+        "begun",
         "cancelled_by_worker",
+        "intents",
         "main",
+        "may_repeat",
         "started",
         "task",
         "tasks",
+        "uncertain",
         "unwound",
         "waits",
     )
@@ -97,15 +102,27 @@ class ActiveRun(RunContext):
         self._over = False
         #: Why the stay is being unwound: whatever the run's code makes of the exception, this is its outcome.
         self.unwound: PutDown | None = None
+        #: The attempt before died. Until a first step ends here, what is executed may have been before.
+        self.may_repeat = started.after_crash
+        #: Unsafe steps: begun without an answer yet (by which attempt), called in this stay, and what those said in
+        #: this stay that cannot tell.
+        self.intents: dict[str, int] = {}
+        self.begun: set[str] = set()
+        self.uncertain: dict[str, Exception] = {}
         self._sequence = facts[-1].sequence if facts else 0
         for fact in facts:
+            if fact.kind == SnapshotKind.INTENT:
+                self.intents[fact.key] = fact.attempt
+                continue
+            if self.intents and fact.kind != SnapshotKind.CHECKPOINT:
+                self.intents.pop(fact.key, None)  # its answer
             if fact.kind == SnapshotKind.STEP:
                 self._done[fact.key] = fact.output
             elif fact.kind == SnapshotKind.WAIT and fact.output is not None:
                 self._waited[fact.key] = fact.output
             elif fact.kind == SnapshotKind.CHECKPOINT:
                 self.state = json.loads(fact.state) if fact.state is not None else None
-            elif fact.attempt == self.attempt:
+            elif fact.kind == SnapshotKind.FAILURE and fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = len(self._done) + len(self._waited)
         self.waits = Waits(self, waits)
@@ -137,10 +154,17 @@ class ActiveRun(RunContext):
             return self._replay(step, key)
         if key in self._tries:
             await self.waits.pause(key, self._tries[key])  # the run came back for something else
+        if self.may_repeat or step.unsafe:
+            self._warn_or_enter(step, key)
         while True:
             self.boundary()
             began, token = self._port.clock.now(), current_step.set(key)
             try:
+                if (
+                    step.unsafe
+                    and (found := await unsafe.begin_async(self, step, key, began, args, kwargs)) is not None
+                ):
+                    return found.result
                 if step.timeout is None:
                     value = await step.function(*args, **kwargs)
                 else:
@@ -162,6 +186,8 @@ class ActiveRun(RunContext):
                 await asyncio.sleep(delay)
 
     def step_sync(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if step.transaction:
+            return transact.call(self, step, args, kwargs)
         if self.is_async:
             raise StepMisuse(
                 f"Step {step.name!r} is a plain function and would block the event loop of this async task. Make the "
@@ -171,10 +197,14 @@ class ActiveRun(RunContext):
         key = self._identity(step)
         if key in self._done:
             return self._replay(step, key)
+        if self.may_repeat or step.unsafe:
+            self._warn_or_enter(step, key)
         while True:
             self.boundary()
             began, token = self._port.clock.now(), current_step.set(key)
             try:
+                if step.unsafe and (found := unsafe.begin_sync(self, step, key, began, args, kwargs)) is not None:
+                    return found.result
                 value = step.function(*args, **kwargs)
                 output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
             except Exception as error:
@@ -313,6 +343,29 @@ class ActiveRun(RunContext):
             was_open, self._over = not self._over, True
         return was_open
 
+    @property
+    def is_over(self) -> bool:
+        return self._over
+
+    def next_sequence(self) -> int:
+        """For a snapshot that goes another way than by the writer. Raises Fenced when the stay is over."""
+        with self._lock:
+            if self._over:
+                raise Fenced
+            self._sequence += 1
+            return self._sequence
+
+    def _warn_or_enter(self, step: Step[Any, Any], key: str) -> None:
+        if step.unsafe:
+            unsafe.enter(self, step, key)
+        elif self.may_repeat:
+            self.say(
+                logging.WARNING,
+                f"step {key} may have been executed before, by attempt {self.attempt - 1}: its worker died and could "
+                'not say. If a second execution does harm, look; and see safety="unsafe" and transaction=True.',
+                {"step": key, "attempt_before": self.attempt - 1, "repeated_after_crash": True},
+            )
+
     def _identity(self, step: Step[Any, Any]) -> str:
         if step.key is not None:
             return f"{step.name}:{step.key}"
@@ -392,6 +445,7 @@ class ActiveRun(RunContext):
         output: str | None = None,
         error: str | None = None,
     ) -> store.SnapshotRow:
+        self.may_repeat = False
         return store.SnapshotRow(
             self.id,
             0,  # numbered when it is stored
@@ -417,6 +471,8 @@ class ActiveRun(RunContext):
         error: Exception,
     ) -> float:
         """A try of a step failed: records it. Returns the delay before the next one, or raises."""
+        if step.unsafe and unsafe.is_open(self, step, key, error):
+            return 0.0  # no failure yet: first it is found out what happened
         tries = self._tries[key] = self._tries.get(key, 0) + 1
         text = failure.encode(failure.describe(error, key))
         row = self._row(step, key, began, args, kwargs, SnapshotKind.FAILURE, error=text)
@@ -452,15 +508,29 @@ Sample = tuple[str, str, int, str, str, str, float]
 class Port:
     """What a run needs of its worker."""
 
-    __slots__ = ("clock", "handing_over", "watch", "writer")
+    __slots__ = ("clock", "handing_over", "step_threads", "touch", "watch", "worker_id", "writer")
 
     def __init__(
-        self, writer: Writer, clock: Clock, handing_over: Callable[[], bool], watch: Callable[[ActiveRun], None]
+        self,
+        writer: Writer,
+        clock: Clock,
+        handing_over: Callable[[], bool],
+        *,
+        watch: Callable[[ActiveRun], None],
+        worker_id: int,
+        touch: Callable[[UUID], None],
+        step_threads: ThreadPoolExecutor,
     ) -> None:
         self.writer = writer
         self.clock = clock
         self.handing_over = handing_over
+        #: Brings answers to a run in which a branch waits.
         self.watch = watch
+        self.worker_id = worker_id
+        #: Tells open pages that a run has changed past the writer.
+        self.touch = touch
+        #: Where `async def` tasks have their steps with transaction=True executed.
+        self.step_threads = step_threads
 
 
 async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -106,6 +106,8 @@ class Engine:
         self._loop.set_task_factory(remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
         self._loop_thread = LoopThread(self._loop)
         self._threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-run")
+        # Apart from the runs' threads: a step must not wait for the end of other runs.
+        self._step_threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-step")
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -124,7 +126,15 @@ class Engine:
         )
         versions = json.dumps({task.id: task.version for task in registry})
         self._writer = Writer(self.worker_id, self._committed, self.fence)
-        self._port = Port(self._writer, self.clock, lambda: self._handing_over, self._watch)
+        self._port = Port(
+            self._writer,
+            self.clock,
+            lambda: self._handing_over,
+            watch=self._watch,
+            worker_id=self.worker_id,
+            touch=lambda run_id: self._hints.touch([run_id], lists=False),
+            step_threads=self._step_threads,
+        )
         self._leaser = Leaser(self, versions)
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
@@ -148,6 +158,7 @@ class Engine:
         self._beat.close()
         self._loop_thread.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._step_threads.shutdown(wait=False, cancel_futures=True)
         emit("worker.stopped", worker=self.name)
 
     def _drain(self) -> None:

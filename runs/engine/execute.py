@@ -9,7 +9,7 @@ from typing import Any
 from runs.engine import failure
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
-from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Stop
+from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Stop, Unresolved
 from runs.errors import InvalidPayload
 from runs.sdk import codec
 from runs.states import AttemptStatus, Status
@@ -82,9 +82,11 @@ def timed_out(run: ActiveRun, error: BaseException) -> Outcome:
 
 
 def put_down(unwound: PutDown) -> Outcome:
-    """The attempt stays open and the run comes back, unless it was stopped."""
+    """The attempt stays open and the run comes back, unless it was stopped, or a person has to decide first."""
     if isinstance(unwound, Stop):
         return Outcome(Status(unwound.status), AttemptStatus(unwound.status))
+    if isinstance(unwound, Unresolved):
+        return Outcome(Status.UNKNOWN, AttemptStatus.FAILED, error=unwound.error)
     if isinstance(unwound, HandOver):
         return Outcome(Status.QUEUED, None, delay=0.0)
     return Outcome(Status.WAITING, None, delay=unwound.delay, waiting_for=unwound.waiting_for, parked=unwound.parked)

@@ -74,6 +74,7 @@ class Watch:
 
 
 def _take_over(conn: queue_store.Conn, worker: int, name: str) -> int:
+    queue_store.end_sessions(conn, worker)
     seized = queue_store.seize(conn, worker)
     if not seized:
         return 0

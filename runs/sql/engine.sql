@@ -26,7 +26,10 @@ WITH leased AS (
 SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.max_attempts, b.tags, b.trace_id,
        b.lease_token, extract(epoch FROM b.created_at)::float8, CASE WHEN b.parent_wait IS NOT NULL THEN b.parent_id END,
        -- Only this statement's own snapshot can say so: an attempt that was open before it.
-       (SELECT a.active FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS active
+       (SELECT a.active FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS active,
+       b.attempt > 1 AND EXISTS (
+           SELECT 1 FROM runs_attempt a
+           WHERE a.run_id = b.id AND a.number = b.attempt - 1 AND a.status = 'crashed') AS after_crash
 FROM begun b;
 
 -- name: history

@@ -23,6 +23,15 @@ WHERE s.run_id = %(run)s AND s.sequence > %(after)s
 ORDER BY s.sequence
 LIMIT %(limit)s;
 
+-- name: live_snapshots_late
+-- Snapshots that were passed over: a step's own transaction and the group commit number them from one count, and what
+-- has the lower number may be committed a moment later.
+SELECT s.sequence, s.kind, s.name, s.key, s.attempt, s.started_at, s.finished_at,
+       left(s.error ->> 'message', 500) AS error
+FROM runs_snapshot s
+WHERE s.run_id = %(run)s AND s.sequence = ANY(%(missing)s)
+ORDER BY s.sequence;
+
 -- name: live_logs
 SELECT l.sequence, l.at, l.level, l.message, l.fields, l.attempt, l.step
 FROM runs_logline l

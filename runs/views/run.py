@@ -1,4 +1,4 @@
-"""One run: its page, its live stream over HTTP, its log as text, a snapshot's contents; retry and cancel."""
+"""One run: its page, its live stream over HTTP, its log as text, a snapshot's contents; retry, cancel and resolve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest, requires
-from runs import live, pages, services
+from runs import jsonvalue, live, pages, services
 from runs.errors import HoldfastError, UnknownRun
 
 T = TypeVar("T")
@@ -78,6 +78,21 @@ def run_retry(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 def run_cancel(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
     """Cancels a run that has not started, or waits for its next attempt."""
     return _act(request, run_id, services.run_cancel, "The run is cancelled.")
+
+
+@require_POST
+@requires("runs.retry")
+def run_resolve(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Says what became of the unsafe step of a run that is unknown."""
+    text = request.POST.get("output", "").strip()
+
+    def resolve(run_id: uuid.UUID, **who: Any) -> None:
+        decision = services.decision_of(request.POST.get("decision", ""))
+        happened = decision is services.Decision.HAPPENED and text
+        output = jsonvalue.parse(text.encode("utf-8", "replace")) if happened else None
+        services.run_resolve_unknown(run_id, decision=decision, output=output, **who)
+
+    return _act(request, run_id, resolve, "Your decision is stored, and the run goes by it.")
 
 
 def _act(request: ActorRequest, run_id: uuid.UUID, service: Callable[..., None], done: str) -> HttpResponse:

@@ -9,7 +9,7 @@
   const log = HoldfastLog.attach(document.getElementById("log"));
   const waterfall = new HoldfastWaterfall.Waterfall(document.getElementById("waterfall"), openSnapshot);
   const table = document.getElementById("snapshots"), body = table.tBodies[0];
-  const state = { after: null, snapshots: 0, run: null, attempts: new Map(), steps: [], all: false, skew: 0, earliest: null };
+  const state = { after: null, snapshots: 0, run: null, attempts: new Map(), steps: [], known: new Set(), all: false, skew: 0, earliest: null };
 
   function message(data) {
     if (data.type === "hello") hello(data);
@@ -86,7 +86,8 @@
 
   // Snapshots ---------------------------------------------------------------------------------------------------------
   function addSnapshots(data) {
-    const fresh = data.items.filter((s) => s.sequence > state.snapshots);
+    const fresh = data.items.filter((s) => !state.known.has(s.sequence));
+    for (const s of fresh) state.known.add(s.sequence);
     state.snapshots = data.next;
     state.steps.push(...fresh);
     table.hidden = false;
@@ -119,7 +120,7 @@
   }
   document.getElementById("snapshots-all").addEventListener("click", showAll);
 
-  const KINDS = { step: "step", checkpoint: "checkpoint", failure: "failed try" };
+  const KINDS = { step: "step", checkpoint: "checkpoint", failure: "failed try", intent: "intent", cleared: "did not happen" };
   function snapshotRow(snapshot) {
     const row = document.createElement("tr");
     row.dataset.sequence = snapshot.sequence;

@@ -13,6 +13,8 @@
     step: '<circle cx="8" cy="8" r="3"/>',
     checkpoint: '<path d="M4 14V2.500h8l-2 3 2 3H4"/>',
     failure: '<path d="m4 4 8 8M12 4l-8 8"/>',
+    intent: '<path d="M5.500 5.750a2.500 2.500 0 1 1 3.600 2.250C8.300 8.450 8 8.900 8 10M8 12.750v.010"/>',
+    cleared: '<path d="M3.500 8h9"/>',
     wait: '<path d="M5.500 3.500v9M10.500 3.500v9"/>',
   };
 
@@ -57,6 +59,8 @@
   function rows(run, attempts, snapshots, now) {
     const made = [];
     const created = ms(run.created_at), ended = ms(run.finished_at) ?? now;
+    const last = new Map(); // an intent that has been answered is shown by its answer
+    for (const s of snapshots) last.set(s.key, Math.max(s.sequence, last.get(s.key) ?? 0));
     const first = attempts.length ? ms(attempts[0].started_at) : ended;
     const whole = [{ kind: "soft", from: created, to: first }];
     const byAttempt = new Map();
@@ -76,7 +80,7 @@
         key: `attempt${attempt.number}`, name: `attempt ${attempt.number}`, status: attempt.status, depth: 1,
         bars: [{ kind: "", from, to }], time: seconds(from, to), title: attempt.worker ? `on ${attempt.worker}` : "",
       });
-      for (const s of byAttempt.get(attempt.number) ?? []) made.push(step(s));
+      for (const s of byAttempt.get(attempt.number) ?? []) if (s.kind !== "intent" || last.get(s.key) === s.sequence) made.push(step(s));
       before = to;
     }
     if (run.status === "retrying" && before !== null) {
@@ -88,7 +92,7 @@
 
   function step(s) {
     const from = ms(s.started_at), to = ms(s.finished_at);
-    const status = s.kind === "failure" ? "failed" : s.kind === "checkpoint" ? "waiting" : "completed";
+    const status = { failure: "failed", checkpoint: "waiting", intent: "unknown", cleared: "unknown" }[s.kind] ?? "completed";
     return {
       key: `s${s.sequence}`, snapshot: s.sequence, name: s.key || s.name, status, depth: 2, icon: s.kind,
       bars: [{ kind: "", from, to }], time: s.kind === "checkpoint" ? "saved" : seconds(from, to), title: s.error ?? "",

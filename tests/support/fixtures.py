@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, TASKS, WAIT_TASKS, Fleet, Ledger
+from tests.support.processes import HARD_TASKS, STEP_TASKS, TASKS, WAIT_TASKS, Fleet, Ledger
 
 
 @pytest.fixture
@@ -76,6 +76,20 @@ def _knowing(fleet: Fleet, tasks: Path) -> Fleet:
 
     settings.HOLDFAST_TASKS = [str(TASKS), str(tasks)]
     fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{tasks}"
+    registration.discover()
+    registration.register_all()
+    return fleet
+
+
+@pytest.fixture
+def stepping(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `step_tasks.py` as well, and the demo's table that they write to."""
+    from django.conf import settings
+
+    from runs import registration
+
+    settings.HOLDFAST_TASKS = [str(TASKS), str(STEP_TASKS)]
+    fleet.environment |= {"HOLDFAST_TASKS": f"{TASKS},{STEP_TASKS}", "HOLDFAST_DEMO": "1"}
     registration.discover()
     registration.register_all()
     return fleet

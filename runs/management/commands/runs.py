@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|tail|retry|cancel`."""
+"""`manage.py runs list|show|tail|retry|cancel|resolve`."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
-from runs import selectors, services
+from runs import jsonvalue, selectors, services
 from runs.errors import HoldfastError, UnknownRun
 from runs.filters import MAX_LIMIT, RunFilter, parse_cursor, parse_limit
 from runs.models import LogLine, Run
@@ -20,7 +20,7 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical"
 
 
 class Command(VerbCommand):
-    help = "Lists, shows and follows runs, retries and cancels them."
+    help = "Lists, shows and follows runs, retries, cancels and resolves them."
     mistakes: ClassVar = (HoldfastError, AccessError)
 
     def add_verbs(self, verbs: Any) -> None:
@@ -36,7 +36,13 @@ class Command(VerbCommand):
         tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
         retry = verbs.add_parser("retry", help="Let runs that ended badly go on with their next attempt.")
         cancel = verbs.add_parser("cancel", help="Cancel runs that no worker holds.")
-        for verb in (show, tail):
+        resolve = verbs.add_parser("resolve", help="Say what became of the unsafe step of a run that is unknown.")
+        decision = resolve.add_mutually_exclusive_group(required=True)
+        decision.add_argument("--happened", metavar="JSON", help="It happened; its result, as JSON.")
+        decision.add_argument("--did-not-happen", action="store_true", help="It did not happen; call it again.")
+        decision.add_argument("--fail", action="store_true", help="The run has failed.")
+        resolve.add_argument("--reason", default="", help="Why; kept in the audit log.")
+        for verb in (show, tail, resolve):
             verb.add_argument("id", help="The run's id.")
         for verb in (retry, cancel):
             verb.add_argument("ids", nargs="+", metavar="id", help="The runs' ids.")
@@ -106,6 +112,26 @@ class Command(VerbCommand):
 
     def do_cancel(self, options: dict[str, Any]) -> None:
         self._each(options, services.run_cancel, "is cancelled")
+
+    def do_resolve(self, options: dict[str, Any]) -> None:
+        run_id, text = _id(options["id"]), options["happened"]
+        if text is not None:
+            decision, words = services.Decision.HAPPENED, "goes on with that result"
+        elif options["did_not_happen"]:
+            decision, words = services.Decision.DID_NOT_HAPPEN, "goes on and calls the step again"
+        else:
+            decision, words = services.Decision.FAIL, "has failed"
+        services.run_resolve_unknown(
+            run_id,
+            decision=decision,
+            output=None if text is None else jsonvalue.parse(text.encode("utf-8", "surrogateescape")),
+            actor=Actor.local(),
+            reason=options["reason"],
+        )
+        if options["json"]:
+            self.json(describe(selectors.run_get(run_id)))
+        else:
+            self.stdout.write(f"{run_id} {words}.")
 
     def _each(self, options: dict[str, Any], service: Any, words: str) -> None:
         ids = [_id(text) for text in options["ids"]]

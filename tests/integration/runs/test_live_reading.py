@@ -48,6 +48,24 @@ def test_a_page_that_opens_gets_the_last_lines_of_a_long_run() -> None:
     assert sequences(told(cursor)) == lines[30 + live.BATCH :]
 
 
+def test_a_snapshot_that_is_committed_after_one_with_a_higher_number_is_told_as_well() -> None:
+    run = stored.run("running")
+    stored.snapshots(run, 1, 2)
+    stored.snapshots(run, 5, 5)
+    cursor = Cursor(run.id)
+    assert [s["sequence"] for s in told(cursor)["snapshots"]["items"]] == [1, 2, 5]
+    stored.snapshots(run, 4, 4)
+    stored.snapshots(run, 6, 6)
+    late = told(cursor)["snapshots"]
+    assert ([s["sequence"] for s in late["items"]], late["next"]) == ([4, 6], 6)
+    assert live.reads(cursor).messages == []
+    stored.snapshots(run, 3, 3)
+    stored.snapshots(run, 8, 8)
+    late = told(cursor)["snapshots"]
+    assert ([s["sequence"] for s in late["items"]], late["next"]) == ([3, 8], 8)
+    assert cursor.missing == [7]
+
+
 def test_what_was_told_is_not_told_again() -> None:
     run = stored.run("running")
     stored.attempt(run)
