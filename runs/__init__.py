@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
+    from runs.sdk.isolation import GiB, MiB
     from runs.sdk.log import log
     from runs.sdk.retry import Abort, Retry
     from runs.sdk.step import step
@@ -27,9 +28,23 @@ _ROOMS = {
     "Retry": "runs.sdk.retry",
     "Abort": "runs.sdk.retry",
     "RunHandle": "runs.sdk.handle",
+    "MiB": "runs.sdk.isolation",
+    "GiB": "runs.sdk.isolation",
 }
 
-__all__ = ["Abort", "Retry", "RunHandle", "acheckpoint", "checkpoint", "current_run", "log", "step", "task"]
+__all__ = [
+    "Abort",
+    "GiB",
+    "MiB",
+    "Retry",
+    "RunHandle",
+    "acheckpoint",
+    "checkpoint",
+    "current_run",
+    "log",
+    "step",
+    "task",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, NotRequired, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, Literal, NotRequired, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import codec
 from runs.sdk.handle import RunHandle
+from runs.sdk.isolation import Isolation, declared
 from runs.sdk.options import Options
 from runs.sdk.retry import NO_RETRY, Retry
 from runs.sdk.step import seconds
@@ -40,6 +41,7 @@ class Task(Generic[P, R]):
         queue: Queue,
         retry: Retry,
         max_duration: float | None,
+        isolation: Isolation | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -47,6 +49,7 @@ class Task(Generic[P, R]):
         self.queue = queue
         self.retry = retry
         self.max_duration = max_duration
+        self.isolation = isolation
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
         hints = codec.hints_of(function)
@@ -210,6 +213,9 @@ def task(
     queue: Queue | None = None,
     retry: Retry | None = None,
     max_duration: float | timedelta | None = None,
+    isolation: Literal["process"] | None = None,
+    memory_limit: int | None = None,
+    memory_limit_max: int | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     function: Callable[P, R] | None = None,
@@ -219,6 +225,9 @@ def task(
     queue: Queue | None = None,
     retry: Retry | None = None,
     max_duration: float | timedelta | None = None,
+    isolation: Literal["process"] | None = None,
+    memory_limit: int | None = None,
+    memory_limit_max: int | None = None,
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Makes a function a task.
 
@@ -227,6 +236,9 @@ def task(
         queue: Its queue; `default` unless given.
         retry: Its retry policy; one attempt unless given.
         max_duration: Longest active time of one attempt, in seconds.
+        isolation: "process" executes each stay in a process of its own, which may crash, be killed and be limited.
+        memory_limit: Bytes that such a process may allocate.
+        memory_limit_max: Bytes up to which the limit grows with attempts that ran out of memory.
     """
 
     def wrap(f: Callable[P, R]) -> Task[P, R]:
@@ -242,6 +254,7 @@ def task(
             queue=queue or DEFAULT_QUEUE,
             retry=retry or NO_RETRY,
             max_duration=seconds(max_duration, f"task {called!r}: max_duration"),
+            isolation=declared(f"task {called!r}", isolation, memory_limit, memory_limit_max),
         )
         registry.add(made)
         return made
