@@ -82,7 +82,8 @@ def lease(
     processes: int = 0,
     limited: bool = True,
 ) -> list[Grant]:
-    """Leases up to `coroutines` + `threads` + `processes` entries. Call inside a transaction: queue locks are held to its end.
+    """Leases up to `coroutines` + `threads` + `processes` entries. Call inside a transaction: queue locks are held to
+    its end.
 
     `limited=False` leaves out queues with a limit, and the statement that locks them.
     """

@@ -51,7 +51,9 @@ class ActiveRun(RunContext):
         "_sequence",
         "_tries",
         "began",
+        "cancel_child",
         "cancelled_by_worker",
+        "memory_limit",
         "started",
         "task",
         "tasks",
@@ -71,6 +73,9 @@ class ActiveRun(RunContext):
         self.began = port.clock.now()
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
+        #: Of an isolated run: ends its process at once; and in the process itself, the bytes it may allocate.
+        self.cancel_child: Callable[[], None] | None = None
+        self.memory_limit: int | None = None
         #: asyncio tasks that the run's code has started; they end with the stay.
         self.tasks: set[asyncio.Task[Any]] = set()
         self._lock = threading.Lock()  # a sync task may call steps from threads of its own
@@ -234,6 +239,25 @@ class ActiveRun(RunContext):
         with self._lock:
             was_open, self._over = not self._over, True
         return was_open
+
+    @property
+    def over(self) -> bool:
+        return self._over
+
+    def while_open(self, put: Callable[[], None]) -> None:
+        """For rows that come from elsewhere (an isolated run's process). Raises Fenced when the stay is over."""
+        with self._lock:
+            if self._over:
+                raise Fenced
+            put()
+
+    def cancel_hard(self) -> bool:
+        """Ends an isolated run at once, whatever its code is at: it becomes cancelled. False for a run that shares the
+        worker's process, where nobody can."""
+        if self.cancel_child is None:
+            return False
+        self.cancel_child()
+        return True
 
     def _identity(self, step: Step[Any, Any]) -> str:
         if step.key is not None:

@@ -1,8 +1,8 @@
 """A worker process's engine: its threads, its event loop, its runs in flight.
 
-    leaser ──runs──▶ event loop (async def) / threads (def) ──rows──▶ writer ──commits──▶ PostgreSQL
-       ▲                                                                  │
-       └───────────────────────── something ended, there may be room ─────┘
+    leaser ──runs──▶ event loop (async def) / threads (def) / processes ──rows──▶ writer ──commits──▶ PostgreSQL
+       ▲                                                                            │
+       └─────────────────────────────────── something ended, there may be room ─────┘
     beat: lock, heartbeat, the dead          ear: wake-ups from Redis          hints: open pages
 
 The engine lives as long as the process. A *shift* is the time in which it leases: from a ticket until there has been
@@ -18,11 +18,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -34,14 +34,15 @@ from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
 from runs import store
-from runs.engine import capture, database
+from runs.engine import capture, database, isolation
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun, Port, Sample
-from runs.engine.duty import Duty
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.hints import Hints
+from runs.engine.isolation import Stay, Wards, Why
 from runs.engine.leaser import Ear, Leaser, Work
+from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
 from runs.engine.outcome import Fenced, Outcome
 from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
@@ -65,6 +66,7 @@ class Limits:
 
     coroutines: int
     threads: int
+    processes: int
     grace: float  # seconds that running work may go on after a stop was asked for
     heartbeat_timeout: float
 
@@ -73,6 +75,7 @@ class Limits:
         return cls(
             settings.HOLDFAST_CONCURRENCY,
             settings.HOLDFAST_THREADS,
+            settings.HOLDFAST_PROCESSES,
             settings.HOLDFAST_GRACE,
             settings.HOLDFAST_HEARTBEAT_TIMEOUT,
         )
@@ -93,21 +96,24 @@ class Engine:
         self._handing_over = False
         self._runs: dict[UUID, ActiveRun] = {}
         self._lock = threading.Lock()
-        self._used = {Lane.COROUTINE: 0, Lane.THREAD: 0}
+        self._used = dict.fromkeys(Lane, 0)
         self._busy_at = time.monotonic()
         self._drivers: dict[UUID, asyncio.Task[None]] = {}
         self._tokens: set[int] = set()  # leases whose end has not been committed yet
         #: Work had to be left in the middle: its threads may go on for as long as they like.
         self.left_work = False
-        self._loop = _new_loop()
-        self._loop.set_task_factory(_remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
+        self._loop = new_loop()
+        self._loop.set_task_factory(remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
         self._loop_thread = LoopThread(self._loop)
         self._threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-run")
+        self._stays = ThreadPoolExecutor(max(1, limits.processes), thread_name_prefix="holdfast-stay")
+        self._wards: Wards | None = None
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
         """Registers the worker and starts its threads; leases nothing yet."""
+        control = isolation.start(registry)  # first of all: it forks
         self._beat = Beat(self, self.limits.heartbeat_timeout)
         self.worker_id = queue_store.worker_register(
             self._beat.conn,
@@ -118,6 +124,7 @@ class Engine:
             version=_version(),
             coroutines=self.limits.coroutines,
             threads=self.limits.threads,
+            processes=self.limits.processes,
         )
         versions = json.dumps({task.id: task.version for task in registry})
         self._writer = Writer(self.worker_id, self._committed, self.fence)
@@ -126,6 +133,9 @@ class Engine:
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
         capture.install()
+        if control is not None:
+            self._wards = Wards(control, self._port)
+            self._wards.start()
         for thread in (self._loop_thread, self._writer, self._leaser, self._ear, self._hints, self._beat):
             thread.start()
         emit("worker.started", worker=self.name)
@@ -145,16 +155,23 @@ class Engine:
         self._beat.close()
         self._loop_thread.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._wards is not None:
+            self._wards.close()
+        self._stays.shutdown(wait=False, cancel_futures=True)
         emit("worker.stopped", worker=self.name)
 
     def _drain(self) -> None:
         if not self._wait_idle(self.limits.grace):
             logger.info("%d runs are still at work after %g s; handing them over", self.in_flight, self.limits.grace)
             self._handing_over = True
+            if self._wards is not None:
+                self._wards.hand_over()
             if not self._wait_idle(HANDOVER):
                 self.left_work = True
                 self._loop.call_soon_threadsafe(self._cancel_all)
-                self._wait_idle(HANDOVER)
+                if self._wards is not None:
+                    self._wards.kill_all(Why.HAND_OVER)
+                self._wait_idle(HANDOVER + isolation.MERCY)
 
     def _wait_idle(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -191,6 +208,8 @@ class Engine:
         emit("worker.fenced", worker=self.name, runs=len(ids))
         self.left_work = True
         self._loop.call_soon_threadsafe(self._cancel_all)
+        if self._wards is not None:
+            self._wards.kill_all(Why.FENCED)
         self._on_fenced()
 
     # ── shift ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,20 +261,22 @@ class Engine:
     def in_flight(self) -> int:
         return len(self._runs)
 
-    def free(self) -> tuple[int, int]:
-        """Room for more: coroutines, threads."""
+    def free(self) -> tuple[int, int, int]:
+        """Room for more, by lane: coroutines, threads, processes."""
         if self.draining or self.fenced:
-            return 0, 0
+            return 0, 0, 0
         with self._lock:
             return (
                 self.limits.coroutines - self._used[Lane.COROUTINE],
                 self.limits.threads - self._used[Lane.THREAD],
+                self.limits.processes - self._used[Lane.PROCESS],
             )
 
     def begin(self, work: Work) -> None:
         """Starts leased runs. Called by the leaser's thread."""
         coroutines: list[ActiveRun] = []
         threads: list[ActiveRun] = []
+        processes: list[tuple[ActiveRun, list[store.Fact]]] = []
         samples: list[Sample] = []
         for started, facts, grant in work:
             self._tokens.add(started.token)
@@ -264,7 +285,10 @@ class Engine:
                 self._defer(started)
                 continue
             run = ActiveRun(self._port, task, started, facts)
-            (coroutines if task.is_async else threads).append(run)
+            if task.isolation is not None:
+                processes.append((run, facts))
+            else:
+                (coroutines if task.is_async else threads).append(run)
             earlier, self._runs[run.id] = self._runs.get(run.id), run
             if earlier is not None:
                 earlier.close()
@@ -273,6 +297,7 @@ class Engine:
         with self._lock:
             self._used[Lane.COROUTINE] += len(coroutines)
             self._used[Lane.THREAD] += len(threads)
+            self._used[Lane.PROCESS] += len(processes)
         self._writer.count(samples)
         self._hints.touch([started.id for started, _, _ in work], lists=True)
         if coroutines:
@@ -281,6 +306,9 @@ class Engine:
             context = Context()
             context.run(current.set, run)
             self._threads.submit(context.run, self._drive_sync, run)
+        for run, facts in processes:
+            assert self._wards is not None, "this task was known when the worker started"
+            self._stays.submit(self._drive_process, self._wards, self._wards.admit(run), facts)
 
     def _defer(self, started: store.Started) -> None:
         """A task that this worker's code does not have: another version's worker may, in a moment."""
@@ -314,6 +342,11 @@ class Engine:
     def _cancel(self, run_id: UUID) -> None:
         if driver := self._drivers.get(run_id):
             driver.cancel()
+        self.kill(run_id, Why.FENCED)
+
+    def kill(self, run_id: UUID, why: Why) -> bool:
+        """Ends the process of an isolated run. False when this worker has none of it."""
+        return self._wards is not None and self._wards.kill(run_id, why)
 
     def _spawn(self, runs: list[ActiveRun]) -> None:
         for run in runs:
@@ -325,7 +358,7 @@ class Engine:
         try:
             outcome = await execute_async(run)
             if run.tasks:
-                await _end_tasks(run)
+                await end_tasks(run)
         except Fenced:
             outcome = None
         except BaseException as error:
@@ -344,6 +377,13 @@ class Engine:
             outcome = _broken(run, error)
         database.tidy()
         self._ended(run, outcome, Lane.THREAD)
+
+    def _drive_process(self, wards: Wards, stay: Stay, facts: list[store.Fact]) -> None:
+        try:
+            outcome = wards.execute(stay, facts)
+        except BaseException as error:
+            outcome = _broken(stay.run, error)
+        self._ended(stay.run, outcome, Lane.PROCESS)
 
     def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
@@ -391,31 +431,6 @@ def _finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
     )
 
 
-async def _end_tasks(run: ActiveRun) -> None:
-    """What the run's code started and left behind ends with its stay."""
-    left = [task for task in run.tasks if not task.done()]
-    for task in left:
-        task.cancel()
-    if left:
-        await asyncio.wait(left, timeout=5)
-    for task in run.tasks:
-        if task.done() and not task.cancelled():
-            task.exception()  # seen: it was the run's own doing, and its outcome is known already
-    run.tasks.clear()
-
-
-def _remember_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], context: Context | None = None
-) -> asyncio.Task[Any]:
-    """Task factory: a task that a run's code starts is noted in the run."""
-    task = asyncio.Task(coroutine, loop=loop, context=context)
-    run = current.get()
-    if isinstance(run, ActiveRun):
-        run.tasks.add(task)
-        task.add_done_callback(run.tasks.discard)
-    return task
-
-
 def _broken(run: ActiveRun, error: BaseException) -> Outcome:
     """The engine itself failed over this run (its exception cannot be described, say): it must not be held for ever."""
     logger.error("run %s could not be brought to its end", run.id, exc_info=error)
@@ -423,35 +438,6 @@ def _broken(run: ActiveRun, error: BaseException) -> Outcome:
         {"type": "EngineError", "message": type(error).__name__, "fingerprint": "engine", "traceback": ""}
     )
     return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1)
-
-
-class LoopThread(Duty):
-    """Runs the event loop until it is closed."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__("loop")
-        self._loop = loop
-        self._closing = False
-
-    def close(self) -> None:
-        self._closing = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def serve(self) -> None:
-        while not self._closing:
-            try:
-                self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                # asyncio lets these through the loop as well as to whoever awaits the task: that one fails its run.
-                logger.warning("a task within a run raised %s", type(error).__name__)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def _version() -> str:

@@ -35,6 +35,12 @@ FROM runs_snapshot s
 WHERE s.run_id = ANY(%(ids)s)
 ORDER BY s.run_id, s.sequence;
 
+-- name: ran_out_at
+-- An isolated run's attempts say at which limit they ran out of memory: that outlives whatever crashes.
+SELECT max((a.error -> 'exit' ->> 'memory_limit')::bigint)
+FROM runs_attempt a
+WHERE a.run_id = %(id)s AND a.error ->> 'type' = 'runs.errors.OutOfMemory';
+
 -- name: finish
 -- Attempts end, or are put down (status queued or waiting: the attempt stays open). `failed` counts towards
 -- max_attempts; `delay` is the seconds until a retry or a timer.

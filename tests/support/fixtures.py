@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, TASKS, Fleet, Ledger
+from tests.support.processes import HARD_TASKS, ISOLATED_TASKS, TASKS, Fleet, Ledger
 
 
 @pytest.fixture
@@ -66,6 +66,20 @@ def hard(fleet: Fleet) -> Fleet:
 
     settings.HOLDFAST_TASKS = [str(TASKS), str(HARD_TASKS)]
     fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{HARD_TASKS}"
+    registration.discover()
+    registration.register_all()
+    return fleet
+
+
+@pytest.fixture
+def isolated(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `isolated_tasks.py` as well; no worker yet."""
+    from django.conf import settings
+
+    from runs import registration
+
+    settings.HOLDFAST_TASKS = [str(TASKS), str(ISOLATED_TASKS)]
+    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{ISOLATED_TASKS}"
     registration.discover()
     registration.register_all()
     return fleet
