@@ -20,6 +20,7 @@ import signal
 import socket
 import stat
 import struct
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -62,12 +63,15 @@ class Control:
     def __init__(self, link: socket.socket, keeper: int) -> None:
         self._link = link
         self._keeper = keeper
+        self._lock = threading.Lock()
 
     def fork(self, number: int, link: socket.socket) -> None:
-        socket.send_fds(self._link, [_MESSAGE.pack(FORK, number, 0, 0)], [link.fileno()])
+        with self._lock:
+            socket.send_fds(self._link, [_MESSAGE.pack(FORK, number, 0, 0)], [link.fileno()])
 
     def signal(self, number: int, signum: int) -> None:
-        self._link.sendall(_MESSAGE.pack(SIGNAL, number, signum, 0))
+        with self._lock:
+            self._link.sendall(_MESSAGE.pack(SIGNAL, number, signum, 0))
 
     def report(self) -> Report | None:
         """The next one; None when keeper and server are gone."""
@@ -137,7 +141,7 @@ def _forget_connections(control: socket.socket) -> None:
     """What is open to PostgreSQL and Redis belongs to the worker. The objects that hold these sockets live on in this
     process, too: so each number is kept, but leads nowhere, and nothing that they still say reaches a server."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in range(3, os.sysconf("SC_OPEN_MAX") if not os.path.isdir("/proc/self/fd") else _highest() + 1):
+    for number in range(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1):
         try:
             is_socket = stat.S_ISSOCK(os.fstat(number).st_mode)
         except OSError:
@@ -149,10 +153,6 @@ def _forget_connections(control: socket.socket) -> None:
         with contextlib.suppress(Exception):
             wrapper.close()
         del connections[wrapper.alias]
-
-
-def _highest() -> int:
-    return max(int(name) for name in os.listdir("/proc/self/fd"))
 
 
 @dataclass(slots=True)
@@ -228,6 +228,7 @@ class _Server:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the terminal's goes to the worker's group, not here
         for end in (self._control, self._woken, self._wake):
             end.close()
         self._child(link)
@@ -239,7 +240,7 @@ class _Server:
     def _bury(self) -> None:
         """Looks at each: signals of several ends may have become one."""
         for pid in list(self._by_pid):
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if not _has_ended(pid):
                 continue
             self._signal(pid, signal.SIGKILL)  # what it started and left; until it is reaped, its group is its own
             _, status, used = os.wait4(pid, 0)
@@ -254,3 +255,8 @@ class _Server:
         for pid in self._by_pid:
             self._signal(pid, signal.SIGKILL)
         os._exit(0)
+
+
+def _has_ended(pid: int) -> bool:
+    """Looks without reaping: until it is reaped, a process's number is nobody else's."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -3,12 +3,14 @@ writer, watches the clock, and names the outcome when the process ends without o
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -29,7 +31,7 @@ from runs.engine.duty import Duty
 from runs.engine.forkserver import DIED, ENDED, FORKED, REFUSED, Control
 from runs.engine.outcome import Fenced, HandOver, Outcome
 from runs.engine.wire import Begin, Done, HandingOver, Inbox, Put, Receipt, Settled, pack
-from runs.errors import OutOfMemory, ProcessDied
+from runs.errors import DeclarationError, OutOfMemory, ProcessDied
 from runs.sdk.isolation import MiB
 from runs.sdk.task import Registry
 from runs.states import AttemptStatus, Status
@@ -68,8 +70,20 @@ class End(NamedTuple):
 
 
 def start(tasks: Registry) -> Control | None:
-    """The fork server, if any of the tasks needs one. Call it while the process has one thread."""
-    return forkserver.start(live) if any(task.isolation is not None for task in tasks) else None
+    """The fork server, if any of the tasks needs one. Call it while the process has one thread.
+
+    Raises:
+        DeclarationError: this is no system that isolated tasks can run on.
+    """
+    apart = [task.id for task in tasks if task.isolation is not None]
+    if not apart:
+        return None
+    if sys.platform != "linux":
+        raise DeclarationError(
+            f'tasks {", ".join(apart)}: isolation="process" needs Linux, which limits a process\'s memory and ends it '
+            "with its worker. Run the worker there, or leave isolation out."
+        )
+    return forkserver.start(live)
 
 
 class Wards(Duty):
@@ -100,6 +114,9 @@ class Wards(Duty):
             return stay.execute(facts)
         except psycopg.Error as error:
             logger.warning("run %s goes back: its earlier attempts cannot be read (%s)", stay.run.id, error)
+            return execute.put_down(HandOver())
+        except OSError as error:  # of the control socket: this worker is about to end
+            logger.error("run %s goes back: the fork server cannot be reached (%s)", stay.run.id, error)
             return execute.put_down(HandOver())
         finally:
             stay.run.cancel_child = None
@@ -169,7 +186,7 @@ class Stay:
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
-        self._closed = False
+        self._begun = self._closed = False
         self._close_lock = threading.Lock()  # the wake-up pipe's number must not become somebody else's
         self._inbox = Inbox()
         self._out = bytearray()
@@ -218,6 +235,9 @@ class Stay:
     def close(self) -> None:
         with self._close_lock:
             self._closed = True
+            if self._begun and self._end is None:  # something broke on our side
+                with contextlib.suppress(OSError):
+                    self._control.signal(self.number, signal.SIGKILL)
             os.close(self._wake_r)
             os.close(self._wake_w)
         self._ours.close()
@@ -233,6 +253,7 @@ class Stay:
         if limit is not None:
             self._deadline = time.monotonic() + limit + (LATE if self.run.is_async else 0.0)
         self._out += pack(Begin(self.run.started, facts, self._port.clock, self.run.memory_limit))
+        self._begun = True
         self._control.fork(self.number, self._theirs)
         self._theirs.close()
         with selectors.DefaultSelector() as selector:
@@ -385,16 +406,16 @@ class Stay:
             return execute.put_down(HandOver())
         if self._why is Why.CANCELLED:
             return Outcome(Status.CANCELLED, AttemptStatus.CANCELLED)
-        return execute.failed(self.run, died(self.run, end))
+        return execute.failed(self.run, died(self.run.task_id, self.run.memory_limit, end))
 
 
-def died(run: ActiveRun, end: End) -> ProcessDied:
+def died(task: str, memory_limit: int | None, end: End) -> ProcessDied:
     """The end of a process as an error that says what is known."""
     data = {
         "signal": _signal_name(-end.code) if end.code < 0 and not end.instead else None,
         "exit_code": end.code if end.code >= 0 else None,
         "peak_memory": end.peak or None,
-        "memory_limit": run.memory_limit,
+        "memory_limit": memory_limit,
     }
     if end.instead:
         return ProcessDied(f"the run's process ended before the run did: {end.instead}", **data)
@@ -402,7 +423,7 @@ def died(run: ActiveRun, end: End) -> ProcessDied:
     if end.code == -signal.SIGKILL and end.starved:
         return OutOfMemory(
             f"out of memory: the kernel killed the run's process (SIGKILL) when the machine, or its container, had no "
-            f"memory left.{peak} Give {run.task_id} a memory_limit that the machine can hold.",
+            f"memory left.{peak} Give {task} a memory_limit that the machine can hold.",
             **data,
         )
     if end.code < 0:

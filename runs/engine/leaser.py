@@ -95,7 +95,7 @@ class Leaser(Duty):
             self._conn = None
 
     def _lease(self) -> None:
-        free = [min(room, MAX_LEASE) for room in self._engine.free()]  # by lane
+        free = [max(0, min(room, MAX_LEASE)) for room in self._engine.free()]  # by lane
         if not any(free):
             self._call_others()
             return

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -27,13 +26,12 @@ _before: tuple[int, int] | None = None
 
 
 def limit(size: int) -> None:
-    """From here on this process may allocate `size` bytes more. Nothing where the kernel has no such limit."""
+    """From here on this process may allocate `size` bytes more."""
     global _before
-    if sys.platform == "linux":
-        _before = _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = _allocated() + size
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    _before = _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = _allocated() + size
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def lift() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from queues.models import Worker
 from runs.models import Run
 from runs.sdk.isolation import MiB
-from tests.support.processes import Fleet
+from tests.support.processes import ROOT, Fleet
 from tests.support.runs import all_final, attempts, lines, run, snapshots, the
 from tests.support.waiting import eventually
 
@@ -102,6 +108,25 @@ def test_the_limit_grows_with_each_attempt_that_ran_out_of_memory(worked: Fleet)
     too_much = the("grows").enqueue(200)
     all_final([too_much.id])
     assert [a.error["exit"]["memory_limit"] // MiB for a in attempts(too_much.id)] == [32, 64, 100]
+
+
+def test_the_example_of_the_page_on_isolation_does_what_the_page_says(fleet: Fleet) -> None:
+    page = (ROOT / "platform" / "docs" / "isolation.md").read_text("utf-8")
+    example = re.search(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    command = re.search(r"python manage.py enqueue (\S+) '(.*?)'", page)
+    assert example
+    assert command
+    file = Path(fleet.ledger.folder) / "crunch.py"
+    file.write_text(example[1])
+    fleet.environment["HOLDFAST_TASKS"] = str(file)
+    fleet.worker("worker-1")
+    fleet.scheduler()
+    words = [sys.executable, str(ROOT / "manage.py"), "enqueue", command[1], command[2], "--json"]
+    said = subprocess.run(words, env=fleet.environment, capture_output=True, text=True, check=True)
+    run_id = json.loads(said.stdout)["id"]
+    all_final([run_id])
+    assert run(run_id).output == {"first": 49, "bytes": 100 * MiB, "attempt": 2}
+    assert attempts(run_id)[0].error["type"] == "runs.errors.OutOfMemory"
 
 
 @pytest.mark.parametrize("name", ["computes", "computes-async", "sleeps-async", "deaf"])

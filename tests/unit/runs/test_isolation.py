@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
 
 from queues.models import Lane
 from runs import GiB, MiB, task
-from runs.errors import DeclarationError
+from runs.engine import failure
+from runs.engine.child import sendable
+from runs.engine.isolation import End, died
+from runs.engine.wire import Inbox, Put, Settled, pack
+from runs.errors import DeclarationError, OutOfMemory, ProcessDied
 from runs.registration import lane_of
 from runs.sdk.isolation import Isolation
 
@@ -61,3 +66,42 @@ def test_the_limit_doubles_from_where_memory_ran_out_up_to_its_maximum() -> None
     assert growing.after(16 * MiB) == 64 * MiB, "a limit that was raised in code since then holds"
     assert Isolation(64 * MiB).after(64 * MiB) == 64 * MiB
     assert Isolation().after(64 * MiB) is None
+
+
+# ── what crosses the border, and how an end is named ─────────────────────────────────────────────────────────────
+
+
+def test_messages_arrive_whole_however_the_socket_cuts_them() -> None:
+    sent = [Put("put_log", ("x" * 100_000,), {}), Settled([(1, None)]), Settled([])]
+    data = b"".join(map(pack, sent))
+    inbox = Inbox()
+    assert [m for cut in range(0, len(data), 77) for m in inbox.feed(data[cut : cut + 77])] == sent
+    assert list(Inbox().feed(data)) == sent
+
+
+def test_errors_that_cannot_be_pickled_cross_as_their_words() -> None:
+    class Local(Exception):
+        pass
+
+    assert sendable(None) is None
+    assert repr(sendable(KeyError("a"))) == "KeyError('a')"
+    assert str(sendable(Local("here"))) == "Local: here"
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "words"),
+    [
+        (End(-signal.SIGSEGV, 50 * MiB), ProcessDied, "ended by SIGSEGV. Its memory had reached 50 MiB"),
+        (End(3), ProcessDied, "ended with exit code 3"),
+        (End(-signal.SIGKILL), ProcessDied, "ended by SIGKILL"),
+        (End(-signal.SIGKILL, 50 * MiB, starved=True), OutOfMemory, "the kernel killed the run's process"),
+        (End(-64), ProcessDied, "SIGRTMAX"),
+        (End(-1, instead="no process could be started for it: why"), ProcessDied, "could be started for it: why"),
+    ],
+)
+def test_the_end_of_a_process_is_named(end: End, kind: type, words: str) -> None:
+    error = died("cruncher", 64 * MiB, end)
+    assert type(error) is kind
+    assert words in str(error)
+    assert failure.describe(error)["exit"] == error.data
+    assert error.data["memory_limit"] == 64 * MiB
