@@ -73,9 +73,17 @@ def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool]:
 
 
 def lease(
-    conn: Conn, *, worker: int, pools: Sequence[str], coroutines: int, threads: int, limited: bool = True
+    conn: Conn,
+    *,
+    worker: int,
+    pools: Sequence[str],
+    coroutines: int,
+    threads: int,
+    processes: int = 0,
+    limited: bool = True,
 ) -> list[Grant]:
-    """Leases up to `coroutines` + `threads` entries. Call inside a transaction: queue locks are held to its end.
+    """Leases up to `coroutines` + `threads` + `processes` entries. Call inside a transaction: queue locks are held to
+    its end.
 
     `limited=False` leaves out queues with a limit, and the statement that locks them.
     """
@@ -89,6 +97,7 @@ def lease(
             "pools": list(pools),
             "coroutines": coroutines,
             "threads": threads,
+            "processes": processes,
             "locked": locked,
         },
         prepare=True,
@@ -135,7 +144,16 @@ def pools_with_entries(conn: Conn) -> set[str]:
 
 
 def worker_register(
-    conn: Conn, *, name: str, pools: Sequence[str], hostname: str, pid: int, version: str, coroutines: int, threads: int
+    conn: Conn,
+    *,
+    name: str,
+    pools: Sequence[str],
+    hostname: str,
+    pid: int,
+    version: str,
+    coroutines: int,
+    threads: int,
+    processes: int = 0,
 ) -> int:
     """Registers a worker and takes its lock on this connection, which must live as long as the worker. Commits."""
     with conn.transaction():
@@ -149,6 +167,7 @@ def worker_register(
                 "version": version,
                 "coroutines": coroutines,
                 "threads": threads,
+                "processes": processes,
             },
         ).fetchone()
         assert row is not None

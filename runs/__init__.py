@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
+    from runs.sdk.isolation import GiB, MiB
     from runs.sdk.log import log
     from runs.sdk.retry import Abort, Retry
     from runs.sdk.safety import Reconciled
@@ -36,11 +37,15 @@ _ROOMS = {
     "RunHandle": "runs.sdk.handle",
     "Reconciled": "runs.sdk.safety",
     "OutcomeUnknown": "runs.errors",
+    "MiB": "runs.sdk.isolation",
+    "GiB": "runs.sdk.isolation",
 }
 
 __all__ = [
     "Abort",
     "Decision",
+    "GiB",
+    "MiB",
     "OutcomeUnknown",
     "Reconciled",
     "Retry",

@@ -140,6 +140,18 @@ class WaitOver(HoldfastError):
     status, code = 409, "wait_over"
 
 
+class ProcessDied(HoldfastError):
+    """The process of an isolated run ended before the run did. `data` has signal, exit_code, peak_memory (bytes)."""
+
+    code = "process_died"
+
+
+class OutOfMemory(ProcessDied):
+    """An isolated run ran out of memory. `data` has memory_limit (bytes; None: the machine's own)."""
+
+    code = "out_of_memory"
+
+
 class NonDeterministic(HoldfastError):
     """The code asked for another step than the one that its history holds at this place."""
 

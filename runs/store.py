@@ -240,6 +240,12 @@ def history(conn: Conn, ids: list[uuid.UUID]) -> dict[uuid.UUID, list[Fact]]:
     return facts
 
 
+def ran_out_at(conn: Conn, run_id: uuid.UUID) -> int | None:
+    """Bytes of the largest memory limit at which an attempt of the run has failed; None: none has."""
+    row = conn.execute(SQL.ran_out_at, {"id": run_id}).fetchone()
+    return None if row is None else row[0]
+
+
 def _columns(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[Any]]:
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 

@@ -22,7 +22,7 @@ ORDER BY q.id
 FOR NO KEY UPDATE OF q;
 
 -- name: lease
--- Moves up to `coroutines` and `threads` entries of the worker's pools into its hands, best priority first,
+-- Moves up to `coroutines`, `threads` and `processes` entries of the worker's pools into its hands, best priority first,
 -- never more of a queue than its limit leaves room for.
 WITH RECURSIVE busy (queue_id) AS (
     -- A skip scan: one index probe for each queue that has entries, none for a queue that is idle.
@@ -36,7 +36,7 @@ WITH RECURSIVE busy (queue_id) AS (
     FOR KEY SHARE
 ), open AS MATERIALIZED (
     SELECT q.id,
-           least(%(coroutines)s::int + %(threads)s::int,
+           least(%(coroutines)s::int + %(threads)s::int + %(processes)s::int,
                  q.concurrency_limit - (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id)) AS room
     FROM busy JOIN queues_queue q ON q.id = busy.queue_id
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
@@ -47,7 +47,8 @@ WITH RECURSIVE busy (queue_id) AS (
            row_number() OVER (PARTITION BY e.lane ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_lane
     FROM fence
     CROSS JOIN open
-    CROSS JOIN (VALUES (0::smallint, %(coroutines)s::int), (1::smallint, %(threads)s::int)) AS lane (id, room)
+    CROSS JOIN (VALUES (0::smallint, %(coroutines)s::int), (1::smallint, %(threads)s::int),
+                       (2::smallint, %(processes)s::int)) AS lane (id, room)
     CROSS JOIN LATERAL (
         SELECT n.ctid AS tid, n.entry_id, n.queue_id, n.lane, n.priority, n.ready_at
         FROM queues_entry n

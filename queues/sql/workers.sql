@@ -1,9 +1,9 @@
 -- Workers: their registration, proof of life, and what is taken from the dead.
 
 -- name: register
-INSERT INTO queues_worker (name, pools, hostname, pid, version, coroutines, threads, started_at, heartbeat_at,
-                           server_started_at)
-VALUES (%(name)s, %(pools)s, %(hostname)s, %(pid)s, %(version)s, %(coroutines)s, %(threads)s,
+INSERT INTO queues_worker (name, pools, hostname, pid, version, coroutines, threads, processes, started_at,
+                           heartbeat_at, server_started_at)
+VALUES (%(name)s, %(pools)s, %(hostname)s, %(pid)s, %(version)s, %(coroutines)s, %(threads)s, %(processes)s,
         holdfast_now(), holdfast_now(), pg_postmaster_start_time())
 RETURNING id;
 

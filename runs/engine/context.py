@@ -56,10 +56,12 @@ class ActiveRun(RunContext):
         "_waited",
         "began",
         "begun",
+        "cancel_child",
         "cancelled_by_worker",
         "intents",
         "main",
         "may_repeat",
+        "memory_limit",
         "started",
         "task",
         "tasks",
@@ -89,8 +91,11 @@ class ActiveRun(RunContext):
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
         #: The asyncio task that calls the function; those that its code has started, and by whom: they end with it.
-        self.main: asyncio.Task[None] | None = None
+        self.main: asyncio.Task[Any] | None = None
         self.tasks: dict[asyncio.Task[Any], asyncio.Task[Any] | None] = {}
+        #: Of an isolated run: ends its process at once; and in the process itself, the bytes it may allocate.
+        self.cancel_child: Callable[[], None] | None = None
+        self.memory_limit: int | None = None
         self._lock = threading.Lock()  # a sync task may call steps from threads of its own
         self._counts: dict[tuple[str, str], int] = {}
         self._branches: dict[asyncio.Task[Any], str] = {}
@@ -298,6 +303,11 @@ class ActiveRun(RunContext):
         """The database's Unix time."""
         return self._port.clock.now()
 
+    @property
+    def hold(self) -> float:
+        """Seconds within which a wait has to be over for the run to stay here at rest."""
+        return self._port.hold
+
     def watch(self) -> None:
         """A branch waits in this worker: bring it answers."""
         self._port.watch(self)
@@ -343,10 +353,6 @@ class ActiveRun(RunContext):
             was_open, self._over = not self._over, True
         return was_open
 
-    @property
-    def is_over(self) -> bool:
-        return self._over
-
     def next_sequence(self) -> int:
         """For a snapshot that goes another way than by the writer. Raises Fenced when the stay is over."""
         with self._lock:
@@ -365,6 +371,21 @@ class ActiveRun(RunContext):
                 'not say. If a second execution does harm, look; and see safety="unsafe" and transaction=True.',
                 {"step": key, "attempt_before": self.attempt - 1, "repeated_after_crash": True},
             )
+
+    def while_open(self, put: Callable[[], None]) -> None:
+        """For rows that come from elsewhere (an isolated run's process). Raises Fenced when the stay is over."""
+        with self._lock:
+            if self._over:
+                raise Fenced
+            put()
+
+    def cancel_hard(self) -> bool:
+        """Ends an isolated run at once, whatever its code is at: it becomes cancelled. False for a run that shares the
+        worker's process, where nobody can."""
+        if self.cancel_child is None:
+            return False
+        self.cancel_child()
+        return True
 
     def _identity(self, step: Step[Any, Any]) -> str:
         if step.key is not None:
@@ -508,7 +529,7 @@ Sample = tuple[str, str, int, str, str, str, float]
 class Port:
     """What a run needs of its worker."""
 
-    __slots__ = ("clock", "handing_over", "step_threads", "touch", "watch", "worker_id", "writer")
+    __slots__ = ("clock", "handing_over", "hold", "step_threads", "touch", "watch", "worker_id", "writer")
 
     def __init__(
         self,
@@ -520,6 +541,7 @@ class Port:
         worker_id: int,
         touch: Callable[[UUID], None],
         step_threads: ThreadPoolExecutor,
+        hold: float = HOLD,
     ) -> None:
         self.writer = writer
         self.clock = clock
@@ -531,6 +553,8 @@ class Port:
         self.touch = touch
         #: Where `async def` tasks have their steps with transaction=True executed.
         self.step_threads = step_threads
+        #: A run whose next wait is over within so many seconds stays. 0 where nobody brings answers.
+        self.hold = hold
 
 
 async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,8 +1,8 @@
 """A worker process's engine: its threads, its event loop, its runs in flight.
 
-    leaser ──runs──▶ event loop (async def) / threads (def) ──rows──▶ writer ──commits──▶ PostgreSQL
-       ▲                                                                  │
-       └───────────────────────── something ended, there may be room ─────┘
+    leaser ──runs──▶ event loop (async def) / threads (def) / processes ──rows──▶ writer ──commits──▶ PostgreSQL
+       ▲                                                                            │
+       └─────────────────────────────────── something ended, there may be room ─────┘
     beat: lock, heartbeat, the dead          ear: wake-ups from Redis          hints: open pages
 
 The engine lives as long as the process. A *shift* is the time in which it leases: from a ticket until there has been
@@ -34,12 +34,13 @@ from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
 from runs import store
-from runs.engine import capture, database
+from runs.engine import capture, database, isolation
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun, Port, Sample
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.hints import Hints
+from runs.engine.isolation import Stay, Wards, Why
 from runs.engine.leaser import Ear, Leaser, Work
 from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
 from runs.engine.outcome import Fenced, Outcome, Stop
@@ -67,6 +68,7 @@ class Limits:
 
     coroutines: int
     threads: int
+    processes: int
     grace: float  # seconds that running work may go on after a stop was asked for
     heartbeat_timeout: float
 
@@ -75,6 +77,7 @@ class Limits:
         return cls(
             settings.HOLDFAST_CONCURRENCY,
             settings.HOLDFAST_THREADS,
+            settings.HOLDFAST_PROCESSES,
             settings.HOLDFAST_GRACE,
             settings.HOLDFAST_HEARTBEAT_TIMEOUT,
         )
@@ -95,7 +98,7 @@ class Engine:
         self._handing_over = False
         self._runs: dict[UUID, ActiveRun] = {}
         self._lock = threading.Lock()
-        self._used = {Lane.COROUTINE: 0, Lane.THREAD: 0}
+        self._used = dict.fromkeys(Lane, 0)
         self._busy_at = time.monotonic()
         self._drivers: dict[UUID, asyncio.Task[None]] = {}
         self._watched: dict[UUID, ActiveRun] = {}  # runs with a branch that waits here
@@ -108,11 +111,14 @@ class Engine:
         self._threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-run")
         # Apart from the runs' threads: a step must not wait for the end of other runs.
         self._step_threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-step")
+        self._stays = ThreadPoolExecutor(max(1, limits.processes), thread_name_prefix="holdfast-stay")
+        self._wards: Wards | None = None
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
         """Registers the worker and starts its threads; leases nothing yet."""
+        control = isolation.start(registry)  # first of all: it forks
         self._beat = Beat(self, self.limits.heartbeat_timeout)
         self.worker_id = queue_store.worker_register(
             self._beat.conn,
@@ -123,6 +129,7 @@ class Engine:
             version=_version(),
             coroutines=self.limits.coroutines,
             threads=self.limits.threads,
+            processes=self.limits.processes,
         )
         versions = json.dumps({task.id: task.version for task in registry})
         self._writer = Writer(self.worker_id, self._committed, self.fence)
@@ -139,6 +146,9 @@ class Engine:
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
         capture.install()
+        if control is not None:
+            self._wards = Wards(control, self._port)
+            self._wards.start()
         for thread in (self._loop_thread, self._writer, self._leaser, self._ear, self._hints, self._beat):
             thread.start()
         emit("worker.started", worker=self.name)
@@ -159,16 +169,23 @@ class Engine:
         self._loop_thread.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._step_threads.shutdown(wait=False, cancel_futures=True)
+        if self._wards is not None:
+            self._wards.close()
+        self._stays.shutdown(wait=False, cancel_futures=True)
         emit("worker.stopped", worker=self.name)
 
     def _drain(self) -> None:
         if not self._wait_idle(self.limits.grace):
             logger.info("%d runs are still at work after %g s; handing them over", self.in_flight, self.limits.grace)
             self._handing_over = True
+            if self._wards is not None:
+                self._wards.hand_over()
             if not self._wait_idle(HANDOVER):
                 self.left_work = True
                 self._loop.call_soon_threadsafe(self._cancel_all)
-                self._wait_idle(HANDOVER)
+                if self._wards is not None:
+                    self._wards.kill_all(Why.HAND_OVER)
+                self._wait_idle(HANDOVER + isolation.MERCY)
 
     def _wait_idle(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -205,6 +222,8 @@ class Engine:
         emit("worker.fenced", worker=self.name, runs=len(ids))
         self.left_work = True
         self._loop.call_soon_threadsafe(self._cancel_all)
+        if self._wards is not None:
+            self._wards.kill_all(Why.FENCED)
         self._on_fenced()
 
     # ── shift ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -262,20 +281,22 @@ class Engine:
     def in_flight(self) -> int:
         return len(self._runs)
 
-    def free(self) -> tuple[int, int]:
-        """Room for more: coroutines, threads."""
+    def free(self) -> tuple[int, int, int]:
+        """Room for more, by lane: coroutines, threads, processes."""
         if self.draining or self.fenced:
-            return 0, 0
+            return 0, 0, 0
         with self._lock:
             return (
                 self.limits.coroutines - self._used[Lane.COROUTINE],
                 self.limits.threads - self._used[Lane.THREAD],
+                self.limits.processes - self._used[Lane.PROCESS],
             )
 
     def begin(self, work: Sequence[Work]) -> None:
         """Starts leased runs. Called by the leaser's thread."""
         coroutines: list[ActiveRun] = []
         threads: list[ActiveRun] = []
+        processes: list[tuple[ActiveRun, Work]] = []
         samples: list[Sample] = []
         for item in work:
             started = item.started
@@ -285,7 +306,10 @@ class Engine:
                 self._defer(started)
                 continue
             run = ActiveRun(self._port, task, started, item.facts, item.waits)
-            (coroutines if task.is_async else threads).append(run)
+            if task.isolation is not None:
+                processes.append((run, item))
+            else:
+                (coroutines if task.is_async else threads).append(run)
             earlier, self._runs[run.id] = self._runs.get(run.id), run
             if earlier is not None:
                 earlier.close()
@@ -294,6 +318,7 @@ class Engine:
         with self._lock:
             self._used[Lane.COROUTINE] += len(coroutines)
             self._used[Lane.THREAD] += len(threads)
+            self._used[Lane.PROCESS] += len(processes)
         self._writer.count(samples)
         self._hints.touch([item.started.id for item in work], lists=True)
         if coroutines:
@@ -302,6 +327,9 @@ class Engine:
             context = Context()
             context.run(current.set, run)
             self._threads.submit(context.run, self._drive_sync, run)
+        for run, item in processes:
+            assert self._wards is not None, "this task was known when the worker started"
+            self._stays.submit(self._drive_process, self._wards, self._wards.admit(run), item)
 
     def _defer(self, started: store.Started) -> None:
         """A task that this worker's code does not have: another version's worker may, in a moment."""
@@ -350,12 +378,19 @@ class Engine:
         for run_id, status in stopping.items():
             run = self._runs.get(run_id)
             if run is not None and not isinstance(run.unwound, Stop):
+                if run.cancel_hard():
+                    continue
                 run.stop(status)
                 self._loop.call_soon_threadsafe(self._cancel, run_id)
 
     def _cancel(self, run_id: UUID) -> None:
         if driver := self._drivers.get(run_id):
             driver.cancel()
+        self.kill(run_id, Why.FENCED)
+
+    def kill(self, run_id: UUID, why: Why) -> bool:
+        """Ends the process of an isolated run. False when this worker has none of it."""
+        return self._wards is not None and self._wards.kill(run_id, why)
 
     def _spawn(self, runs: list[ActiveRun]) -> None:
         for run in runs:
@@ -386,6 +421,13 @@ class Engine:
             outcome = _broken(run, error)
         database.tidy()
         self._ended(run, outcome, Lane.THREAD)
+
+    def _drive_process(self, wards: Wards, stay: Stay, item: Work) -> None:
+        try:
+            outcome = wards.execute(stay, item)
+        except BaseException as error:
+            outcome = _broken(stay.run, error)
+        self._ended(stay.run, outcome, Lane.PROCESS)
 
     def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
@@ -438,7 +480,7 @@ def _finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
         run.now() - run.began,
         run.started.parent,
         outcome.parked,
-        run.waits.any,
+        run.waits.any or run.task.isolation is not None,  # the waits of an isolated run are known to its process
     )
 
 

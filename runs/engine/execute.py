@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from runs.engine import failure
+from runs.engine import failure, memory
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
 from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Stop, Unresolved
@@ -67,6 +67,7 @@ def completed(run: ActiveRun, value: Any) -> Outcome:
 
 def failed(run: ActiveRun, error: BaseException) -> Outcome:
     """Again after a delay, or for good."""
+    error = memory.named(run, error)
     text = failure.encode(failure.describe(error))
     failures = run.started.failures + 1
     retry = run.task.retry

@@ -113,10 +113,8 @@ class Leaser(Duty):
             self._conn = None
 
     def _lease(self) -> None:
-        coroutines, threads = self._engine.free()
-        coroutines = min(coroutines, MAX_LEASE)
-        threads = min(threads, MAX_LEASE)
-        if not coroutines and not threads:
+        free = [max(0, min(room, MAX_LEASE)) for room in self._engine.free()]  # by lane
+        if not any(free):
             self._call_others()
             return
         conn = self._connected()
@@ -128,8 +126,9 @@ class Leaser(Duty):
                 conn,
                 worker=self._engine.worker_id,
                 pools=self._engine.pools,
-                coroutines=coroutines,
-                threads=threads,
+                coroutines=free[Lane.COROUTINE],
+                threads=free[Lane.THREAD],
+                processes=free[Lane.PROCESS],
                 limited=limited,
             )
             if not grants:
@@ -141,11 +140,11 @@ class Leaser(Duty):
         waits = _settled(conn, again, facts) if again else {}
         by_id = {grant.entry_id: grant for grant in grants}
         self._engine.begin([Work(run, by_id[run.id], facts.get(run.id, ()), waits.get(run.id, ())) for run in started])
-        taken = {Lane.COROUTINE: 0, Lane.THREAD: 0}
+        taken = [0] * len(free)
         for grant in grants:
-            taken[Lane(grant.lane)] += 1
+            taken[grant.lane] += 1
         # As much as could be taken: there is more, and others may help.
-        if taken[Lane.COROUTINE] >= coroutines > 0 or taken[Lane.THREAD] >= threads > 0:
+        if any(took >= room > 0 for took, room in zip(taken, free, strict=True)):
             self._wake.set()
             self._call_others()
 

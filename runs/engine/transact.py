@@ -194,7 +194,7 @@ def _is_committed(run: ActiveRun, xid: str, row: store.SnapshotRow) -> bool:
                 return store.snapshot_is_stored(conn, row)
         except psycopg.Error:
             threading.Event().wait(RECONNECT)
-            if run.is_over:
+            if run.over:
                 raise Fenced from None
 
 

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, NotRequired, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, Literal, NotRequired, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
 from runs.sdk.handle import RunHandle
+from runs.sdk.isolation import Isolation, declared
 from runs.sdk.options import Options
 from runs.sdk.retry import NO_RETRY, Retry
 from runs.sdk.step import seconds
@@ -43,6 +44,7 @@ class Task(Generic[P, R]):
         max_duration: float | None = None,
         run_timeout: float | None = None,
         ttl: float | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -52,6 +54,7 @@ class Task(Generic[P, R]):
         self.max_duration = max_duration
         self.run_timeout = run_timeout
         self.ttl = ttl
+        self.isolation = isolation
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
         hints = codec.hints_of(function)
@@ -278,6 +281,9 @@ def task(
     max_duration: float | timedelta | None = None,
     run_timeout: float | timedelta | None = None,
     ttl: float | timedelta | None = None,
+    isolation: Literal["process"] | None = None,
+    memory_limit: int | None = None,
+    memory_limit_max: int | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     function: Callable[P, R] | None = None,
@@ -289,6 +295,9 @@ def task(
     max_duration: float | timedelta | None = None,
     run_timeout: float | timedelta | None = None,
     ttl: float | timedelta | None = None,
+    isolation: Literal["process"] | None = None,
+    memory_limit: int | None = None,
+    memory_limit_max: int | None = None,
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Makes a function a task.
 
@@ -299,6 +308,9 @@ def task(
         max_duration: Longest active time of one attempt, in seconds; waits do not count.
         run_timeout: Longest time from the enqueue (or its `run_after`) to the end, waits and retries included.
         ttl: Longest time in the queue before the first start.
+        isolation: "process" executes each stay in a process of its own, which may crash, be killed and be limited.
+        memory_limit: Bytes that such a process may allocate.
+        memory_limit_max: Bytes up to which the limit grows with attempts that ran out of memory.
     """
 
     def wrap(f: Callable[P, R]) -> Task[P, R]:
@@ -316,6 +328,7 @@ def task(
             max_duration=seconds(max_duration, f"task {called!r}: max_duration"),
             run_timeout=seconds(run_timeout, f"task {called!r}: run_timeout"),
             ttl=seconds(ttl, f"task {called!r}: ttl"),
+            isolation=declared(f"task {called!r}", isolation, memory_limit, memory_limit_max),
         )
         registry.add(made)
         return made

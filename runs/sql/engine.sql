@@ -38,6 +38,14 @@ FROM runs_snapshot s
 WHERE s.run_id = ANY(%(ids)s)
 ORDER BY s.run_id, s.sequence;
 
+-- name: ran_out_at
+-- An isolated run's attempts say at which limit they ran out of memory: that outlives whatever crashes. One that the
+-- kernel killed (it has a signal) says nothing about the limit: the machine was too small.
+SELECT max((a.error -> 'exit' ->> 'memory_limit')::bigint)
+FROM runs_attempt a
+WHERE a.run_id = %(id)s AND a.error ->> 'type' = 'runs.errors.OutOfMemory'
+  AND a.error -> 'exit' ->> 'signal' IS NULL;
+
 -- name: finish
 -- Attempts end, or are put down (status queued or waiting: the attempt stays open). `failed` counts towards
 -- max_attempts; `delay` is the seconds until a retry or a timer, infinity for a wait without end; `active` the seconds

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, STEP_TASKS, TASKS, WAIT_TASKS, Fleet, Ledger
+from tests.support.processes import HARD_TASKS, ISOLATED_TASKS, STEP_TASKS, TASKS, WAIT_TASKS, Fleet, Ledger
 
 
 @pytest.fixture
@@ -90,6 +90,20 @@ def stepping(fleet: Fleet) -> Fleet:
 
     settings.HOLDFAST_TASKS = [str(TASKS), str(STEP_TASKS)]
     fleet.environment |= {"HOLDFAST_TASKS": f"{TASKS},{STEP_TASKS}", "HOLDFAST_DEMO": "1"}
+    registration.discover()
+    registration.register_all()
+    return fleet
+
+
+@pytest.fixture
+def isolated(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `isolated_tasks.py` as well; no worker yet."""
+    from django.conf import settings
+
+    from runs import registration
+
+    settings.HOLDFAST_TASKS = [str(TASKS), str(ISOLATED_TASKS)]
+    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{ISOLATED_TASKS}"
     registration.discover()
     registration.register_all()
     return fleet

@@ -19,6 +19,8 @@ TASKS = Path(__file__).with_name("tasks.py")
 WAIT_TASKS = Path(__file__).with_name("wait_tasks.py")
 HARD_TASKS = Path(__file__).with_name("hard_tasks.py")
 STEP_TASKS = Path(__file__).with_name("step_tasks.py")
+CANCELS = Path(__file__).with_name("cancels.py")
+ISOLATED_TASKS = Path(__file__).with_name("isolated_tasks.py")
 
 
 @dataclass(frozen=True, slots=True)
