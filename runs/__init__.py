@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from runs.sdk.log import log
     from runs.sdk.retry import Abort, Retry
     from runs.sdk.step import step
+    from runs.sdk.stream import stream
     from runs.sdk.task import task
 
 _ROOMS = {
     "task": "runs.sdk.task",
     "step": "runs.sdk.step",
+    "stream": "runs.sdk.stream",
     "checkpoint": "runs.sdk.checkpoint",
     "acheckpoint": "runs.sdk.checkpoint",
     "log": "runs.sdk.log",
@@ -29,7 +31,18 @@ _ROOMS = {
     "RunHandle": "runs.sdk.handle",
 }
 
-__all__ = ["Abort", "Retry", "RunHandle", "acheckpoint", "checkpoint", "current_run", "log", "step", "task"]
+__all__ = [
+    "Abort",
+    "Retry",
+    "RunHandle",
+    "acheckpoint",
+    "checkpoint",
+    "current_run",
+    "log",
+    "step",
+    "stream",
+    "task",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@
     run        the run's summary, when it changed
     attempts   attempts that are new or changed
     snapshots  steps, checkpoints and failed tries after the last one told
+    chunks     pieces of streams after the last one told; `earlier` names streams that are shown from their middle
     logs       log lines after the last one told; `next` is the cursor to come back with
     beat       nothing changed; the stream is alive
 
@@ -26,6 +27,7 @@ from django.db import connection, connections
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from runs import streams
 from runs.store import SQL
 
 VERSION: Final = 1
@@ -52,13 +54,15 @@ class Cursor:
     run_id: uuid.UUID
     logs: int | None = None
     snapshots: int = 0
+    chunks: streams.LiveCursor = field(default_factory=streams.LiveCursor)
     run: Message | None = None
     attempts: dict[int, Message] = field(default_factory=dict)
 
 
-def cursor_from(run_id: uuid.UUID, after: str, snapshots: str) -> Cursor:
+def cursor_from(run_id: uuid.UUID, after: str, snapshots: str, chunks: str = "") -> Cursor:
     """The cursor a page comes with, as texts of its address; what is no sequence means "from the start"."""
-    return Cursor(run_id, logs=_sequence(after), snapshots=_sequence(snapshots) or 0)
+    told = streams.LiveCursor(_sequence(chunks))
+    return Cursor(run_id, logs=_sequence(after), snapshots=_sequence(snapshots) or 0, chunks=told)
 
 
 def _sequence(text: str) -> int | None:
@@ -84,6 +88,7 @@ def read(cursor: Cursor) -> Read:
     # The run last: when it says "completed", everything that it did before has been told.
     snapshots = yield SQL.live_snapshots, {"run": cursor.run_id, "after": cursor.snapshots, "limit": BATCH}
     logs = yield SQL.live_logs, {"run": cursor.run_id, "after": cursor.logs, "limit": BATCH}
+    chunks = yield from streams.read_live(cursor.run_id, cursor.chunks)
     attempts = yield (
         SQL.live_attempts,
         {"run": cursor.run_id, "attempt": max(cursor.attempts, default=0), "limit": MAX_ATTEMPTS_TOLD},
@@ -99,7 +104,10 @@ def read(cursor: Cursor) -> Read:
     if logs:
         cursor.logs = logs[-1]["sequence"]
         messages.append(_message("logs", items=[log_line(row) for row in logs], next=cursor.logs))
-    more = max(len(snapshots), len(logs)) == BATCH
+    if chunks.items:
+        items = [plain(item) for item in chunks.items]
+        messages.append(_message("chunks", items=items, next=cursor.chunks.after, earlier=chunks.earlier))
+    more = max(len(snapshots), len(logs)) == BATCH or chunks.more
     run = plain(runs[0])
     if run != cursor.run and not more:
         cursor.run = run

@@ -95,6 +95,19 @@ class LogRow(NamedTuple):
     step: str
 
 
+class ChunkRow(NamedTuple):
+    """A piece of a stream, or a mark in it (kinds of `runs.models.ChunkKind`)."""
+
+    run_id: uuid.UUID
+    stream: str
+    kind: str
+    at: float
+    data: str | None
+    attempt: int
+    step: str
+    snapshot: int
+
+
 class FinishRow(NamedTuple):
     """How a stay of a run in a worker ends."""
 
@@ -196,6 +209,11 @@ def add_logs(cur: Cursor[TupleRow], rows: Sequence[LogRow]) -> None:
     cur.execute(SQL.logs, _columns(rows, *names), prepare=True)
 
 
+def add_chunks(cur: Cursor[TupleRow], rows: Sequence[ChunkRow]) -> None:
+    names = ("run_ids", "streams", "kinds", "ats", "data", "attempts", "steps", "snapshots")
+    cur.execute(SQL.chunks, _columns(rows, *names), prepare=True)
+
+
 def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> None:
     """Ends or puts down attempts. Call after `queues.store.release` of the same rows (lock order)."""
     names = ("ids", "tokens", "statuses", "attempts", "outputs", "errors", "failed", "delays", "waits")
@@ -259,7 +277,7 @@ def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
 
 #: Length of a partition, and how many lie ahead of the present one.
 PARTITION_DAYS, PARTITIONS_AHEAD = 7, 2
-PARTITIONED = ("runs_snapshot", "runs_logline")
+PARTITIONED = ("runs_snapshot", "runs_logline", "runs_chunk")
 
 
 def partition_bounds(week: int) -> tuple[uuid.UUID, uuid.UUID]:

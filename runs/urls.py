@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import now, run, runs, tasks
+from runs.views import now, run, runs, stream, tasks
 
 app_name = "runs"
 urlpatterns = [
@@ -18,6 +18,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/snapshots/<int:sequence>/", run.snapshot, name="snapshot"),
     path("runs/<uuid:run_id>/retry/", run.run_retry, name="run_retry"),
     path("runs/<uuid:run_id>/cancel/", run.run_cancel, name="run_cancel"),
+    path("streams/<str:token>", stream.stream, name="stream"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),
 ]

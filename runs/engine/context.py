@@ -17,6 +17,7 @@ from runs import jsonvalue, store
 from runs.engine import failure
 from runs.engine.database import tidy_shared
 from runs.engine.outcome import Fenced, HandOver, PutDown
+from runs.engine.sending import Sending
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
 from runs.sdk import codec
@@ -48,6 +49,7 @@ class ActiveRun(RunContext):
         "_partial",
         "_port",
         "_replay_left",
+        "_sending",
         "_sequence",
         "_tries",
         "began",
@@ -90,6 +92,8 @@ class ActiveRun(RunContext):
             elif fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = len(self._done)
+        kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
+        self._sending = Sending(started, kept, self._sequence)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,6 +203,16 @@ class ActiveRun(RunContext):
             current_step.get(),
         )
         self._port.writer.put_log(row)
+
+    def send(self, stream: str, data: str | None) -> None:
+        self._port.writer.wait_for_room()
+        step, at = current_step.get(), self._port.clock.now()
+        with self._lock:
+            if self._over:
+                raise Fenced
+            replaying = self.is_replaying
+            for row in self._sending.rows(stream, data, step, at, self._sequence, self._tries.get(step, 0), replaying):
+                self._port.writer.put_chunk(row)
 
     def printed(self, text: str) -> None:
         """Text that was printed; a line becomes a log line when it ends."""
