@@ -14,7 +14,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final
 
 import psycopg
@@ -77,8 +78,11 @@ async def events(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -
     ]
     OPEN.count += 1
     try:
-        async with live.READERS.open() as readers:
-            async for part in _parts(readers, listener, run_id, stream, after, allowed):
+        async with (
+            live.READERS.open() as readers,
+            aclosing(_parts(readers, listener, run_id, stream, after, allowed)) as parts,
+        ):
+            async for part in parts:
                 # Whoever sends this waits here for a client that does not take it.
                 timer = asyncio.get_running_loop().call_later(SEND_TIMEOUT, _leave, asyncio.current_task(), run_id)
                 try:
@@ -96,7 +100,7 @@ async def events(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -
 
 async def _parts(
     readers: live.Readers, listener: Listener, run_id: uuid.UUID, stream: str, after: int, allowed: Allowed
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     yield b": stream\n\n"  # the headers go out with it: the reader sees that it is connected
     told_at = checked_at = time.monotonic()
     while True:

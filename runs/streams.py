@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -135,7 +135,5 @@ def read_live(run_id: uuid.UUID, cursor: LiveCursor) -> Generator[Query, list[Ro
         return LivePage([], False, earlier)
     cursor.after = rows[-1]["sequence"]
     found = rows[0]["found"]
-    items = [{**row, "data": None if row["data"] is None else json.loads(row["data"])} for row in rows]
-    for item in items:
-        del item["found"]
+    items = [{**asdict(Chunk.of(row)), "stream": row["stream"]} for row in rows]
     return LivePage(items, found > len(items) or found == BATCH, earlier)
