@@ -55,6 +55,20 @@ class _Open:
 OPEN: Final = _Open()
 
 
+class _Response(StreamingHttpResponse):
+    """Closes its iterator whichever way it ends. Django's own leaves that to the garbage collector when the client is
+    given up in the middle of a send, and what the reader held would be held on."""
+
+    def __init__(self, content: AsyncGenerator[bytes, None], **kwargs: Any) -> None:
+        super().__init__(content, **kwargs)
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with aclosing(self._content) as parts:
+            async for part in parts:
+                yield part
+
+
 def response(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -> StreamingHttpResponse:
     """The stream from its chunk after `after` on. The caller has made sure that the run exists.
 
@@ -63,13 +77,13 @@ def response(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -> St
     """
     if OPEN.count >= MAX_READERS:
         raise TooManyReaders
-    found = StreamingHttpResponse(events(run_id, stream, after, allowed), content_type=f"{CONTENT_TYPE}; charset=utf-8")
+    found = _Response(events(run_id, stream, after, allowed), content_type=f"{CONTENT_TYPE}; charset=utf-8")
     found.headers["Cache-Control"] = "no-store"
     found.headers["X-Accel-Buffering"] = "no"  # nginx would gather what is to be seen at once
     return found
 
 
-async def events(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -> AsyncIterator[bytes]:
+async def events(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -> AsyncGenerator[bytes, None]:
     """The events, until the run has ended, or the reader may read no longer, or has gone."""
     listener = Listener()
     helpers = [

@@ -129,7 +129,6 @@ def test_a_token_reads_its_run_and_nothing_else(streaming_client: httpx.Client, 
         refused(f"/streams/{token}?stream=secrets")
         refused(f"/streams/{handle.stream_token()}", 400, "stream_misuse")
         refused(f"/streams/{streamtoken.issue(uuid.uuid4(), 'answer')}", 404, "unknown_run")
-        assert page.post(f"/streams/{token}").status_code == 405
         # It opens no other door.
         bearer = {"Authorization": f"Bearer {token}"}
         assert page.get(f"/api/v1/runs/{run_id}/streams/answer", headers=bearer).status_code == 401
