@@ -222,7 +222,7 @@ class ChunkOut(Schema):
     again. Those of `step`; without a step, those whose `snapshot` is not less than the mark's."""
 
     sequence: int
-    kind: str = Field(json_schema_extra={"enum": ChunkKind.values})
+    kind: str = Field(json_schema_extra={"enum": [*ChunkKind.values]})
     at: datetime
     data: Any
     attempt: int

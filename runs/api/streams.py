@@ -71,7 +71,7 @@ def _still(request: HttpRequest) -> Callable[[], Awaitable[bool]]:
     async def allowed() -> bool:
         if header is None:
             return await may_watch(user)
-        return await database_sync_to_async(by_token)()
+        return bool(await database_sync_to_async(by_token)())
 
     return allowed
 

@@ -43,7 +43,7 @@ def issue(run_id: uuid.UUID, stream: str | None = None, ttl: float | timedelta =
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MAX_TTL:
         message = f"must be more than 0 and at most {MAX_TTL:,.0f} seconds"
         raise InvalidOption(f"ttl {message}.", errors=[{"field": "ttl", "message": message}])
-    return _signer().sign_object([run_id.hex, stream, seconds])
+    return str(_signer().sign_object([run_id.hex, stream, seconds]))
 
 
 def check(token: str) -> Grant:
