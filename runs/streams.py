@@ -118,7 +118,9 @@ def read_live(run_id: uuid.UUID, cursor: LiveCursor) -> Generator[Query, list[Ro
     earlier: list[str] = []
     if cursor.after is None:
         rows = yield SQL.live_chunk_starts, {"run": run_id, "streams": MAX_SHOWN, "limit": TAIL}
-        cursor.starts = {row["stream"]: row["sequence"] for row in rows}
+        if not rows:
+            return LivePage([], False, [])  # most runs have no streams, and cost one statement
+        cursor.starts = {row["stream"]: row["sequence"] for row in rows if row["sequence"]}
         cursor.after, earlier = 0, sorted(cursor.starts)
     rows = yield (
         SQL.live_chunks,

@@ -45,16 +45,16 @@ names AS (
 )
 
 -- name: live_chunk_starts
--- The streams of a run of which there is more than a page that opens shows, and after which chunk it begins.
+-- The streams of a run, and after which chunk a page that opens begins with each; 0: with its first.
 WITH RECURSIVE {stream_names}
-SELECT s.stream, c.sequence
+SELECT s.stream, coalesce(c.sequence, 0) AS sequence
 FROM streams s
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT k.sequence FROM runs_chunk k
     WHERE k.run_id = %(run)s AND k.stream = s.stream
     ORDER BY k.sequence DESC
     OFFSET %(limit)s LIMIT 1
-) c;
+) c ON true;
 
 -- name: live_chunks
 -- Of all streams of a run, in sequence. `starts` is JSON: stream → the sequence after which it begins.

@@ -127,3 +127,21 @@ async def comes_back() -> None:
 @task(id="sends-too-much")
 async def sends_too_much() -> None:
     stream("answer").send("x" * 100_000)
+
+
+@step
+def dies_once(text: str) -> str:
+    out = stream("answer")
+    out.send(text[:3])
+    if first_time(f"dies-{current_run().id}"):
+        hold(f"dies-{current_run().id}")  # until the test has seen what was sent
+        os.kill(os.getpid(), 9)
+    out.send(text[3:])
+    return text
+
+
+@task(id="dies-while-it-writes")
+def dies_while_it_writes() -> None:
+    stream("answer").send("<")
+    dies_once("kelp holds")
+    stream("answer").send(">")

@@ -13,6 +13,7 @@ from runs.models import Chunk
 from tests.support import runs, stored
 from tests.support.processes import Fleet
 from tests.support.sse import text
+from tests.support.waiting import eventually
 
 
 def chunks(run_id: UUID, name: str = "answer") -> list[dict[str, Any]]:
@@ -65,6 +66,21 @@ def test_what_holds_reads_as_if_nothing_had_failed(streaming: Fleet, task: str, 
     found = chunks(handle.id)
     assert "restart" in [c["kind"] for c in found]
     assert text(found) == whole
+
+
+def test_a_worker_that_dies_leaves_what_it_sent_and_the_next_one_takes_it_back(streaming: Fleet) -> None:
+    first = streaming.worker("alice")
+    streaming.scheduler()
+    handle = runs.the("dies-while-it-writes").enqueue()
+    eventually(lambda: len(chunks(handle.id)) == 2, "the first half is stored")
+    streaming.worker("bob")
+    streaming.ledger.open_gate(f"dies-{handle.id}")
+    first.wait()
+    runs.all_final([handle.id])
+    found = chunks(handle.id)
+    assert [c["data"] for c in found if c["attempt"] == 1] == ["<", "kel"]
+    assert {c["attempt"] for c in found} == {1, 2}
+    assert text(found) == "<kelp holds>"
 
 
 def test_a_chunk_over_the_limit_fails_the_run_with_the_reason(streaming: Fleet) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import json
 import logging
+import re
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +21,9 @@ from runs.errors import InvalidOption, NotSerializable, StreamMisuse, StreamToke
 from runs.sdk import streamtoken
 from runs.sdk.stream import MAX_CHUNK, stream
 from runs.store import Started
+from tests.support.sse import text
 
+DOCS = Path(__file__).parents[3] / "platform" / "docs" / "streams.md"
 RUN = uuid.UUID("01900000-0000-7000-8000-000000000000")
 
 
@@ -46,9 +52,9 @@ def test_outside_a_run_a_chunk_is_checked_and_goes_to_logging(caplog: pytest.Log
 def test_a_chunk_has_a_limit_in_bytes_not_in_characters() -> None:
     out = stream("answer")
     out.send("x" * (MAX_CHUNK - 2))
-    for text in ("x" * (MAX_CHUNK - 1), "ü" * (MAX_CHUNK // 2)):
+    for long in ("x" * (MAX_CHUNK - 1), "ü" * (MAX_CHUNK // 2)):
         with pytest.raises(NotSerializable, match=r"the limit is 65,536\. Send it in parts"):
-            out.send(text)
+            out.send(long)
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "ü", "x" * 101, "a\n", None, 7])
@@ -67,6 +73,33 @@ def test_a_closed_stream_takes_nothing_more_and_one_that_failed_is_not_closed() 
     with pytest.raises(ZeroDivisionError), broken:
         1 / 0  # noqa: B018
     broken.send("still open")
+
+
+def test_the_documented_example_and_rule_do_what_they_say(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "stream_example.py").write_text(blocks[0])
+    spec = importlib.util.spec_from_file_location("stream_example", tmp_path / "stream_example.py")
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    assert asyncio.run(example.stream_example("kelp")) == "Kelp holds on when the storm comes."
+
+    rule: dict[str, Any] = {}
+    exec(blocks[1], rule)
+    sent = [
+        {"kind": "chunk", "step": None, "snapshot": 0, "data": "a"},
+        {"kind": "chunk", "step": "w#1", "snapshot": 1, "data": "b"},
+        {"kind": "chunk", "step": None, "snapshot": 2, "data": "c"},
+        {"kind": "restart", "step": None, "snapshot": 2},
+        {"kind": "restart", "step": "w#1", "snapshot": 2},
+        {"kind": "chunk", "step": "w#1", "snapshot": 2, "data": "B"},
+    ]
+    kept: list[dict[str, Any]] = []
+    for chunk in sent:
+        kept = rule["add"](kept, chunk)
+    assert [c["data"] for c in kept] == ["a", "B"]
+    assert text(sent) == "aB"
 
 
 # ── marks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,9 +174,9 @@ def test_an_event_is_one_line_of_data_whatever_was_sent() -> None:
     assert "\r" not in lines[2]
 
 
-@pytest.mark.parametrize(("text", "found"), [("7", 7), ("", None), (None, None), ("-1", None), ("9" * 30, None)])
-def test_a_readers_last_id_is_taken_when_it_is_one(text: str | None, found: int | None) -> None:
-    assert feed.last_event_id(text) == found
+@pytest.mark.parametrize(("sent", "found"), [("7", 7), ("", None), (None, None), ("-1", None), ("9" * 30, None)])
+def test_a_readers_last_id_is_taken_when_it_is_one(sent: str | None, found: int | None) -> None:
+    assert feed.last_event_id(sent) == found
 
 
 # ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
