@@ -93,7 +93,7 @@ class ActiveRun(RunContext):
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = len(self._done)
         kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
-        self._sending = Sending(started, kept, self._sequence)
+        self._sending = Sending(started, kept)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -263,6 +263,7 @@ class ActiveRun(RunContext):
             if self._over:
                 raise Fenced
             self._sequence += 1
+            self._sending.past_history |= row.kind != SnapshotKind.CHECKPOINT
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
     def _replay(self, step: Step[Any, Any], key: str) -> Any:

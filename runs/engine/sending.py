@@ -25,15 +25,16 @@ class Sending:
 
     Args:
         kept: Sequence of the last finished step or checkpoint that the run came with.
-        entered: Sequence of the last snapshot of any kind that it came with.
     """
 
-    __slots__ = ("_again", "_entered", "_kept", "_started", "_streams", "_tries")
+    __slots__ = ("_again", "_kept", "_started", "_streams", "_tries", "past_history")
 
-    def __init__(self, started: Started, kept: int, entered: int) -> None:
+    def __init__(self, started: Started, kept: int) -> None:
         self._started = started
         self._kept = kept
-        self._entered = entered
+        #: A step was executed in this stay: the code is past its history, even if it left out a step of it. (Checkpoints
+        #: tell nothing: they are saved again while the run replays.)
+        self.past_history = False
         self._again = started.attempt > 1 or started.resumed
         # Made at the first send: most runs have no streams.
         self._streams: set[str] | None = None
@@ -43,8 +44,7 @@ class Sending:
         self, stream: str, data: str | None, step: str, at: float, snapshot: int, tries: int, replaying: bool
     ) -> list[ChunkRow]:
         """What to write for a send from `step` ("" is none), of which `tries` tries have failed; `data` None closes."""
-        # A snapshot of this stay shows that the code is past its history, even if it left out a step of it.
-        if replaying and not step and snapshot == self._entered:
+        if replaying and not step and not self.past_history:
             return []
         rows = [self._row(stream, ChunkKind.RESTART, at, None, *mark) for mark in self._marks(stream, step, tries)]
         kind = ChunkKind.CLOSED if data is None else ChunkKind.CHUNK

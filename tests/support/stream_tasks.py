@@ -108,6 +108,21 @@ async def keeps_its_place() -> None:
             await acheckpoint(number + 1)
 
 
+@task(id="checkpoints-between-steps", retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.02))
+async def checkpoints_between_steps() -> None:
+    """A checkpoint is saved again while the run replays, and must not end its silence."""
+    out = stream("answer")
+    await writes("a")
+    out.send("-")
+    await acheckpoint("half way")
+    await writes("b")
+    out.send("+")
+    await writes("c")
+    out.send("!")
+    if current_run().attempt == 1:
+        raise ConnectionError("the first attempt fails on purpose")
+
+
 @step(retry=Retry(max_attempts=2, min_delay=2.5, max_delay=2.5, jitter=False))
 async def much_later(text: str) -> str:
     if first_time(f"later-{current_run().id}"):

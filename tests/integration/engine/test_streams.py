@@ -54,8 +54,13 @@ def test_after_a_retry_replay_repeats_nothing_and_a_mark_takes_back_what_failed(
 
 @pytest.mark.parametrize(
     ("task", "whole"),
-    [("stammering", "<hello>"), ("keeps-its-place", "012345"), ("comes-back", "before after")],
-    ids=["a try of a step fails", "checkpoints", "the run is put down within its attempt"],
+    [
+        ("stammering", "<hello>"),
+        ("keeps-its-place", "012345"),
+        ("comes-back", "before after"),
+        ("checkpoints-between-steps", "a-b+c!"),
+    ],
+    ids=["a try of a step fails", "checkpoints", "the run is put down within its attempt", "both"],
 )
 def test_what_holds_reads_as_if_nothing_had_failed(streaming: Fleet, task: str, whole: str) -> None:
     streaming.worker("alice")
