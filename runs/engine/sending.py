@@ -32,8 +32,8 @@ class Sending:
     def __init__(self, started: Started, kept: int) -> None:
         self._started = started
         self._kept = kept
-        #: A step was executed in this stay: the code is past its history, even if it left out a step of it. (Checkpoints
-        #: tell nothing: they are saved again while the run replays.)
+        #: A step was executed in this stay: the code is past its history, even if it left out a step of it. Checkpoints
+        #: tell nothing: they are saved again while the run replays.
         self.past_history = False
         self._again = started.attempt > 1 or started.resumed
         # Made at the first send: most runs have no streams.
