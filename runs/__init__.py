@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runs.sdk.retry import Abort, Retry
     from runs.sdk.safety import Reconciled
     from runs.sdk.step import step
+    from runs.sdk.stream import stream
     from runs.sdk.task import task
     from runs.sdk.wait import Decision, wait
 
@@ -28,6 +29,7 @@ _ROOMS = {
     "Decision": "runs.sdk.wait",
     "WaitTimeout": "runs.errors",
     "RunFailed": "runs.errors",
+    "stream": "runs.sdk.stream",
     "checkpoint": "runs.sdk.checkpoint",
     "acheckpoint": "runs.sdk.checkpoint",
     "log": "runs.sdk.log",
@@ -57,6 +59,7 @@ __all__ = [
     "current_run",
     "log",
     "step",
+    "stream",
     "task",
     "wait",
 ]

@@ -104,6 +104,18 @@ class NotSerializable(HoldfastError):
     status, code = 422, "not_serializable"
 
 
+class StreamMisuse(HoldfastError):
+    """A stream was used in a way that cannot work."""
+
+    code = "stream_misuse"
+
+
+class StreamTokenRefused(HoldfastError):
+    """This stream token is wrong or has expired. Issue a new one: RunHandle.stream_token()."""
+
+    status, code = 403, "stream_token_refused"
+
+
 class RunFailed(HoldfastError):
     """The run that was waited for did not complete. `data` has status and error."""
 

@@ -4,6 +4,7 @@
     run        the run's summary, when it changed
     attempts   attempts that are new or changed
     snapshots  steps, checkpoints and failed tries after the last one told
+    chunks     pieces of streams after the last one told; `earlier` names streams that are shown from their middle
     logs       log lines after the last one told; `next` is the cursor to come back with
     beat       nothing changed; the stream is alive
 
@@ -26,6 +27,7 @@ from django.db import connection, connections
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from runs import streams
 from runs.store import SQL
 
 VERSION: Final = 1
@@ -54,6 +56,7 @@ class Cursor:
     run_id: uuid.UUID
     logs: int | None = None
     snapshots: int = 0
+    chunks: streams.LiveCursor = field(default_factory=streams.LiveCursor)
     run: Message | None = None
     attempts: dict[int, Message] = field(default_factory=dict)
     #: Snapshots below `snapshots` that were not there yet; some never will be, so only the latest are looked for.
@@ -67,9 +70,10 @@ class Cursor:
         self.snapshots = max(self.snapshots, found[-1])
 
 
-def cursor_from(run_id: uuid.UUID, after: str, snapshots: str) -> Cursor:
+def cursor_from(run_id: uuid.UUID, after: str, snapshots: str, chunks: str = "") -> Cursor:
     """The cursor a page comes with, as texts of its address; what is no sequence means "from the start"."""
-    return Cursor(run_id, logs=_sequence(after), snapshots=_sequence(snapshots) or 0)
+    told = streams.LiveCursor(_sequence(chunks))
+    return Cursor(run_id, logs=_sequence(after), snapshots=_sequence(snapshots) or 0, chunks=told)
 
 
 def _sequence(text: str) -> int | None:
@@ -98,6 +102,7 @@ def read(cursor: Cursor) -> Read:
     if cursor.missing:
         late = yield SQL.live_snapshots_late, {"run": cursor.run_id, "missing": cursor.missing}
     logs = yield SQL.live_logs, {"run": cursor.run_id, "after": cursor.logs, "limit": BATCH}
+    chunks = yield from streams.read_live(cursor.run_id, cursor.chunks)
     attempts = yield (
         SQL.live_attempts,
         {"run": cursor.run_id, "attempt": max(cursor.attempts, default=0), "limit": MAX_ATTEMPTS_TOLD},
@@ -113,7 +118,10 @@ def read(cursor: Cursor) -> Read:
     if logs:
         cursor.logs = logs[-1]["sequence"]
         messages.append(_message("logs", items=[log_line(row) for row in logs], next=cursor.logs))
-    more = max(len(snapshots), len(logs)) == BATCH
+    if chunks.items:
+        items = [plain(item) for item in chunks.items]
+        messages.append(_message("chunks", items=items, next=cursor.chunks.after, earlier=chunks.earlier))
+    more = max(len(snapshots), len(logs)) == BATCH or chunks.more
     run = plain(runs[0])
     if run != cursor.run and not more:
         cursor.run = run

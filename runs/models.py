@@ -9,10 +9,11 @@
     Signal          a message to a run; unread until a wait takes it
     Deadline        when a run has to have started, or ended
     LogLine         what a run said; its sequence is a cursor over the whole table
+    Chunk           a piece of a stream of a run; its sequence is a cursor likewise
     IdempotencyKey  the promise that one key starts one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
 
-Snapshots and log lines are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
+Snapshots, log lines and chunks are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
 partition is a span of time, one run's rows are in one partition, and retention drops whole partitions.
 Foreign keys between the big tables carry no database constraint: each row would cost a trigger, and retention
 would have to visit every row. What ties them is that `runs.store` writes them in one transaction.
@@ -291,6 +292,34 @@ class Deadline(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.kind}"
+
+
+class ChunkKind(models.TextChoices):
+    CHUNK = "chunk", "chunk"
+    RESTART = "restart", "what came before is sent again"
+    CLOSED = "closed", "nothing more will be sent"
+
+
+class Chunk(models.Model):
+    """A piece of a stream. Partitioned; in the database the primary key is (run, stream, sequence)."""
+
+    sequence = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="chunks")
+    stream = models.CharField(max_length=100, db_collation="C")
+    kind = models.CharField(max_length=10, choices=ChunkKind.choices)
+    at = models.DateTimeField()
+    data = models.JSONField(null=True)
+    attempt = models.IntegerField()
+    step = models.CharField(max_length=250, blank=True, default="")
+    snapshot = models.IntegerField(
+        help_text="Sequence of the run's last snapshot when this was sent; of a restart, from where on."
+    )
+
+    class Meta:
+        ordering = ("sequence",)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.stream} {self.sequence}"
 
 
 class IdempotencyKey(models.Model):

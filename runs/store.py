@@ -146,6 +146,19 @@ class LogRow(NamedTuple):
     step: str
 
 
+class ChunkRow(NamedTuple):
+    """A piece of a stream, or a mark in it (kinds of `runs.models.ChunkKind`)."""
+
+    run_id: uuid.UUID
+    stream: str
+    kind: str
+    at: float
+    data: str | None
+    attempt: int
+    step: str
+    snapshot: int
+
+
 class FinishRow(NamedTuple):
     """How a stay of a run in a worker ends."""
 
@@ -258,6 +271,11 @@ def add_snapshots(cur: Cursor[TupleRow] | Conn, rows: Sequence[SnapshotRow]) -> 
 def add_logs(cur: Cursor[TupleRow], rows: Sequence[LogRow]) -> None:
     names = ("run_ids", "ats", "levels", "messages", "fields", "attempts", "steps")
     cur.execute(SQL.logs, _columns(rows, *names), prepare=True)
+
+
+def add_chunks(cur: Cursor[TupleRow], rows: Sequence[ChunkRow]) -> None:
+    names = ("run_ids", "streams", "kinds", "ats", "data", "attempts", "steps", "snapshots")
+    cur.execute(SQL.chunks, _columns(rows, *names), prepare=True)
 
 
 def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:

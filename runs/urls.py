@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import now, run, runs, tasks
+from runs.views import now, run, runs, stream, tasks
 
 app_name = "runs"
 urlpatterns = [
@@ -19,6 +19,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/retry/", run.run_retry, name="run_retry"),
     path("runs/<uuid:run_id>/cancel/", run.run_cancel, name="run_cancel"),
     path("runs/<uuid:run_id>/resolve/", run.run_resolve, name="run_resolve"),
+    path("streams/<str:token>", stream.stream, name="stream"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),
 ]

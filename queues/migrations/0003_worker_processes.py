@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Workers have a third lane: isolated runs, each in a process of its own."""
 
     dependencies = [
-        ("queues", "0001_initial"),
+        ("queues", "0002_timers_without_a_time"),
     ]
 
     operations = [

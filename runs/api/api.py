@@ -9,7 +9,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
-from runs.api import problems, queues, runs, tasks
+from runs.api import problems, queues, runs, streams, tasks
 from runs.api.schemas import ProblemOut
 
 _REFUSALS = {
@@ -66,5 +66,5 @@ api = Api(
     renderer=Renderer(),
 )
 problems.install(api)
-for _router in (tasks.router, runs.router, queues.router):
+for _router in (tasks.router, runs.router, streams.router, queues.router):
     api.add_router("", _router)

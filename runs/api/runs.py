@@ -76,7 +76,7 @@ def run_attempts(request: HttpRequest, run_id: str) -> Any:
     """A run's attempts, first one first."""
     refuse_unknown(request.GET, _PAGING)
     after, limit = _after(request, "cursor", MAX_NUMBER), parse_limit(_limit(request), most=selectors.MAX_ATTEMPTS)
-    return _page(AttemptOut, selectors.attempts(_existing(run_id), after=after, limit=limit))
+    return _page(AttemptOut, selectors.attempts(existing(run_id), after=after, limit=limit))
 
 
 @router.get(
@@ -90,7 +90,7 @@ def run_snapshots(request: HttpRequest, run_id: str) -> Any:
     """A run's snapshots in sequence. A page of large ones may be shorter than its limit."""
     refuse_unknown(request.GET, _PAGING)
     after, limit = _after(request, "cursor", MAX_NUMBER), parse_limit(_limit(request), most=selectors.MAX_SNAPSHOTS)
-    return _page(SnapshotOut, selectors.snapshots(_existing(run_id), after=after, limit=limit))
+    return _page(SnapshotOut, selectors.snapshots(existing(run_id), after=after, limit=limit))
 
 
 @router.get(
@@ -108,7 +108,7 @@ def run_logs(request: HttpRequest, run_id: str) -> Any:
     """A run's log lines in sequence. To follow a run, send the last line's sequence as `after` again and again."""
     refuse_unknown(request.GET, ("after", "level", *_PAGING))
     page = selectors.log_lines(
-        _existing(run_id),
+        existing(run_id),
         after=max(_after(request, "after", MAX_SEQUENCE), _after(request, "cursor", MAX_SEQUENCE)),
         limit=parse_limit(_limit(request), most=selectors.MAX_LINES, default=selectors.MAX_LINES),
         level=_level(request.GET.get("level")),
@@ -179,7 +179,7 @@ def _id(text: str) -> uuid.UUID:
         raise refusal(InvalidId, ("run_id", "is no run id; write a UUID")) from None
 
 
-def _existing(text: str) -> uuid.UUID:
+def existing(text: str) -> uuid.UUID:
     """The id of a run that exists: an empty list would be a lie about one that does not."""
     return selectors.run_exists(_id(text))
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from queues.declare import MAX_LIMIT
 from queues.selectors import EXACT_UP_TO, QueueFlow
-from runs.models import Attempt, LogLine, Run, Snapshot, Task
+from runs import streams
+from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task
 from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
 from runs.sdk.retry import MAX_ATTEMPTS
 
@@ -226,6 +227,23 @@ class LogLineOut(Schema):
             attempt=line.attempt,
             step=line.step or None,
         )
+
+
+class ChunkOut(Schema):
+    """A piece of a stream, or a mark in it: `restart` says that chunks before it no longer count, because they are sent
+    again. Those of `step`; without a step, those whose `snapshot` is not less than the mark's."""
+
+    sequence: int
+    kind: str = Field(json_schema_extra={"enum": [*ChunkKind.values]})
+    at: datetime
+    data: Any
+    attempt: int
+    step: str | None
+    snapshot: int = Field(description="The run's last snapshot when this was sent.")
+
+    @classmethod
+    def of(cls, chunk: streams.Chunk) -> "ChunkOut":
+        return cls.model_construct(**{name: getattr(chunk, name) for name in cls.model_fields})
 
 
 class QueueOut(Schema):

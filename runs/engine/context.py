@@ -18,6 +18,7 @@ from runs import store, waitlinks
 from runs.engine import failure, showing, transact, unsafe
 from runs.engine.database import tidy_shared
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
+from runs.engine.sending import Sending
 from runs.engine.waiting import HOLD, Waits
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
@@ -50,6 +51,7 @@ class ActiveRun(RunContext):
         "_partial",
         "_port",
         "_replay_left",
+        "_sending",
         "_sequence",
         "_started_by",
         "_tries",
@@ -131,6 +133,8 @@ class ActiveRun(RunContext):
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = len(self._done) + len(self._waited)
         self.waits = Waits(self, waits)
+        kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
+        self._sending = Sending(started, kept)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -272,6 +276,16 @@ class ActiveRun(RunContext):
             current_step.get(),
         )
         self._port.writer.put_log(row)
+
+    def send(self, stream: str, data: str | None) -> None:
+        self._port.writer.wait_for_room()
+        step, at = current_step.get(), self._port.clock.now()
+        with self._lock:
+            if self._over:
+                raise Fenced
+            replaying = self.is_replaying
+            for row in self._sending.rows(stream, data, step, at, self._sequence, self._tries.get(step, 0), replaying):
+                self._port.writer.put_chunk(row)
 
     def printed(self, text: str) -> None:
         """Text that was printed; a line becomes a log line when it ends."""
@@ -417,6 +431,7 @@ class ActiveRun(RunContext):
             if self._over:
                 raise Fenced
             self._sequence += 1
+            self._sending.past_history |= row.kind != SnapshotKind.CHECKPOINT
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
     def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:

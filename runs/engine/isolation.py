@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -35,6 +35,9 @@ from runs.errors import DeclarationError, OutOfMemory, ProcessDied
 from runs.sdk.isolation import MiB
 from runs.sdk.task import Registry
 from runs.states import AttemptStatus, Status
+
+if TYPE_CHECKING:
+    from runs.engine.leaser import Work
 
 logger = logging.getLogger("holdfast.isolation")
 

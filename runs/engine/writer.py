@@ -40,7 +40,7 @@ logger = logging.getLogger("holdfast.writer")
 
 #: Operations of one commit at most: keeps a commit short, and memory flat.
 MAX_BATCH: Final = 2_000
-#: Log lines that may wait to be written before `print` and `log` in threads have to wait.
+#: Operations that may wait to be written before `print`, `log` and streams in threads have to wait.
 MAX_WAITING: Final = 50_000
 #: Seconds between two commits for which nobody waits (ends of attempts, log lines): small ones gather meanwhile.
 PACE: Final = 0.01
@@ -60,7 +60,15 @@ UNSHARED: Final = ("sleep", "retry")
 #: The status of a run, and of its attempt, whose outcome PostgreSQL does not take.
 _REFUSED: Final = (Status.FAILED, AttemptStatus.FAILED)
 
-Row = store.SnapshotRow | store.LogRow | store.FinishRow | store.WaitRow | store.SpawnRow | store.GiveUpRow
+Row = (
+    store.SnapshotRow
+    | store.LogRow
+    | store.ChunkRow
+    | store.FinishRow
+    | store.WaitRow
+    | store.SpawnRow
+    | store.GiveUpRow
+)
 Ack = asyncio.Future[None] | Future[None] | None
 
 
@@ -83,6 +91,7 @@ class Batch:
     operations: list[Operation]
     snapshots: list[store.SnapshotRow] = field(default_factory=list)
     logs: list[store.LogRow] = field(default_factory=list)
+    chunks: list[store.ChunkRow] = field(default_factory=list)
     finishes: list[store.FinishRow] = field(default_factory=list)
     waits: list[store.WaitRow] = field(default_factory=list)
     spawns: list[Operation] = field(default_factory=list)
@@ -100,6 +109,8 @@ class Batch:
                 batch.snapshots.append(row)
             elif isinstance(row, store.LogRow):
                 batch.logs.append(row)
+            elif isinstance(row, store.ChunkRow):
+                batch.chunks.append(row)
             elif isinstance(row, store.FinishRow):
                 batch.finishes.append(row)
             elif isinstance(row, store.WaitRow):
@@ -130,7 +141,7 @@ class Batch:
 
     @property
     def run_ids(self) -> set[UUID]:
-        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes, *self.waits]
+        rows: list[Any] = [*self.snapshots, *self.logs, *self.chunks, *self.finishes, *self.waits]
         return {row.run_id for row in rows}
 
 
@@ -165,10 +176,18 @@ class Writer(Duty):
         """`ack` is settled when the snapshot is durable."""
         self._put(Operation(row, ack, samples, len(row.input or "") + len(row.output or "") + len(row.state or "")))
 
-    def put_log(self, row: store.LogRow) -> None:
+    def wait_for_room(self) -> None:
+        """Holds a thread while too much waits to be written; an event loop is never held."""
         if not self._room.is_set() and not _in_event_loop():
             self._room.wait()
+
+    def put_log(self, row: store.LogRow) -> None:
+        self.wait_for_room()
         self._put(Operation(row, size=len(row.message) + len(row.fields or "")))
+
+    def put_chunk(self, row: store.ChunkRow) -> None:
+        """Never waits: callers come through `wait_for_room` before they lock anything."""
+        self._put(Operation(row, size=len(row.data or "")))
 
     def put_finish(self, row: store.FinishRow, samples: Sequence[Sample]) -> None:
         self._put(Operation(row, None, samples, len(row.output or "")))
@@ -305,6 +324,8 @@ class Writer(Duty):
                 store.add_snapshots(cur, batch.snapshots)
             if batch.logs:
                 store.add_logs(cur, batch.logs)
+            if batch.chunks:
+                store.add_chunks(cur, batch.chunks)
             if batch.finishes:
                 finishes = _those_answered_return(cur, batch.finishes)
                 queue_store.release(

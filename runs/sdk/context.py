@@ -78,6 +78,10 @@ class RunContext(ABC):
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:
         """Adds a log line."""
 
+    @abstractmethod
+    def send(self, stream: str, data: str | None) -> None:
+        """Adds a chunk (JSON text) to a stream; None closes it."""
+
 
 current: ContextVar[RunContext | None] = ContextVar("holdfast_current_run", default=None)
 #: The step that is being executed, by its key; steps nest no steps.

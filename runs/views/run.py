@@ -32,7 +32,7 @@ def run(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 @requires("runs.view")
 def run_live(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
     """What the websocket would tell after these cursors, for pages that cannot have one."""
-    cursor = live.cursor_from(run_id, request.GET.get("after", ""), request.GET.get("snapshots", ""))
+    cursor = live.cursor_from(run_id, *(request.GET.get(name, "") for name in ("after", "snapshots", "chunks")))
     batch = live.reads(cursor)
     if batch.gone:
         raise Http404(f"There is no run {run_id}.")

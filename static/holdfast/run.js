@@ -9,7 +9,8 @@
   const log = HoldfastLog.attach(document.getElementById("log"));
   const waterfall = new HoldfastWaterfall.Waterfall(document.getElementById("waterfall"), openSnapshot);
   const table = document.getElementById("snapshots"), body = table.tBodies[0];
-  const state = { after: null, snapshots: 0, run: null, attempts: new Map(), steps: [], known: new Set(), all: false, skew: 0, earliest: null };
+  const streams = HoldfastStreams.attach(document.getElementById("streams"));
+  const state = { after: null, chunks: null, snapshots: 0, run: null, attempts: new Map(), steps: [], known: new Set(), all: false, skew: 0, earliest: null };
 
   function message(data) {
     if (data.type === "hello") hello(data);
@@ -17,6 +18,7 @@
     else if (data.type === "attempts") for (const attempt of data.items) state.attempts.set(attempt.number, attempt);
     else if (data.type === "snapshots") addSnapshots(data);
     else if (data.type === "logs") addLines(data);
+    else if (data.type === "chunks") addChunks(data);
     if (data.type !== "beat") draw();
   }
 
@@ -28,6 +30,7 @@
   function setRun(run) {
     state.run = run;
     const summary = document.getElementById("run-summary");
+    streams.tell(run.status);
     const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message]);
     const drawn = summary.dataset.drawn ?? null;
     summary.dataset.drawn = now;
@@ -61,6 +64,12 @@
     state.after = data.next;
     state.earliest ??= data.items[0]?.sequence ?? null;
     log.append(data.items);
+  }
+
+  function addChunks(data) {
+    const fresh = data.items.filter((chunk) => chunk.sequence > (state.chunks ?? 0));
+    state.chunks = data.next;
+    streams.add(fresh, data.earlier);
   }
 
   function offerEarlier() {
@@ -185,7 +194,10 @@
   setInterval(() => { if (state.run && !FINAL.includes(state.run.status) && !document.hidden && !Holdfast.live.paused) draw(); }, 500);
 
   // Connection --------------------------------------------------------------------------------------------------------
-  const cursors = () => (state.after === null ? `snapshots=${state.snapshots}` : `after=${state.after}&snapshots=${state.snapshots}`);
+  const cursors = () => {
+    const known = { after: state.after, snapshots: state.snapshots, chunks: state.chunks };
+    return new URLSearchParams(Object.entries(known).filter(([, sequence]) => sequence !== null)).toString();
+  };
   async function poll() {
     for (let more = true; more; ) {
       const answer = await fetch(`${page.dataset.liveUrl}?${cursors()}`, { headers: { Accept: "application/json" } });

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, ISOLATED_TASKS, STEP_TASKS, TASKS, WAIT_TASKS, Fleet, Ledger
+from tests.support.processes import (
+    HARD_TASKS,
+    ISOLATED_TASKS,
+    STEP_TASKS,
+    STREAM_TASKS,
+    TASKS,
+    WAIT_TASKS,
+    Fleet,
+    Ledger,
+)
 
 
 @pytest.fixture
@@ -69,6 +78,25 @@ def waits(fleet: Fleet) -> Fleet:
     return _knowing(fleet, WAIT_TASKS)
 
 
+@pytest.fixture
+def streaming(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `stream_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, STREAM_TASKS)
+
+
+@pytest.fixture
+def stepping(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `step_tasks.py` as well, and the demo's table that they write to."""
+    fleet.environment["HOLDFAST_DEMO"] = "1"
+    return _knowing(fleet, STEP_TASKS)
+
+
+@pytest.fixture
+def isolated(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `isolated_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, ISOLATED_TASKS)
+
+
 def _knowing(fleet: Fleet, tasks: Path) -> Fleet:
     from django.conf import settings
 
@@ -76,34 +104,6 @@ def _knowing(fleet: Fleet, tasks: Path) -> Fleet:
 
     settings.HOLDFAST_TASKS = [str(TASKS), str(tasks)]
     fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{tasks}"
-    registration.discover()
-    registration.register_all()
-    return fleet
-
-
-@pytest.fixture
-def stepping(fleet: Fleet) -> Fleet:
-    """A fleet that knows the tasks of `step_tasks.py` as well, and the demo's table that they write to."""
-    from django.conf import settings
-
-    from runs import registration
-
-    settings.HOLDFAST_TASKS = [str(TASKS), str(STEP_TASKS)]
-    fleet.environment |= {"HOLDFAST_TASKS": f"{TASKS},{STEP_TASKS}", "HOLDFAST_DEMO": "1"}
-    registration.discover()
-    registration.register_all()
-    return fleet
-
-
-@pytest.fixture
-def isolated(fleet: Fleet) -> Fleet:
-    """A fleet that knows the tasks of `isolated_tasks.py` as well; no worker yet."""
-    from django.conf import settings
-
-    from runs import registration
-
-    settings.HOLDFAST_TASKS = [str(TASKS), str(ISOLATED_TASKS)]
-    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{ISOLATED_TASKS}"
     registration.discover()
     registration.register_all()
     return fleet

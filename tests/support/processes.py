@@ -21,6 +21,7 @@ HARD_TASKS = Path(__file__).with_name("hard_tasks.py")
 STEP_TASKS = Path(__file__).with_name("step_tasks.py")
 CANCELS = Path(__file__).with_name("cancels.py")
 ISOLATED_TASKS = Path(__file__).with_name("isolated_tasks.py")
+STREAM_TASKS = Path(__file__).with_name("stream_tasks.py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from queues.models import Entry, Queue, Worker
 from runs import histogram
-from runs.models import Attempt, LogLine, Rollup, Run, Snapshot, Task
+from runs.models import Attempt, Chunk, LogLine, Rollup, Run, Snapshot, Task
 from runs.states import FINAL
 
 _number = itertools.count(1)
@@ -113,3 +113,10 @@ def ended(
         count=count,
         seconds=seconds * count,
     )
+
+
+def chunks(of: Run, *data: Any, name: str = "answer", **fields: Any) -> list[int]:
+    """Chunks of a stream; their sequences."""
+    values = {"kind": "chunk", "at": timezone.now(), "attempt": 1, "step": "", "snapshot": 0, **fields}
+    made = Chunk.objects.bulk_create(Chunk(run=of, stream=name, data=item, **values) for item in data)
+    return [chunk.sequence for chunk in made]

@@ -15,6 +15,7 @@ OPEN = {
     "sign-in/": "the way in",
     "sign-in/<str:token>/": "the way in",
     "sign-out/": "the way out",
+    "streams/<str:token>": "the token in the address is the permission, for one run",
     "assets/plotly-<str:name>.min.js": "a public library, the same for everybody",
 }
 GUARDED_OTHERWISE = {

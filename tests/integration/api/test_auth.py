@@ -19,6 +19,7 @@ CALLS = [
     ("GET", f"{RUN}/attempts", "viewer"),
     ("GET", f"{RUN}/snapshots", "viewer"),
     ("GET", f"{RUN}/logs", "viewer"),
+    ("GET", f"{RUN}/streams/default", "viewer"),
     ("GET", "/queues", "viewer"),
     ("GET", "/queues/default", "viewer"),
     ("POST", f"{RUN}/retry", "operator"),

@@ -353,7 +353,7 @@ def test_polling_tells_what_came_after_the_cursors() -> None:
     stored.snapshots(run, 1, 3)
     sequences = stored.lines(run, "one", "two", "three", step="add#1")
     client = signed_in("viewer")
-    with statements(WHO + 4):
+    with statements(WHO + 5):
         answer: dict[str, Any] = client.get(f"/runs/{run.id}/live/?after={sequences[0]}&snapshots=2").json()
     told = {message["type"]: message for message in answer["messages"]}
     assert set(told) == {"attempts", "snapshots", "logs", "run"}
