@@ -285,12 +285,13 @@ def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
     names = ("ids", "tokens", "statuses", "attempts", "outputs", "errors", "failed", "delays", "waits", "active")
     cur.execute(SQL.finish, _columns([row[: len(names)] for row in rows], *names), prepare=True)
     final = [row.run_id for row in rows if row.delay is None]
-    if left := [row.run_id for row in rows if row.delay is None and row.waited]:
-        close_waits(cur, left)
-    if len(final) < len(rows) and (stopped := [row[0] for row in cur.fetchall()]):
+    # Asked for only where one can be: the answer costs a round trip.
+    stopped = [row[0] for row in cur.fetchall()] if len(final) < len(rows) else []
+    if stopped:
         queue_store.withdraw(cur, stopped)
-        close_waits(cur, stopped)
-        final += stopped
+    if over := [row.run_id for row in rows if row.delay is None and row.waited] + stopped:
+        close_waits(cur, over)
+    final += stopped
     return children_ended(cur, final) if any(row.parent for row in rows) else set()
 
 

@@ -20,7 +20,7 @@ from tests.support.programs import seeded
 from tests.support.runs import the
 
 PROGRAM_TASKS = Path(__file__).parents[1] / "support" / "program_tasks.py"
-#: Programs that together reach every call of a worker. HOLDFAST_TESTS_SEEDS=1-50 takes others.
+#: Programs that together reach every call of a worker.
 SEEDS = (6, 9)
 
 #: Calls that no worker makes while it executes a program, and who makes them.
@@ -91,12 +91,13 @@ def traced(task: str, seed: int, ledger: Ledger, folder: Path) -> tuple[dict[str
 
 
 def points(calls: Counter[str]) -> list[crashing.Point]:
-    """Every call, alternately before and after it is carried out."""
-    order = [(name, number) for name in sorted(calls) for number in range(1, calls[name] + 1)]
-    both = os.environ.get("HOLDFAST_TESTS_BOTH")
-    if both:
-        return [(name, number, done) for name, number in order for done in (False, True)]
-    return [(name, number, place % 2 == 1) for place, (name, number) in enumerate(order)]
+    """Every call: its first, middle and last time, alternately before and after it is carried out. With
+    TESTS_EVERY_CRASH set, every time, before and after: some minutes for each program."""
+    if os.environ.get("TESTS_EVERY_CRASH"):
+        every = [(name, number) for name in sorted(calls) for number in range(1, calls[name] + 1)]
+        return [(name, number, done) for name, number in every for done in (False, True)]
+    some = [(name, number) for name, count in sorted(calls.items()) for number in sorted({1, (count + 1) // 2, count})]
+    return [(name, number, place % 2 == 1) for place, (name, number) in enumerate(some)]
 
 
 @pytest.mark.parametrize(("task", "seed"), [*(("program", seed) for seed in SEEDS), ("program-sync", 7)])

@@ -121,7 +121,7 @@ def _work(crash: Point | None, trace: Path | None) -> None:
         die_at(name, False)
 
     with watched(before, lambda name: die_at(name, True)):
-        limits = Limits(coroutines=50, threads=8, grace=0.2, heartbeat_timeout=15.0)
+        limits = Limits(coroutines=50, threads=8, processes=1, grace=0.2, heartbeat_timeout=15.0)
         engine = Engine(name="mortal", pools=["default"], limits=limits, on_fenced=lambda: os._exit(3))
         engine.start()
         conn = db.connect("test")
@@ -131,8 +131,7 @@ def _work(crash: Point | None, trace: Path | None) -> None:
             row = conn.execute("SELECT count(*) FROM runs_run WHERE finished_at IS NULL").fetchone()
             return row == (0,)
 
-        engine.shift(all_ended, linger=float("inf"), look=0.01)
-        engine.stop()
+        engine.shift(all_ended, linger=float("inf"), look=0.01)  # and no goodbye: everything is stored
 
 
 def recover() -> None:
@@ -155,12 +154,16 @@ def finished_steps(ids: list[UUID]) -> set[tuple[str, str]]:
 def final_state(run_id: UUID) -> dict[str, Any]:
     """What must not depend on who died when: statuses, results and snapshots of a run and of those it waited for."""
     run = Run.objects.get(pk=run_id)
-    kept = Snapshot.objects.filter(run_id=run_id).exclude(kind=SnapshotKind.FAILURE)
+    kept = list(Snapshot.objects.filter(run_id=run_id).order_by("sequence"))
+    answers = [s for s in kept if s.kind in (SnapshotKind.STEP, SnapshotKind.WAIT)]
+    # A checkpoint that is passed again is stored again: what counts is the last state.
+    states = [s.state for s in kept if s.kind == SnapshotKind.CHECKPOINT]
     return {
         "status": run.status,
         "output": run.output,
         "error": run.error,
-        "snapshots": sorted((s.kind, s.key, json.dumps(_nameless(s.output)), json.dumps(s.state)) for s in kept),
+        "snapshots": sorted((s.kind, s.key, json.dumps(_nameless(s.output))) for s in answers),
+        "state": states[-1] if states else None,
         "children": [final_state(c.pk) for c in Run.objects.filter(parent_id=run_id).order_by("id")],
     }
 
