@@ -85,8 +85,7 @@ def approval_decide(
     if found.kind != "approval":
         raise _not_answered_so(found)
     if not signed and not is_asked(found, actor, groups_of(actor)):
-        words = asked_words(found)
-        raise _refused(found, actor, NotAsked(f"{words[0].upper()}{words[1:]} is asked, not {actor.label}."))
+        raise _refused(found, actor, NotAsked(f"{asked_words(found)} is asked, not {actor.label}."))
     if not isinstance(comment, str) or len(comment) > MAX_COMMENT or not _is_text(comment):
         message = f"must be plain text of at most {MAX_COMMENT:,} characters"
         raise InvalidPayload(f"comment {message}", errors=[{"field": "comment", "message": message}])
