@@ -109,8 +109,11 @@ def run_retry(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
         transaction.on_commit(lambda: tickets.wake((pool,)))
 
 
-def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
+def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> str:
     """Cancels a run, and the runs that it waits for. One that a worker holds says `cancelling` until it has stopped.
+
+    Returns:
+        The status that it has now: `cancelled` or `cancelling`.
 
     Raises:
         UnknownRun, WrongState: it does not exist, has ended, or is being stopped already.
@@ -132,6 +135,7 @@ def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
         audit(actor, "runs.cancel", "run", run_id, reason, before={"status": status}, after=after)
         pools = {row.pool for row in stopped.values()}
         transaction.on_commit(lambda: tickets.wake(pools))
+        return stopped[run_id].status
 
 
 def run_replay(

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.db.models import DateTimeField, Func, Q, QuerySet
 
+from holdfast.access.selectors import database_now
 from runs.errors import UnknownWait
 from runs.filters import DEFAULT_LIMIT, InvalidFilter
 from runs.models import ANSWERED_KINDS, Wait
@@ -66,6 +67,11 @@ def wait_get(wait_id: uuid.UUID) -> Wait:
     if found is None:
         raise UnknownWait(f"There is no wait {wait_id}.")
     return found
+
+
+def is_open(found: Wait) -> bool:
+    """Whether it can still be answered."""
+    return found.resolved_at is None and (found.due_at is None or found.due_at > database_now())
 
 
 _STANDS: Final = Q(due_at=None) | Q(due_at__gt=Func(function="holdfast_now", output_field=DateTimeField()))

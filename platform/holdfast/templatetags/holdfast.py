@@ -90,7 +90,8 @@ def nav(context: RequestContext) -> dict[str, Any]:
     actor = _actor(context)
     grants = actor.grants if actor else frozenset()
     path = request.path if request else ""
-    return {"places": [(place, place.is_current(path)) for place in PLACES if place.grant in grants]}
+    places = [place for place in PLACES if place.grant in grants]
+    return {"places": [(place, place.is_current(path), place.count()) for place in places]}
 
 
 @register.simple_tag(takes_context=True)
