@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.db.models import DateTimeField, Func, Q, QuerySet
+from django.http import HttpRequest
 
 from holdfast.access.selectors import database_now
 from runs.errors import UnknownWait
@@ -59,6 +60,12 @@ def approvals_count() -> int:
     """How many approvals are open: exact below MAX_COUNTED."""
     found = Wait.objects.filter(_STANDS, kind="approval", resolved_at=None)
     return found.order_by()[:MAX_COUNTED].count()
+
+
+def badges(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: what the menu counts. Nothing is read until a menu is drawn."""
+    del request
+    return {"badges": {"/approvals/": approvals_count}}
 
 
 def wait_get(wait_id: uuid.UUID) -> Wait:

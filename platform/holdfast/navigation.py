@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from django.utils.module_loading import import_string
-
 #: A badge shows numbers up to here.
 MOST: Final = 99
 
@@ -17,7 +15,6 @@ class Place:
     name: str
     icon: str
     grant: str = "runs.view"
-    badge: str = ""  # where the function is that counts what waits there for somebody
     also: str = ""  # another address whose pages belong to it
 
     def is_current(self, path: str) -> bool:
@@ -25,16 +22,16 @@ class Place:
         below = self.path != "/" and path.startswith(self.path)
         return path == self.path or below or bool(self.also and path.startswith(self.also))
 
-    def count(self) -> str:
-        """How many wait there: nothing for none, `99+` for very many."""
-        number = import_string(self.badge)() if self.badge else 0
-        return "99+" if number > MOST else str(number or "")
+
+def badge(number: int) -> str:
+    """How many wait at a place, in its badge: nothing for none, `99+` for very many."""
+    return f"{MOST}+" if number > MOST else str(number or "")
 
 
 PLACES: Final = (
     Place("/", "Now", "now"),
     Place("/runs/", "Runs", "runs"),
-    Place("/approvals/", "Approvals", "approvals", badge="runs.waits.approvals_count", also="/waits/"),
+    Place("/approvals/", "Approvals", "approvals", also="/waits/"),
     Place("/queues/", "Queues", "queues", "queues.view"),
     Place("/tasks/", "Tasks", "tasks"),
     Place("/admin/", "Admin", "admin", "access.manage"),

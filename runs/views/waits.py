@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.grants import require
+from holdfast.navigation import badge
 from runs import answerform, answers, waitlinks, waits
 from runs import approvals as listings
 from runs.errors import InvalidLink, UnknownWait
@@ -29,9 +30,9 @@ def approvals(request: ActorRequest) -> HttpResponse:
     except InvalidFilter as error:
         raise Http404(str(error)) from None
     context = {"list": listing, "cursor": cursor}
-    return render(
-        request, "runs/_approvals.html" if request.headers.get("HX-Request") else "runs/approvals.html", context
-    )
+    if not request.headers.get("HX-Request"):
+        return render(request, "runs/approvals.html", context)
+    return render(request, "runs/_approvals.html", {**context, "badge": badge(waits.approvals_count())})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

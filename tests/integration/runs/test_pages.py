@@ -293,7 +293,15 @@ def test_a_queued_run_can_be_cancelled() -> None:
     assert Run.objects.get(pk=run.id).status == "cancelled"
 
 
-@pytest.mark.parametrize(("status", "action"), [("completed", "retry"), ("running", "cancel"), ("running", "retry")])
+def test_a_running_run_is_stopped_and_the_page_says_that_it_is_not_over_yet() -> None:
+    run = stored.run("running")
+    client = signed_in("operator")
+    client.post(f"/runs/{run.id}/cancel/")
+    assert Run.objects.get(pk=run.id).status == "cancelling"
+    assert "The run is being stopped" in page(client, f"/runs/{run.id}/")
+
+
+@pytest.mark.parametrize(("status", "action"), [("completed", "retry"), ("completed", "cancel"), ("running", "retry")])
 def test_what_comes_too_late_changes_nothing_and_says_so(status: str, action: str) -> None:
     run = stored.run(status)
     client = signed_in("operator")

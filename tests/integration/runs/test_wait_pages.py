@@ -79,6 +79,7 @@ def test_the_fragment_of_the_list_is_the_part_that_changes() -> None:
     text = page(signed_in("operator"), "/approvals/", **FRAGMENT)
     assert text.lstrip().startswith('<section class="panel" id="approvals"')
     assert "<html" not in text
+    assert '<span class="count" id="badge-approvals" hx-swap-oob="true">1<' in text
 
 
 def test_who_may_not_decide_sees_who_may() -> None:
