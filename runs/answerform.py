@@ -60,15 +60,15 @@ def submit(wait: Wait, posted: QueryDict, *, actor: Actor, signed: bool = False)
 def _schema(wait: Wait) -> tuple[dict[str, Any], str]:
     """The schema of the form, always an object, and the name in it under which the answer stands ("": it is the whole
     object, an approval's form)."""
-    schema = (wait.detail or {}).get("schema")
-    if wait.kind == "approval" and schema is None:
+    schema: dict[str, Any] = (wait.detail or {}).get("schema") or {}
+    if wait.kind == "approval" and not schema:
         return _NOTHING, ""
     if wait.kind == "approval" and schema_form.build(schema).kind == "object":
         return schema, ""
     name = "form" if wait.kind == "approval" else "value"
-    inner = {key: part for key, part in (schema or {}).items() if key != "$defs"}
+    inner = {key: part for key, part in schema.items() if key != "$defs"}
     wrapped = {"type": "object", "properties": {name: inner}, "required": [name]}
-    return {**wrapped, "$defs": (schema or {}).get("$defs", {})}, name
+    return {**wrapped, "$defs": schema.get("$defs", {})}, name
 
 
 def _read(schema: Mapping[str, Any], value: Any, inside: str) -> Any:

@@ -91,7 +91,7 @@ def nav(context: RequestContext) -> dict[str, Any]:
     grants = actor.grants if actor else frozenset()
     path = request.path if request else ""
     # Functions that count what waits at a place for somebody, by its address: asked only where the menu is drawn.
-    badges: Mapping[str, Callable[[], int]] = context.get("badges", {})
+    badges: Mapping[str, Callable[[], int]] = context.get("badges") or {}
     places = [place for place in PLACES if place.grant in grants]
     counts = {place.path: badge(badges[place.path]()) for place in places if place.path in badges}
     return {"places": [(place, place.is_current(path), counts.get(place.path)) for place in places]}
