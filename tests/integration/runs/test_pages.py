@@ -294,7 +294,7 @@ def test_a_queued_run_can_be_cancelled() -> None:
 
 
 def test_a_running_run_is_stopped_and_the_page_says_that_it_is_not_over_yet() -> None:
-    run = stored.run("running")
+    run = stored.run("running", lease_token=7)
     client = signed_in("operator")
     client.post(f"/runs/{run.id}/cancel/")
     assert Run.objects.get(pk=run.id).status == "cancelling"
