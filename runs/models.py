@@ -85,6 +85,7 @@ class Run(models.Model):
     stopping = models.CharField(  # noqa: DJ001 - it is not being stopped
         max_length=10, null=True, help_text="The final status that a run in `cancelling` is being stopped for."
     )
+    replay_of = models.UUIDField(null=True, help_text="The run whose task and payload this one was started with anew.")
     version = models.CharField(max_length=64, blank=True, default="", db_default="")
     usage = models.JSONField(null=True)
     created_at = models.DateTimeField()
@@ -220,6 +221,8 @@ class LogLine(models.Model):
 
 
 WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry")
+#: Kinds that people and programs answer.
+ANSWERED_KINDS = ("approval", "token", "signal")
 WAIT_OUTCOMES = ("completed", "timed_out", "cancelled")
 
 
@@ -243,9 +246,13 @@ class Wait(models.Model):
     class Meta:
         ordering = ("run_id", "sequence")
         indexes = (
-            # Serves the page of those who are asked, oldest first.
+            # Serves the lists of what somebody is to answer, oldest first. Sleeps and children stay out of it.
             models.Index(
-                "kind", "created_at", "id", name="wait_open", condition=Q(resolved_at__isnull=True, kind="approval")
+                "kind",
+                "created_at",
+                "id",
+                name="wait_to_answer",
+                condition=Q(resolved_at__isnull=True, kind__in=ANSWERED_KINDS),
             ),
         )
         constraints = (

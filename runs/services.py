@@ -17,7 +17,7 @@ from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
 from queues import tickets
-from runs import enqueue, store
+from runs import enqueue, selectors, store
 from runs.errors import HoldfastError, InvalidOption, InvalidPayload, UnknownRun, UnknownTask, WrongState
 from runs.models import Run, SnapshotKind
 from runs.sdk import codec
@@ -180,8 +180,11 @@ def run_resolve_unknown(
         audit(actor, "runs.resolve", "run", run_id, reason, before={"status": status}, after=after)
 
 
-def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
+def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> str:
     """Cancels a run, and the runs that it waits for. One that a worker holds says `cancelling` until it has stopped.
+
+    Returns:
+        The status that it has now: `cancelled` or `cancelling`.
 
     Raises:
         UnknownRun, WrongState: it does not exist, has ended, or is being stopped already.
@@ -203,6 +206,48 @@ def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
         audit(actor, "runs.cancel", "run", run_id, reason, before={"status": status}, after=after)
         pools = {row.pool for row in stopped.values()}
         transaction.on_commit(lambda: tickets.wake(pools))
+        return stopped[run_id].status
+
+
+def run_replay(
+    run_id: uuid.UUID,
+    *,
+    actor: Actor,
+    payload: Any = None,
+    options: dict[str, Any] | None = None,
+    reason: str = "",
+) -> uuid.UUID:
+    """Starts a new run from the beginning, with the task, payload and options of another.
+
+    Args:
+        payload: instead of the other's payload.
+        options: instead of those of the other's options that they name; times and keys of the other do not come along.
+
+    Returns:
+        The new run's id; with an idempotency key that was used before, the id of the run that it started.
+
+    Raises:
+        UnknownRun, UnknownTask: it does not exist, or its task is not in the code any more.
+        InvalidPayload, InvalidOption, PayloadTooLarge: as for any other run.
+    """
+    with transaction.atomic(), db.callers() as conn:
+        old = selectors.run_get(run_id)
+        task = task_get(old.task_id)
+        kept = {
+            "queue_name": old.queue.name,
+            "priority": old.priority,
+            "concurrency_key": old.concurrency_key,
+            "tags": old.tags,
+            "max_attempts": old.max_attempts,
+        }
+        chosen = Options.parse({**kept, **_object(options or {}, "options")})
+        text = task.encode_payload(_object(old.payload if payload is None else payload, "payload"))
+        new = enqueue.enqueue(task, text, chosen)
+        if new.created:
+            store.mark_replay(conn, new.id, of=run_id)
+            after = {"run": str(new.id), "payload_edited": payload is not None, "options": sorted(options or {})}
+            audit(actor, "runs.replay", "run", run_id, reason, before={}, after=after)
+    return new.id
 
 
 def _status(run_id: uuid.UUID) -> str:

@@ -226,6 +226,11 @@ def settle_key(conn: Conn, *, task: str, key: str, run_id: uuid.UUID) -> None:
     conn.execute(SQL.settle_key, {"task": task, "key": key, "run_id": run_id})
 
 
+def mark_replay(conn: Conn, run_id: uuid.UUID, *, of: uuid.UUID) -> None:
+    """Says of a run that was just enqueued which one it replays."""
+    conn.execute(SQL.mark_replay, {"id": run_id, "of": of})
+
+
 def register_task(conn: Conn, row: dict[str, Any]) -> None:
     conn.execute(SQL.register_task, row)
 

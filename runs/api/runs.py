@@ -3,21 +3,23 @@
 import uuid
 from typing import Any
 
-from django.http import HttpRequest
-from ninja import Router
+from django.http import HttpRequest, HttpResponse
+from ninja import Router, Status
 
-from runs import selectors, services
+from runs import answers, selectors, services
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
-from runs.api.problems import InvalidBody, InvalidId, refusal
+from runs.api.problems import InvalidBody, refusal
 from runs.api.schemas import (
     LEVELS,
     AttemptOut,
     LogLineOut,
     PageOut,
     ReasonIn,
+    ReplayIn,
     ResolveIn,
     RunOut,
+    SignalIn,
     SnapshotOut,
 )
 from runs.filters import InvalidFilter, RunFilter, parse_cursor, parse_limit, parse_number, refuse_unknown
@@ -62,7 +64,7 @@ def runs_list(request: HttpRequest) -> Any:
 @router.get("/runs/{run_id}", response=RunOut, auth=needs("runs.view"), operation_id="run_get")
 def run_get(request: HttpRequest, run_id: str) -> Any:
     """One run."""
-    return RunOut.of(selectors.run_get(_id(run_id)))
+    return RunOut.of(selectors.run_get(body.run_id(run_id)))
 
 
 @router.get(
@@ -125,7 +127,7 @@ def run_logs(request: HttpRequest, run_id: str) -> Any:
 )
 def run_retry(request: HttpRequest, run_id: str) -> Any:
     """The same run goes on: its next attempt, with what its finished steps returned."""
-    found = _id(run_id)
+    found = body.run_id(run_id)
     services.run_retry(found, actor=actor_of(request), reason=_reason(request))
     return RunOut.of(selectors.run_get(found))
 
@@ -138,8 +140,10 @@ def run_retry(request: HttpRequest, run_id: str) -> Any:
     openapi_extra=docs.body(ReasonIn, required=False),
 )
 def run_cancel(request: HttpRequest, run_id: str) -> Any:
-    """Cancels a run that no worker holds. One that runs is refused with 409."""
-    found = _id(run_id)
+    """Cancels a run, and the runs that it waits for. One that a worker holds says `cancelling` until its code has
+    stopped: an `async def` at its next await, a plain function at its next step, checkpoint or wait. 409 when it has
+    ended, or is being stopped already."""
+    found = body.run_id(run_id)
     services.run_cancel(found, actor=actor_of(request), reason=_reason(request))
     return RunOut.of(selectors.run_get(found))
 
@@ -153,7 +157,7 @@ def run_cancel(request: HttpRequest, run_id: str) -> Any:
 )
 def run_resolve(request: HttpRequest, run_id: str) -> Any:
     """Says what became of an unsafe step of a run that is unknown: it happened, it did not, or the run has failed."""
-    found = _id(run_id)
+    found = body.run_id(run_id)
     sent = body.read(request, ResolveIn)
     if sent.output is not None and sent.decision != "happened":
         raise refusal(InvalidBody, ("output", f"stands beside {sent.decision!r}; only a step that happened has one"))
@@ -167,21 +171,46 @@ def run_resolve(request: HttpRequest, run_id: str) -> Any:
     return RunOut.of(selectors.run_get(found))
 
 
+@router.post(
+    "/runs/{run_id}/replay",
+    response={201: RunOut},
+    auth=needs("runs.enqueue"),
+    operation_id="run_replay",
+    openapi_extra=docs.body(ReplayIn, required=False),
+)
+def run_replay(request: HttpRequest, response: HttpResponse, run_id: str) -> Any:
+    """Starts a new run from the beginning, with the same task, payload and options, but for those that are sent."""
+    found, asked = body.run_id(run_id), body.read(request, ReplayIn, optional=True)
+    new = services.run_replay(
+        found, payload=asked.payload, options=asked.options, reason=asked.reason, actor=actor_of(request)
+    )
+    response["Location"] = f"/api/v1/runs/{new}"
+    return Status(201, RunOut.of(selectors.run_get(new)))
+
+
+@router.post(
+    "/runs/{run_id}/signal",
+    response=RunOut,
+    auth=needs("runs.signal"),
+    operation_id="run_signal",
+    openapi_extra=docs.body(SignalIn),
+)
+def run_signal(request: HttpRequest, run_id: str) -> Any:
+    """Sends a run a signal. It is kept until the run waits for one of this name, in the order of sending. 409 when the
+    run has ended."""
+    found, asked = body.run_id(run_id), body.read(request, SignalIn)
+    answers.run_signal(found, asked.name, asked.payload, actor=actor_of(request))
+    return RunOut.of(selectors.run_get(found))
+
+
 def _page(shape: Any, page: selectors.Page[Any, Any]) -> Any:
     following = str(page.next) if isinstance(page.next, uuid.UUID) else page.next
     return PageOut[shape].model_construct(items=[shape.of(item) for item in page.items], next=following)
 
 
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise refusal(InvalidId, ("run_id", "is no run id; write a UUID")) from None
-
-
 def existing(text: str) -> uuid.UUID:
     """The id of a run that exists: an empty list would be a lie about one that does not."""
-    return selectors.run_exists(_id(text))
+    return selectors.run_exists(body.run_id(text))
 
 
 def _limit(request: HttpRequest) -> str | None:

@@ -7,14 +7,16 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from ninja import Schema
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, Strict, WithJsonSchema
 
+from holdfast.access.models import REASON_LENGTH
 from queues.declare import MAX_LIMIT
 from queues.selectors import EXACT_UP_TO, QueueFlow
 from runs import streams
-from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task
+from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task, Wait
 from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
 from runs.sdk.retry import MAX_ATTEMPTS
+from runs.sdk.wait import MAX_NAME
 
 T = TypeVar("T")
 
@@ -23,6 +25,7 @@ MAX_ITEMS: Final = 10_000
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
+_SECONDS: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DELAY}
 _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "queue_name": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
     "priority": {"type": "integer", "minimum": PRIORITIES[0], "maximum": PRIORITIES[-1]},
@@ -36,6 +39,8 @@ _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         "items": {"type": "string", "minLength": 1, "maxLength": MAX_TAG},
     },
     "max_attempts": {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS},
+    "ttl": {**_SECONDS, "description": "Seconds within which it has to start; then it is `expired`."},
+    "run_timeout": {**_SECONDS, "description": "Seconds within which it has to end, waits included."},
 }
 OPTIONS_SCHEMA: Final = {
     "type": "object",
@@ -87,6 +92,45 @@ class ResolveIn(BaseModel):
     decision: Literal["happened", "did_not_happen", "fail"]
     output: Annotated[Any, WithJsonSchema({"description": "The step's result; with `happened` only."})] = None
     reason: str = Field(default="", max_length=500)
+
+
+class ReplayIn(BaseModel):
+    """What the new run is to have instead of the old one's payload and options."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"payload": {}, "reason": "fixed input"}})
+
+    payload: Annotated[Any, WithJsonSchema({"anyOf": [PAYLOAD_SCHEMA, {"type": "null"}]})] = None
+    options: Annotated[dict[str, Any], WithJsonSchema(OPTIONS_SCHEMA)] = Field(default_factory=dict)
+    reason: str = Field(default="", max_length=500)
+
+
+class SignalIn(BaseModel):
+    """A message to a run."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "paid", "payload": {"cents": 99}}})
+
+    name: str = Field(min_length=1, max_length=MAX_NAME)
+    payload: Any = None
+
+
+class CompletionIn(BaseModel):
+    """The value of a token."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"value": {"paid": True}}})
+
+    value: Any
+
+
+class DecisionIn(BaseModel):
+    """The decision of an approval. `form` is what the approval asks for, when it is approved."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"approved": True, "form": None, "comment": ""}}
+    )
+
+    approved: Annotated[bool, Strict()]
+    form: Any = None
+    comment: str = Field(default="", max_length=REASON_LENGTH)
 
 
 class QueueIn(BaseModel):
@@ -152,10 +196,13 @@ class RunOut(Schema):
     finished_at: datetime | None
     next_at: datetime | None = Field(description="When a scheduled, retrying or waiting run is due.")
     trace_id: str
-    parent_id: uuid.UUID | None
+    parent_id: uuid.UUID | None = Field(description="The run that started it.")
+    replay_of: uuid.UUID | None = Field(description="The run that it replays.")
     version: str
     usage: Any
-    waiting_for: Any
+    waiting_for: Any = Field(
+        description="Of a waiting run: `kind` and `what` of the first wait, `count` of all, `waits` of the first 20."
+    )
 
     @classmethod
     def of(cls, run: Run) -> "RunOut":
@@ -172,6 +219,7 @@ class AttemptOut(Schema):
     finished_at: datetime | None
     error: AttemptErrorOut | None
     worker: str | None
+    active: float = Field(description="Seconds in a worker's hands: what is waited for does not count.")
 
     @classmethod
     def of(cls, attempt: Attempt) -> "AttemptOut":
@@ -182,11 +230,12 @@ class AttemptOut(Schema):
             finished_at=attempt.finished_at,
             error=AttemptErrorOut.of(attempt.error),
             worker=attempt.worker.name if attempt.worker else None,
+            active=attempt.active,
         )
 
 
 class SnapshotOut(Schema):
-    """What a step returned, a checkpoint saved, or a step's failed try."""
+    """What a step returned, a checkpoint saved, a wait brought, or a step's failed try."""
 
     sequence: int
     name: str
@@ -244,6 +293,49 @@ class ChunkOut(Schema):
     @classmethod
     def of(cls, chunk: streams.Chunk) -> "ChunkOut":
         return cls.model_construct(**{name: getattr(chunk, name) for name in cls.model_fields})
+
+
+class WaitOut(Schema):
+    """What a run waits for, or has waited for."""
+
+    id: uuid.UUID
+    run_id: uuid.UUID
+    task: str
+    kind: str
+    name: str = Field(description="Of an approval, its title.")
+    key: str = Field(description="The wait's identity within its run.")
+    created_at: datetime
+    due_at: datetime | None = Field(description="When it ends by itself.")
+    resolved_at: datetime | None
+    outcome: str | None = Field(description="`completed`, `timed_out` or `cancelled`; null while it is open.")
+    output: Any = Field(description="What it brought; of an approval: approved, form, by and comment.")
+    resolved_by: str
+    answer_schema: dict[str, Any] | None = Field(description="JSON Schema of a token's value or an approval's form.")
+    assignee: str | None = Field(description="The only user who may decide.")
+    group: str | None = Field(description="The only group whose members may decide.")
+    default: bool | None = Field(description="What decides when the time is over: true approves. Null: it times out.")
+    context: Any
+    link: str | None = Field(
+        description="A page on which whoever has its address answers without an account. Null when it is over, or not "
+        "for the caller to answer."
+    )
+
+    @classmethod
+    def of(cls, wait: Wait, link: str | None = None) -> "WaitOut":
+        names = ("id", "run_id", "kind", "name", "key", "created_at", "due_at", "resolved_at", "outcome", "output")
+        detail = wait.detail or {}
+        default = detail.get("default")
+        return cls.model_construct(
+            **{name: getattr(wait, name) for name in names},
+            task=wait.run.task_id,
+            resolved_by=wait.resolved_by,
+            answer_schema=detail.get("schema"),
+            assignee=detail.get("assignee"),
+            group=detail.get("group"),
+            default=default.get("approved") if isinstance(default, dict) else None,
+            context=detail.get("context"),
+            link=link,
+        )
 
 
 class QueueOut(Schema):

@@ -3,7 +3,10 @@
 -- name: live_run
 SELECT r.status, r.attempt, r.failures, r.max_attempts, r.next_at, r.created_at, r.started_at, r.finished_at,
        r.error ->> 'type' AS error_type, left(r.error ->> 'message', 500) AS error_message,
-       r.worker_id IS NOT NULL AND r.status = 'running' AS held
+       r.worker_id IS NOT NULL AND r.status = 'running' AS held, r.waiting_for ->> 'what' AS waits_for,
+       CASE WHEN r.status = 'waiting' THEN (
+           SELECT min(w.created_at) FROM runs_wait w WHERE w.run_id = r.id AND w.resolved_at IS NULL
+       ) END AS waits_since
 FROM runs_run r WHERE r.id = %(run)s;
 
 -- name: live_attempts

@@ -1,4 +1,4 @@
-"""One run: its page, its live stream over HTTP, its log as text, a snapshot's contents; retry, cancel and resolve."""
+"""One run: its page, its live stream over HTTP, its log as text, a snapshot's contents; what may be done to it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest, requires
-from runs import jsonvalue, live, pages, services
+from holdfast.access.grants import Actor
+from runs import answers, jsonvalue, live, pages, services
 from runs.errors import HoldfastError, UnknownRun
 
 T = TypeVar("T")
@@ -24,7 +25,8 @@ T = TypeVar("T")
 @requires("runs.view")
 def run(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
     """The run; for htmx its summary alone."""
-    context = {"page": _or_404(pages.run_page, run_id)}
+    base = request.build_absolute_uri("/")
+    context = {"page": _or_404(pages.run_page, run_id, actor=request.actor, base=base)}
     return render(request, "runs/_run.html" if request.headers.get("HX-Request") else "runs/run.html", context)
 
 
@@ -76,8 +78,9 @@ def run_retry(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 @require_POST
 @requires("runs.cancel")
 def run_cancel(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
-    """Cancels a run that has not started, or waits for its next attempt."""
-    return _act(request, run_id, services.run_cancel, "The run is cancelled.")
+    """Cancels a run and those that it waits for; one that a worker holds is stopped."""
+    words = {"cancelling": "The run is being stopped: it says cancelled when its code has ended."}
+    return _act(request, run_id, services.run_cancel, lambda status: words.get(str(status), "The run is cancelled."))
 
 
 @require_POST
@@ -95,13 +98,49 @@ def run_resolve(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
     return _act(request, run_id, resolve, "Your decision is stored, and the run goes by it.")
 
 
-def _act(request: ActorRequest, run_id: uuid.UUID, service: Callable[..., None], done: str) -> HttpResponse:
+@require_POST
+@requires("runs.enqueue")
+def run_replay(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Starts a new run with this one's payload and options, and leads to it."""
     try:
-        _or_404(service, run_id, actor=request.actor, reason=request.POST.get("reason", ""))
+        new = _or_404(services.run_replay, run_id, actor=request.actor, reason=request.POST.get("reason", ""))
+    except (HoldfastError, AccessError) as error:
+        messages.error(request, str(error))
+        return redirect("runs:run", run_id)
+    messages.success(request, "This is the new run.")
+    return redirect("runs:run", new)
+
+
+@require_POST
+@requires("runs.signal")
+def run_signal(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Sends the run a signal; an empty value is null."""
+    name, text = request.POST.get("name", ""), request.POST.get("payload", "").strip() or "null"
+
+    def send(run_id: uuid.UUID, *, actor: Actor, reason: str) -> None:
+        del reason
+        answers.run_signal(run_id, name, jsonvalue.parse(text.encode()), actor=actor)
+
+    return _act(request, run_id, send, f"The run has the signal {name}.")
+
+
+@require_safe
+@requires("runs.view")
+def run_children(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """The runs that it started, as a fragment."""
+    _or_404(pages.run_exists, run_id)
+    return render(request, "runs/_run_children.html", {"run_id": run_id, "children": pages.children(run_id)})
+
+
+def _act(
+    request: ActorRequest, run_id: uuid.UUID, service: Callable[..., Any], done: str | Callable[[Any], str]
+) -> HttpResponse:
+    try:
+        became = _or_404(service, run_id, actor=request.actor, reason=request.POST.get("reason", ""))
     except (HoldfastError, AccessError) as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, done)
+        messages.success(request, done if isinstance(done, str) else done(became))
     return HttpResponseRedirect(reverse("runs:run", args=(run_id,)), status=303)
 
 

@@ -31,7 +31,7 @@
     state.run = run;
     const summary = document.getElementById("run-summary");
     streams.tell(run.status);
-    const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message]);
+    const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message, run.waits_for]);
     const drawn = summary.dataset.drawn ?? null;
     summary.dataset.drawn = now;
     const asRendered = summary.dataset.statusNow === run.status && summary.dataset.attemptNow === String(run.attempt);
@@ -53,7 +53,7 @@
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
     // A question that is being answered ("cancel this run?") is not swept away.
-    if (event.target.id === "run-summary" && document.querySelector("#run-actions details[open]")) {
+    if (event.target.id === "run-summary" && document.querySelector("#run-actions details[open], #run-waits details[open]")) {
       event.preventDefault();
       asked = false;
       setTimeout(refresh, 1000);
@@ -129,7 +129,7 @@
   }
   document.getElementById("snapshots-all").addEventListener("click", showAll);
 
-  const KINDS = { step: "step", checkpoint: "checkpoint", failure: "failed try", intent: "intent", cleared: "did not happen" };
+  const KINDS = { step: "step", checkpoint: "checkpoint", wait: "wait", failure: "failed try", intent: "intent", cleared: "did not happen" };
   function snapshotRow(snapshot) {
     const row = document.createElement("tr");
     row.dataset.sequence = snapshot.sequence;
@@ -192,6 +192,12 @@
     document.getElementById("steps-count").textContent = `${attempts.length} attempt${attempts.length === 1 ? "" : "s"}, ${steps.toLocaleString("en")} step${steps === 1 ? "" : "s"} finished`;
   }
   setInterval(() => { if (state.run && !FINAL.includes(state.run.status) && !document.hidden && !Holdfast.live.paused) draw(); }, 500);
+
+  // Children come and go without a word to their parent's page: it asks, while it has some.
+  setInterval(() => {
+    if (!document.querySelector("#run-children[data-children]") || document.hidden || Holdfast.live.paused) return;
+    if (state.run && !FINAL.includes(state.run.status)) document.body.dispatchEvent(new CustomEvent("holdfast:children"));
+  }, 3000);
 
   // Connection --------------------------------------------------------------------------------------------------------
   const cursors = () => {

@@ -87,15 +87,42 @@
       const due = ms(run.next_at);
       made.push({ key: "next", name: "waits for the next attempt", status: "retrying", depth: 1, icon: "wait", bars: [{ kind: "wait", from: before, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(before, now) });
     }
+    if (run.status === "waiting" && before !== null) {
+      const since = waitingSince(run, attempts, snapshots), due = ms(run.next_at);
+      made.push({ key: "waits", name: run.waits_for ? `waits for ${run.waits_for}` : "waits", status: "waiting", depth: 2, icon: "wait", bars: [{ kind: "wait", from: since, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(since, now) });
+    }
     return made;
+  }
+
+  // Since when a run waits: as its waits say, else since it last did something.
+  const waitingSince = (run, attempts, snapshots) =>
+    ms(run.waits_since) ?? Math.max(ms(attempts.at(-1).started_at), ...snapshots.slice(-1).map((s) => ms(s.finished_at)));
+
+  // When something was done: the attempts, less the time in which they only waited.
+  function busy(run, attempts, snapshots, now) {
+    const waits = snapshots.filter((s) => s.kind === "wait").map((s) => [ms(s.started_at), ms(s.finished_at)]);
+    if (run.status === "waiting" && attempts.length) waits.push([waitingSince(run, attempts, snapshots), now]);
+    const spans = attempts.map((a) => [ms(a.started_at), ms(a.finished_at) ?? now]);
+    if (!waits.length) return spans;
+    waits.sort((a, b) => a[0] - b[0]);
+    const acted = snapshots.filter((s) => s.kind !== "wait").map((s) => [ms(s.started_at), ms(s.finished_at)]);
+    for (let [from, to] of spans) {
+      for (const [start, end] of waits) {
+        if (end <= from || start >= to) continue;
+        if (start > from) acted.push([from, start]);
+        from = Math.max(from, end);
+      }
+      if (to > from) acted.push([from, to]);
+    }
+    return acted;
   }
 
   function step(s) {
     const from = ms(s.started_at), to = ms(s.finished_at);
-    const status = { failure: "failed", checkpoint: "waiting", intent: "unknown", cleared: "unknown" }[s.kind] ?? "completed";
+    const status = { failure: "failed", checkpoint: "waiting", wait: "waiting", intent: "unknown", cleared: "unknown" }[s.kind] ?? "completed";
     return {
       key: `s${s.sequence}`, snapshot: s.sequence, name: s.key || s.name, status, depth: 2, icon: s.kind,
-      bars: [{ kind: "", from, to }], time: s.kind === "checkpoint" ? "saved" : seconds(from, to), title: s.error ?? "",
+      bars: [{ kind: s.kind === "wait" ? "wait" : "", from, to }], time: s.kind === "checkpoint" ? "saved" : seconds(from, to), title: s.error ?? "",
     };
   }
 
@@ -130,7 +157,7 @@
       const [run, attempts, snapshots, now] = this.data;
       const all = rows(run, attempts, snapshots, now);
       const start = ms(run.created_at), end = Math.max(ms(run.finished_at) ?? now, start + 1);
-      const map = scale(start, end, attempts.map((a) => [ms(a.started_at), ms(a.finished_at) ?? now]));
+      const map = scale(start, end, busy(run, attempts, snapshots, now));
       const [first, last] = this.range(all.length);
       this.list.style.paddingTop = `${first * ROW}px`;
       this.list.style.paddingBottom = `${(all.length - last) * ROW}px`;

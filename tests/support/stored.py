@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from queues.models import Entry, Queue, Worker
 from runs import histogram
-from runs.models import Attempt, Chunk, LogLine, Rollup, Run, Snapshot, Task
+from runs.engine.waiting import wait_id
+from runs.models import Attempt, Chunk, LogLine, Rollup, Run, Snapshot, Task, Wait
 from runs.states import FINAL
 
 _number = itertools.count(1)
@@ -77,6 +78,15 @@ def attempt(of: Run, number: int = 1, status: str = "running", **fields: Any) ->
     return Attempt.objects.create(
         run=of, number=number, status=status, started_at=of.created_at, **{"finished_at": ended, **fields}
     )
+
+
+def wait(of: Run, kind: str = "approval", name: str = "Publish?", *, age: float = 30.0, **fields: Any) -> Wait:
+    """What a run began to wait for `age` seconds ago. `detail` goes into the wait as the engine would have put it."""
+    number = next(_number)
+    key = f"{kind}:{name}#{number}"
+    at = timezone.now() - timedelta(seconds=age)
+    values = {"sequence": number, "detail": {}, "created_at": at, **fields}
+    return Wait.objects.create(id=wait_id(of.id, key), run=of, key=key, kind=kind, name=name, **values)
 
 
 def snapshots(of: Run, first: int, last: int, **fields: Any) -> None:

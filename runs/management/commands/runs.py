@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|tail|retry|cancel|resolve`."""
+"""`manage.py runs list|show|tail|retry|cancel|resolve|replay|signal`."""
 
 import json
 import time
@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Final
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
-from runs import jsonvalue, selectors, services
-from runs.errors import HoldfastError, UnknownRun
+from holdfast.words import status_words
+from runs import answers, jsonvalue, registration, selectors, services
+from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, RunFilter, parse_cursor, parse_limit
+from runs.management.commands.enqueue import read_json
 from runs.models import LogLine, Run
 from runs.states import FINAL
 
@@ -20,7 +22,7 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical"
 
 
 class Command(VerbCommand):
-    help = "Lists, shows and follows runs, retries, cancels and resolves them."
+    help = "Lists, shows and follows runs; retries, cancels, resolves and replays them, and sends them signals."
     mistakes: ClassVar = (HoldfastError, AccessError)
 
     def add_verbs(self, verbs: Any) -> None:
@@ -35,13 +37,21 @@ class Command(VerbCommand):
         tail.add_argument("--level", choices=sorted(LEVELS, key=LEVELS.__getitem__), default="debug")
         tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
         retry = verbs.add_parser("retry", help="Let runs that ended badly go on with their next attempt.")
-        cancel = verbs.add_parser("cancel", help="Cancel runs that no worker holds.")
         resolve = verbs.add_parser("resolve", help="Say what became of the unsafe step of a run that is unknown.")
         decision = resolve.add_mutually_exclusive_group(required=True)
         decision.add_argument("--happened", metavar="JSON", help="It happened; its result, as JSON.")
         decision.add_argument("--did-not-happen", action="store_true", help="It did not happen; call it again.")
         decision.add_argument("--fail", action="store_true", help="The run has failed.")
         resolve.add_argument("--reason", default="", help="Why; kept in the audit log.")
+        cancel = verbs.add_parser("cancel", help="Cancel runs, and those that they wait for.")
+        replay = verbs.add_parser("replay", help="Start a new run with a run's task, payload and options.")
+        replay.add_argument("id", help="The run's id.")
+        replay.add_argument("--payload", metavar="JSON", help="Another payload; - reads stdin.")
+        replay.add_argument("--reason", default="", help="Why; kept in the audit log.")
+        signal = verbs.add_parser("signal", help="Send a run a signal.")
+        signal.add_argument("id", help="The run's id.")
+        signal.add_argument("name", help="The signal's name.")
+        signal.add_argument("payload", nargs="?", default="null", metavar="JSON", help="Its value; - reads stdin.")
         for verb in (show, tail, resolve):
             verb.add_argument("id", help="The run's id.")
         for verb in (retry, cancel):
@@ -108,10 +118,10 @@ class Command(VerbCommand):
             self.stderr.write(f"{run_id} is {run.status}")
 
     def do_retry(self, options: dict[str, Any]) -> None:
-        self._each(options, services.run_retry, "goes on")
+        self._each(options, services.run_retry)
 
     def do_cancel(self, options: dict[str, Any]) -> None:
-        self._each(options, services.run_cancel, "is cancelled")
+        self._each(options, services.run_cancel)
 
     def do_resolve(self, options: dict[str, Any]) -> None:
         run_id, text = _id(options["id"]), options["happened"]
@@ -133,14 +143,32 @@ class Command(VerbCommand):
         else:
             self.stdout.write(f"{run_id} {words}.")
 
-    def _each(self, options: dict[str, Any], service: Any, words: str) -> None:
+    def do_replay(self, options: dict[str, Any]) -> None:
+        registration.discover()
+        payload = None if options["payload"] is None else read_json(options["payload"])
+        if payload is None and options["payload"] is not None:
+            raise InvalidPayload("payload must be an object with the task's parameters, not null")
+        old = _id(options["id"])
+        new = services.run_replay(old, payload=payload, actor=Actor.local(), reason=options["reason"])
+        self._tell(new, f"replays {old} and ", as_json=options["json"])
+
+    def do_signal(self, options: dict[str, Any]) -> None:
+        run_id, payload = _id(options["id"]), read_json(options["payload"])
+        answers.run_signal(run_id, options["name"], payload, actor=Actor.local())
+        self._tell(run_id, f"has the signal {options['name']}; it ", as_json=options["json"])
+
+    def _each(self, options: dict[str, Any], service: Any) -> None:
         ids = [_id(text) for text in options["ids"]]
         for run_id in ids:
             service(run_id, actor=Actor.local(), reason=options["reason"])
-            if options["json"]:
-                self.json(describe(selectors.run_get(run_id)))
-            else:
-                self.stdout.write(f"{run_id} {words}.")
+            self._tell(run_id, "", as_json=options["json"])
+
+    def _tell(self, run_id: uuid.UUID, words: str, *, as_json: bool) -> None:
+        run = selectors.run_get(run_id)
+        if as_json:
+            self.json(describe(run))
+        else:
+            self.stdout.write(f"{run_id} {words}is {status_words(run.status)}.")
 
     def _line(self, line: LogLine, *, as_json: bool) -> None:
         from runs.api.schemas import LogLineOut, level_name
