@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from runs import jsonvalue, store
 from runs.engine import failure
 from runs.engine.database import tidy_shared
+from runs.engine.fairtime import Within
 from runs.engine.outcome import Fenced, HandOver, PutDown
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
@@ -25,6 +26,7 @@ from runs.sdk.step import Step
 
 if TYPE_CHECKING:
     from runs.engine.clock import Clock
+    from runs.engine.fairtime import LoopWatch
     from runs.engine.writer import Ack, Writer
     from runs.sdk.task import Task
 
@@ -123,7 +125,7 @@ class ActiveRun(RunContext):
                 if step.timeout is None:
                     value = await step.function(*args, **kwargs)
                 else:
-                    value = await _within(step.timeout, step, args, kwargs)
+                    value = await self._timed(step.timeout, step, args, kwargs)
                 output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
             except Exception as error:
                 delay = self._tried(step, key, began, args, kwargs, error)
@@ -213,6 +215,20 @@ class ActiveRun(RunContext):
     def flush_print(self) -> None:
         if self._partial:
             self.printed("\n")
+
+    def within(self, limit: float | None) -> Within:
+        """A timeout that does not count the time in which others kept the event loop from running."""
+        return Within(limit, self, self._port.watch)
+
+    async def _timed(self, limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        scope = self.within(limit)
+        try:
+            async with scope:
+                return await step.function(*args, **kwargs)
+        except TimeoutError as error:
+            if scope.expired():
+                raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
+            raise
 
     # ── replay and snapshots ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -339,22 +355,13 @@ Sample = tuple[str, str, int, str, str, str, float]
 class Port:
     """What a run needs of its worker."""
 
-    __slots__ = ("clock", "handing_over", "writer")
+    __slots__ = ("clock", "handing_over", "watch", "writer")
 
-    def __init__(self, writer: Writer, clock: Clock, handing_over: Callable[[], bool]) -> None:
+    def __init__(self, writer: Writer, clock: Clock, watch: LoopWatch, handing_over: Callable[[], bool]) -> None:
         self.writer = writer
         self.clock = clock
+        self.watch = watch
         self.handing_over = handing_over
-
-
-async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    try:
-        async with asyncio.timeout(limit) as scope:
-            return await step.function(*args, **kwargs)
-    except TimeoutError as error:
-        if scope.expired():
-            raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
-        raise
 
 
 def _show(step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -40,6 +40,7 @@ from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun, Port, Sample
 from runs.engine.duty import Duty
 from runs.engine.execute import execute_async, execute_sync
+from runs.engine.fairtime import LoopWatch
 from runs.engine.hints import Hints
 from runs.engine.leaser import Ear, Leaser, Work
 from runs.engine.outcome import Fenced, Outcome
@@ -121,12 +122,21 @@ class Engine:
         )
         versions = json.dumps({task.id: task.version for task in registry})
         self._writer = Writer(self.worker_id, self._committed, self.fence)
-        self._port = Port(self._writer, self.clock, lambda: self._handing_over)
+        self._watch = LoopWatch(self._loop, self._run_of)
+        self._port = Port(self._writer, self.clock, self._watch, lambda: self._handing_over)
         self._leaser = Leaser(self, versions)
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
         capture.install()
-        for thread in (self._loop_thread, self._writer, self._leaser, self._ear, self._hints, self._beat):
+        for thread in (
+            self._loop_thread,
+            self._watch,
+            self._writer,
+            self._leaser,
+            self._ear,
+            self._hints,
+            self._beat,
+        ):
             thread.start()
         emit("worker.started", worker=self.name)
 
@@ -143,6 +153,7 @@ class Engine:
         if not self.fenced and self._writer.is_alive() is False:
             self._say_goodbye()
         self._beat.close()
+        self._watch.close()
         self._loop_thread.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         emit("worker.stopped", worker=self.name)
@@ -248,7 +259,8 @@ class Engine:
             return 0, 0
         with self._lock:
             return (
-                self.limits.coroutines - self._used[Lane.COROUTINE],
+                # While one run holds up the loop, a coroutine would only be kept from workers that can run it.
+                0 if self._watch.stands_still else self.limits.coroutines - self._used[Lane.COROUTINE],
                 self.limits.threads - self._used[Lane.THREAD],
             )
 
@@ -332,7 +344,16 @@ class Engine:
             outcome = _broken(run, error)
         finally:
             self._drivers.pop(run.id, None)
+            self._watch.forget(run)
         self._ended(run, outcome, Lane.COROUTINE)
+
+    def _run_of(self, task: asyncio.Task[Any]) -> ActiveRun | None:
+        """Whose code a task of the event loop is."""
+        for run_id, driver in list(self._drivers.items()):
+            run = self._runs.get(run_id)
+            if run is not None and (driver is task or task in set(run.tasks)):
+                return run
+        return None
 
     def _drive_sync(self, run: ActiveRun) -> None:
         try:

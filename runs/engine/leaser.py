@@ -105,6 +105,8 @@ class Leaser(Duty):
         any_entry, limited = queue_store.peek(conn, pools=self._engine.pools)
         if not any_entry:
             return
+        if not coroutines:
+            self._call_others()
         with conn.pipeline(), conn.transaction():
             grants = queue_store.lease(
                 conn,

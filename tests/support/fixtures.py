@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, TASKS, Fleet, Ledger
+from tests.support.processes import FAULT_TASKS, HARD_TASKS, TASKS, Fleet, Ledger
 
 
 @pytest.fixture
@@ -60,12 +60,22 @@ def fleet(
 @pytest.fixture
 def hard(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `hard_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, HARD_TASKS)
+
+
+@pytest.fixture
+def faulty(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `fault_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, FAULT_TASKS)
+
+
+def _knowing(fleet: Fleet, more: Path) -> Fleet:
     from django.conf import settings
 
     from runs import registration
 
-    settings.HOLDFAST_TASKS = [str(TASKS), str(HARD_TASKS)]
-    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{HARD_TASKS}"
+    settings.HOLDFAST_TASKS = [str(TASKS), str(more)]
+    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{more}"
     registration.discover()
     registration.register_all()
     return fleet

@@ -17,6 +17,7 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = Path(__file__).with_name("tasks.py")
 HARD_TASKS = Path(__file__).with_name("hard_tasks.py")
+FAULT_TASKS = Path(__file__).with_name("fault_tasks.py")
 
 
 @dataclass(frozen=True, slots=True)
