@@ -239,7 +239,7 @@ async def _keep_marked(run_id: uuid.UUID, readers: live.Readers) -> None:
 
 
 def _mark(run_id: uuid.UUID) -> None:
-    now = time.time()
+    now = float(tickets.connection().time()[0])  # Redis' own clock: hosts may disagree
     with tickets.connection().pipeline(transaction=False) as pipe:
         pipe.zadd(WATCHED, {str(run_id): now + MARK_HOLDS})
         pipe.zremrangebyscore(WATCHED, "-inf", now)

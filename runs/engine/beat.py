@@ -48,6 +48,10 @@ class Beat(Duty):
         """For registering, before the thread starts."""
         return self._conn
 
+    def first(self) -> None:
+        """Once registered, and before anything is leased: from here on this process knows the database's time."""
+        self._beat()
+
     def close(self) -> None:
         self._ending.set()
         self.join(5)

@@ -120,6 +120,7 @@ class Engine:
             coroutines=self.limits.coroutines,
             threads=self.limits.threads,
         )
+        self._beat.first()
         versions = json.dumps({task.id: task.version for task in registry})
         self._writer = Writer(self.worker_id, self._committed, self.fence)
         self._watch = LoopWatch(self._loop, self._run_of)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 
-from runs import Retry, step, task
+from runs import Retry, current_run, log, step, task
 
 
 def note(*words: object) -> None:
@@ -58,3 +58,31 @@ async def timed_step(seconds: float) -> str:
 @task(id="neighbour-step", retry=Retry(max_attempts=1))
 async def neighbour_step(seconds: float = 0.6) -> str:
     return await timed_step(seconds)
+
+
+@task(id="fires")
+async def fires() -> None:
+    note("fired", current_run().id)
+
+
+@task(id="retries-late", retry=Retry(max_attempts=2, min_delay=3, max_delay=3, jitter=False))
+async def retries_late() -> int:
+    note("tried", current_run().id, current_run().attempt)
+    if current_run().attempt == 1:
+        raise ConnectionError("the first attempt fails on purpose")
+    return current_run().attempt
+
+
+@step(retry=Retry(max_attempts=2, min_delay=3, max_delay=3, jitter=False))
+async def late_step(run: str) -> str:
+    note("stepped", run)
+    with open(os.environ["TESTS_LEDGER"], encoding="utf-8") as ledger:
+        if sum(f"stepped {run}" in line for line in ledger) == 1:
+            raise ConnectionError("the first try fails on purpose")
+    return "second try"
+
+
+@task(id="waits-for-a-late-step")
+async def waits_for_a_late_step() -> str:
+    log.info("before the step")
+    return await late_step(str(current_run().id))
