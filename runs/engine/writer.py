@@ -45,11 +45,6 @@ PACE: Final = 0.01
 RECONNECT: Final = 0.2
 #: Characters of text of one commit at most (a single larger row goes alone).
 MAX_TEXT: Final = 32 * 1024 * 1024
-#: What PostgreSQL says (first characters of the SQLSTATE) when the same statement may well succeed later: rolled back
-#: by a deadlock, disk full or too many connections, a lock not given, cancelled by an operator, an error of the
-#: system, read-only for a while.
-PASSING: Final = ("40", "53", "55", "57", "58", "25006")
-
 #: The status of a run, and of its attempt, whose outcome PostgreSQL does not take.
 _REFUSED: Final = (Status.FAILED, AttemptStatus.FAILED)
 
@@ -234,8 +229,11 @@ class Writer(Duty):
                 if error.sqlstate == queue_store.RECORDED:
                     return  # by our broken connection, whose server had not noticed when we asked
                 if self._conn is not None and not self._conn.closed and not self._conn.broken:
-                    if not (error.sqlstate or "").startswith(PASSING):
+                    if not db.is_passing(error):
                         raise  # the server lives and says no; the caller tells whom it concerns
+                    if error.sqlstate == db.READ_ONLY:
+                        self._conn.close()  # this session stays so, whatever becomes of the server
+                        self._conn = None
                     logger.warning("PostgreSQL cannot write (%s); retrying", str(error).strip().splitlines()[0])
                 else:
                     logger.warning("PostgreSQL is away (%s); retrying", str(error).strip().splitlines()[0])
