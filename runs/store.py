@@ -196,6 +196,13 @@ def add_logs(cur: Cursor[TupleRow], rows: Sequence[LogRow]) -> None:
     cur.execute(SQL.logs, _columns(rows, *names), prepare=True)
 
 
+def trim_logs(conn: Conn, run_id: uuid.UUID, *, keep: int) -> int:
+    """Drops the oldest lines of a run beyond `keep` bytes; the first that is left says how many there were. Returns
+    how many were dropped just now."""
+    row = conn.execute(SQL.trim_logs, {"run": run_id, "keep": keep, "shown": f"{keep // 2**20} MB"}).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> None:
     """Ends or puts down attempts. Call after `queues.store.release` of the same rows (lock order)."""
     names = ("ids", "tokens", "statuses", "attempts", "outputs", "errors", "failed", "delays", "waits")

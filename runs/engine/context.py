@@ -18,6 +18,7 @@ from runs.engine import failure
 from runs.engine.database import tidy_shared
 from runs.engine.fairtime import Within
 from runs.engine.outcome import Fenced, HandOver, PutDown
+from runs.engine.tail import LogTail
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
 from runs.sdk import codec
@@ -55,6 +56,7 @@ class ActiveRun(RunContext):
         "began",
         "cancelled_by_worker",
         "started",
+        "tail",
         "task",
         "tasks",
         "unwound",
@@ -71,6 +73,7 @@ class ActiveRun(RunContext):
         self.trace_id = started.trace_id
         self.state = None
         self.began = port.clock.now()
+        self.tail = LogTail(self.id, again=started.attempt > 1 or started.resumed)
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
         #: asyncio tasks that the run's code has started; they end with the stay.
@@ -200,7 +203,7 @@ class ActiveRun(RunContext):
             self.attempt,
             current_step.get(),
         )
-        self._port.writer.put_log(row)
+        self._port.writer.put_log(row, self.tail)
 
     def printed(self, text: str) -> None:
         """Text that was printed; a line becomes a log line when it ends."""

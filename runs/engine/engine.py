@@ -44,6 +44,7 @@ from runs.engine.fairtime import LoopWatch
 from runs.engine.hints import Hints
 from runs.engine.leaser import Ear, Leaser, Work
 from runs.engine.outcome import Fenced, Outcome
+from runs.engine.tail import Trimmer
 from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
 from runs.sdk.context import current
@@ -122,7 +123,8 @@ class Engine:
         )
         self._beat.first()
         versions = json.dumps({task.id: task.version for task in registry})
-        self._writer = Writer(self.worker_id, self._committed, self.fence)
+        self._trimmer = Trimmer()
+        self._writer = Writer(self.worker_id, self._committed, self.fence, self._trimmer.trim)
         self._watch = LoopWatch(self._loop, self._run_of)
         self._port = Port(self._writer, self.clock, self._watch, lambda: self._handing_over)
         self._leaser = Leaser(self, versions)
@@ -132,6 +134,7 @@ class Engine:
         for thread in (
             self._loop_thread,
             self._watch,
+            self._trimmer,
             self._writer,
             self._leaser,
             self._ear,
@@ -150,6 +153,7 @@ class Engine:
         if not self.fenced:
             self._drain()
             self._writer.close(timeout=10)
+        self._trimmer.close()
         self._hints.close()
         if not self.fenced and self._writer.is_alive() is False:
             self._say_goodbye()
@@ -371,7 +375,7 @@ class Engine:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
         run.flush_print()
         if run.close() and outcome is not None and not self.fenced:
-            self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome))
+            self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome), run.tail)
         with self._lock:
             self._used[lane] -= 1
         self._busy_at = time.monotonic()

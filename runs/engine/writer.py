@@ -30,6 +30,7 @@ from runs.engine import failure
 from runs.engine.context import Sample
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
+from runs.engine.tail import LogTail, Trim
 from runs.histogram import bucket
 from runs.states import AttemptStatus, Status
 
@@ -37,8 +38,6 @@ logger = logging.getLogger("holdfast.writer")
 
 #: Operations of one commit at most: keeps a commit short, and memory flat.
 MAX_BATCH: Final = 2_000
-#: Log lines that may wait to be written before `print` and `log` in threads have to wait.
-MAX_WAITING: Final = 50_000
 #: Seconds between two commits for which nobody waits (ends of attempts, log lines): small ones gather meanwhile.
 PACE: Final = 0.01
 #: Seconds between attempts to reach PostgreSQL again.
@@ -60,6 +59,7 @@ class Operation:
     samples: Sequence[Sample] = ()
     size: int = 0  # characters of text, roughly
     last: bool = False  # stands for a row that was refused: no more is tried
+    tail: LogTail | None = None  # lines that have to be written before it
 
 
 @dataclass(slots=True)
@@ -102,19 +102,19 @@ class Writer(Duty):
         worker: Id of the worker's row.
         committed: Called after each commit with the batch (in this thread).
         fenced: Called once when the worker turns out to have been declared lost.
+        trim: Called with a run whose log has grown so much that its oldest lines may have to go.
     """
 
-    def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None]) -> None:
+    def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None], trim: Trim) -> None:
         super().__init__("writer")
         self._worker = worker
         self._committed = committed
         self._on_fenced = fenced
+        self._trim = trim
         self._waiting: deque[Operation] = deque()
         self._wake = threading.Event()
         self._urgent = threading.Event()
         self._last = 0.0
-        self._room = threading.Event()
-        self._room.set()
         self._closing = False
         self._refused = False
         self._number = 0
@@ -126,13 +126,14 @@ class Writer(Duty):
         """`ack` is settled when the snapshot is durable."""
         self._put(Operation(row, ack, samples, len(row.input or "") + len(row.output or "") + len(row.state or "")))
 
-    def put_log(self, row: store.LogRow) -> None:
-        if not self._room.is_set() and not _in_event_loop():
-            self._room.wait()
-        self._put(Operation(row, size=len(row.message) + len(row.fields or "")))
+    def put_log(self, row: store.LogRow, tail: LogTail) -> None:
+        """The line joins its run's others; threads wait when these are too many."""
+        if tail.add(row, may_wait=not _in_event_loop()):
+            self._put(Operation(None, tail=tail))
 
-    def put_finish(self, row: store.FinishRow, samples: Sequence[Sample]) -> None:
-        self._put(Operation(row, None, samples, len(row.output or "")))
+    def put_finish(self, row: store.FinishRow, samples: Sequence[Sample], tail: LogTail | None = None) -> None:
+        """After the lines of `tail`: whoever reads that a run has ended finds all that it said."""
+        self._put(Operation(row, None, samples, len(row.output or ""), tail=tail))
 
     def count(self, samples: Sequence[Sample]) -> None:
         self._put(Operation(None, None, samples))
@@ -147,10 +148,10 @@ class Writer(Duty):
     def _put(self, operation: Operation) -> None:
         if self._refused:
             _resolve([operation], Fenced())
+            if operation.tail is not None:
+                operation.tail.close()
             return
         self._waiting.append(operation)
-        if len(self._waiting) > MAX_WAITING:
-            self._room.clear()
         if operation.ack is not None and not self._urgent.is_set():
             self._urgent.set()
         if not self._wake.is_set():
@@ -179,12 +180,24 @@ class Writer(Duty):
     def _take(self) -> list[Operation]:
         operations: list[Operation] = []
         size = 0
+        again: list[Operation] = []  # in the next round: a run that says a lot takes turns with the others
         while self._waiting and len(operations) < MAX_BATCH and size < MAX_TEXT:
-            operations.append(self._waiting.popleft())
-            size += operations[-1].size
-        if not self._room.is_set() and len(self._waiting) < MAX_WAITING // 2:
-            self._room.set()
+            operation = self._waiting.popleft()
+            if operation.tail is not None and self._take_lines(operation.tail, operations):
+                again.append(operation)
+            else:
+                operations.append(operation)
+            size += operation.size
+        self._waiting.extend(again)
         return operations
+
+    def _take_lines(self, tail: LogTail, operations: list[Operation]) -> bool:
+        """Adds the next lines of a run. True when there are more."""
+        rows, more = tail.take()
+        operations += [Operation(row, size=len(row.message) + len(row.fields or "")) for row in rows]
+        if tail.is_due():
+            self._trim(tail.run_id)
+        return more
 
     def _write(self, operations: list[Operation]) -> None:
         batch = Batch.of(operations)
@@ -270,9 +283,11 @@ class Writer(Duty):
     def _refuse(self, operations: list[Operation]) -> None:
         self._refused = True
         _resolve(operations, Fenced())
-        self._room.set()
         while self._waiting:
-            _resolve([self._waiting.popleft()], Fenced())
+            operation = self._waiting.popleft()
+            _resolve([operation], Fenced())
+            if operation.tail is not None:
+                operation.tail.close()
         self._on_fenced()
 
 

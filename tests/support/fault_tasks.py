@@ -86,3 +86,22 @@ async def late_step(run: str) -> str:
 async def waits_for_a_late_step() -> str:
     log.info("before the step")
     return await late_step(str(current_run().id))
+
+
+@task(id="talks-without-end")
+async def talks_without_end(lines: int, size: int, breathe: int = 0) -> int:
+    """On the event loop; gives way to others every `breathe` lines, or never."""
+    note("talks", "begins")
+    for number in range(lines):
+        print(f"{number:08} " + "x" * size)
+        if breathe and number % breathe == 0:
+            await asyncio.sleep(0)
+    return lines
+
+
+@task(id="talks-without-end-sync")
+def talks_without_end_sync(lines: int, size: int) -> int:
+    note("talks", "begins")
+    for number in range(lines):
+        print(f"{number:08} " + "x" * size)
+    return lines
