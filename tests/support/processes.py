@@ -87,11 +87,12 @@ class Fleet:
     environment: dict[str, str]
     ledger: Ledger
     processes: list[Process] = field(default_factory=list)
+    script: Path = ROOT / "manage.py"
 
     def start(self, name: str, *command: str, **environment: str) -> Process:
         output = tempfile.NamedTemporaryFile(prefix=f"{name}-", dir=self.ledger.folder, delete=False)  # noqa: SIM115
         popen = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), *command],
+            [sys.executable, str(self.script), *command],
             env={**self.environment, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
