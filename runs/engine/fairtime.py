@@ -123,10 +123,10 @@ class Within:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        return await self._scope.__aexit__(kind, error, at)
+        await self._scope.__aexit__(kind, error, at)
 
     def _check(self) -> None:
         assert self._limit is not None

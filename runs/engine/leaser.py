@@ -250,7 +250,7 @@ class Ear(Duty):
                 raise redis.TimeoutError(f"no answer for {self.SILENCE:g} s")
         elif now - self._heard_at > self.SILENCE:
             self._asked_at = now
-            pubsub.ping()  # type: ignore[no-untyped-call]
+            pubsub.ping()
 
     def _hang_up(self) -> None:
         pubsub, self._pubsub = self._pubsub, None

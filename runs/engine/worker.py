@@ -135,7 +135,7 @@ class ShiftWorker(SimpleWorker):
     def run_maintenance_tasks(self) -> None:
         """Not without Redis."""
         with contextlib.suppress(redis.RedisError):
-            super().run_maintenance_tasks()
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
 
     def teardown(self) -> None:
         """A goodbye that Redis does not hear is no reason to end with an error: the registration expires."""
@@ -152,7 +152,7 @@ class ShiftWorker(SimpleWorker):
         if not self._must_end():
             # It may have come back empty. Whoever finds itself registered still says so by a ValueError.
             with contextlib.suppress(redis.RedisError, ValueError):
-                self.register_birth()
+                self.register_birth()  # type: ignore[no-untyped-call]
 
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
