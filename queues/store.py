@@ -65,6 +65,14 @@ class Seized(NamedTuple):
     concurrency_key: str | None
 
 
+class Due(NamedTuple):
+    """A timer that fell due: the entry, its pool, and how long ago that was."""
+
+    entry_id: uuid.UUID
+    pool: str
+    late: float  # seconds
+
+
 def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool]:
     """Whether anything can be leased at all, and whether some of it is in a queue with a limit."""
     row = conn.execute(SQL.peek, {"pools": list(pools)}, prepare=True).fetchone()
@@ -112,9 +120,9 @@ def release(
     return cur.execute(SQL.release, {"ids": ids, "tokens": tokens, "delays": delays}, prepare=True)
 
 
-def promote(conn: Conn, *, limit: int) -> list[tuple[uuid.UUID, str]]:
-    """Makes due timers leasable. Returns (entry id, pool) of each."""
-    return [(row[0], row[1]) for row in conn.execute(SQL.promote, {"limit": limit}, prepare=True)]
+def promote(conn: Conn, *, limit: int) -> list[Due]:
+    """Makes due timers leasable."""
+    return [Due(*row) for row in conn.execute(SQL.promote, {"limit": limit}, prepare=True)]
 
 
 def next_due(conn: Conn) -> float | None:

@@ -35,10 +35,11 @@ VERSION: Final = 1
 BATCH: Final = 500
 #: A page that opens gets this many of the last log lines; it asks for earlier ones.
 TAIL: Final = 1_000
-#: Characters of one log line that are told live; the download has all.
+#: Characters of one log line that are told live; the download has all, in batches of fewer lines.
 LINE: Final = 8_000
 #: Snapshots of a run that are looked for a second time.
 MISSING: Final = 100
+WHOLE_LINE, WHOLE_BATCH = 1_000_000, 50
 MAX_ATTEMPTS_TOLD: Final = 1_000
 _SAFE_INTEGER: Final = 2**53 - 1
 _CONNECTIONS: Final = 4
@@ -101,8 +102,8 @@ def read(cursor: Cursor) -> Read:
     late: list[Row] = []
     if cursor.missing:
         late = yield SQL.live_snapshots_late, {"run": cursor.run_id, "missing": cursor.missing}
-    logs = yield SQL.live_logs, {"run": cursor.run_id, "after": cursor.logs, "limit": BATCH}
     chunks = yield from streams.read_live(cursor.run_id, cursor.chunks)
+    logs = yield SQL.live_logs, {"run": cursor.run_id, "after": cursor.logs, "limit": BATCH, "most": LINE}
     attempts = yield (
         SQL.live_attempts,
         {"run": cursor.run_id, "attempt": max(cursor.attempts, default=0), "limit": MAX_ATTEMPTS_TOLD},
@@ -147,7 +148,7 @@ def reads(cursor: Cursor) -> Batch:
 def logs_before(run_id: uuid.UUID, before: int) -> Message:
     """The batch of log lines before a sequence, for a page that scrolls back."""
     with connection.cursor() as db:
-        db.execute(SQL.live_logs_before, {"run": run_id, "before": before, "limit": BATCH})
+        db.execute(SQL.live_logs_before, {"run": run_id, "before": before, "limit": BATCH, "most": LINE})
         names = [column[0] for column in db.description]
         rows = [dict(zip(names, row, strict=True)) for row in db.fetchall()]
     return _message("earlier", items=[log_line(row) for row in reversed(rows)], earlier=len(rows) == BATCH)
@@ -208,8 +209,9 @@ READERS: Final = Readers()
 async def log_text(run_id: uuid.UUID) -> AsyncIterator[str]:
     """The whole log as text, a batch at a time: `2026-03-01T12:00:00.000Z INFO 1 search#2 message key=value`."""
     after = 0
+    params = {"run": run_id, "limit": WHOLE_BATCH, "most": WHOLE_LINE}
     async with READERS.open() as readers:
-        while rows := await readers.rows(SQL.live_logs, {"run": run_id, "after": after, "limit": BATCH}):
+        while rows := await readers.rows(SQL.live_logs, {**params, "after": after}):
             after = rows[-1]["sequence"]
             yield "".join(map(_text_line, rows))
 
@@ -277,8 +279,8 @@ def log_line(row: Row) -> Message:
     line["level"] = level_name(row["level"])
     if isinstance(line["fields"], str):  # Django's connections leave jsonb as text
         line["fields"] = _plain(json.loads(line["fields"]))
-    if len(message := row["message"]) > LINE:
-        line["message"] = message[:LINE] + f"… ({len(message) - LINE:,} more characters in the download)"
+    if (more := line.pop("length") - LINE) > 0:
+        line["message"] += f"… ({more:,} more characters in the download)"
     return line
 
 

@@ -300,6 +300,13 @@ def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
     return children_ended(cur, final) if any(row.parent for row in rows) else set()
 
 
+def trim_logs(conn: Conn, run_id: uuid.UUID, *, keep: int) -> int:
+    """Drops the oldest lines of a run beyond `keep` bytes; the first that is left says how many there were. Returns
+    how many were dropped just now."""
+    row = conn.execute(SQL.trim_logs, {"run": run_id, "keep": keep, "shown": f"{keep // 2**20} MB"}).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def add_rollups(cur: Cursor[TupleRow], worker: int, counts: dict[RollupKey, tuple[int, float]]) -> None:
     """Adds counts and sums of seconds to this minute's rollups."""
     # Sorted: two writers that share a row (they do not, rows carry the worker) could never deadlock.

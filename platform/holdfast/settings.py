@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "holdfast.middleware.DatabaseRefuses",
 ]
 
 # In a checkout the pages lie at its top; the wheel carries them inside this package.

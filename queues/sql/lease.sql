@@ -102,7 +102,8 @@ WITH back AS (
 SELECT entry_id FROM gone;
 
 -- name: promote
--- Timers that are due become entries.
+-- Timers that are due become entries. They are ready since they fell due, not since somebody saw it: when nobody was
+-- there, the delay figures and the queue's longest wait say so. `late` is in seconds.
 WITH due AS (
     SELECT t.ctid AS tid FROM queues_timer t
     WHERE t.due_at <= holdfast_now()
@@ -111,12 +112,13 @@ WITH due AS (
     FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM queues_timer t WHERE t.ctid = ANY (ARRAY(SELECT tid FROM due))
-    RETURNING t.entry_id, t.queue_id, t.lane, t.priority, t.concurrency_key
+    RETURNING t.entry_id, t.queue_id, t.lane, t.priority, t.concurrency_key, t.due_at
 ), entry AS (
     INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at)
-    SELECT entry_id, queue_id, lane, priority, concurrency_key, holdfast_now() FROM gone
+    SELECT entry_id, queue_id, lane, priority, concurrency_key, due_at FROM gone
 )
-SELECT g.entry_id, q.pool FROM gone g JOIN queues_queue q ON q.id = g.queue_id;
+SELECT g.entry_id, q.pool, extract(epoch FROM holdfast_now() - g.due_at)::float8 AS late
+FROM gone g JOIN queues_queue q ON q.id = g.queue_id;
 
 -- name: next_due
 SELECT extract(epoch FROM min(t.due_at) - holdfast_now())::float8 FROM queues_timer t;

@@ -17,11 +17,13 @@ from typing import Any, Final, NoReturn, cast
 
 from django.db import connections
 
+from runs import store
 from runs.engine import memory
 from runs.engine.context import ActiveRun, Port
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.loop import end_tasks, remember_task
 from runs.engine.outcome import Fenced, Outcome
+from runs.engine.tail import LogTail
 from runs.engine.wire import Begin, Done, HandingOver, Inbox, Put, Receipt, Settled, pack
 from runs.engine.writer import Writer
 from runs.sdk.context import current
@@ -102,6 +104,11 @@ class RemoteWriter:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+
+    def put_log(self, row: store.LogRow, tail: LogTail) -> None:
+        """The worker has the run's queue of lines."""
+        del tail
+        self._link.put("put_log", (row,), {})
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("put_") and name != "count":

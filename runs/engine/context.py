@@ -17,8 +17,10 @@ from uuid import UUID
 from runs import store, waitlinks
 from runs.engine import failure, showing, transact, unsafe
 from runs.engine.database import tidy_shared
+from runs.engine.fairtime import Within
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
 from runs.engine.sending import Sending
+from runs.engine.tail import LogTail
 from runs.engine.waiting import HOLD, Waits
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
@@ -28,6 +30,7 @@ from runs.sdk.step import Step
 
 if TYPE_CHECKING:
     from runs.engine.clock import Clock
+    from runs.engine.fairtime import LoopWatch
     from runs.engine.writer import Ack, Writer
     from runs.sdk.task import Task
     from runs.sdk.wait import WaitSpec
@@ -65,6 +68,7 @@ class ActiveRun(RunContext):
         "may_repeat",
         "memory_limit",
         "started",
+        "tail",
         "task",
         "tasks",
         "uncertain",
@@ -90,6 +94,7 @@ class ActiveRun(RunContext):
         self.trace_id = started.trace_id
         self.state = None
         self.began = port.clock.now()
+        self.tail = LogTail(self.id, again=started.attempt > 1 or started.active is not None)
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
         #: The asyncio task that calls the function; those that its code has started, and by whom: they end with it.
@@ -177,7 +182,7 @@ class ActiveRun(RunContext):
                 if step.timeout is None:
                     value = await step.function(*args, **kwargs)
                 else:
-                    value = await _within(step.timeout, step, args, kwargs)
+                    value = await self._timed(step.timeout, step, args, kwargs)
                 output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
             except Exception as error:
                 delay = self._tried(step, key, began, args, kwargs, error)
@@ -275,7 +280,7 @@ class ActiveRun(RunContext):
             self.attempt,
             current_step.get(),
         )
-        self._port.writer.put_log(row)
+        self._port.writer.put_log(row, self.tail)
 
     def send(self, stream: str, data: str | None) -> None:
         self._port.writer.wait_for_room()
@@ -345,6 +350,20 @@ class ActiveRun(RunContext):
     def stop(self, status: str) -> None:
         """The run is to stop, at its next await or the next call of ours, and end as `status`. From any thread."""
         self.unwind(Stop(status))
+
+    def within(self, limit: float | None) -> Within:
+        """A timeout that does not count the time in which others kept the event loop from running."""
+        return Within(limit, self, self._port.loop_watch)
+
+    async def _timed(self, limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        scope = self.within(limit)
+        try:
+            async with scope:
+                return await step.function(*args, **kwargs)
+        except TimeoutError as error:
+            if scope.expired():
+                raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
+            raise
 
     # ── replay and snapshots ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -544,7 +563,7 @@ Sample = tuple[str, str, int, str, str, str, float]
 class Port:
     """What a run needs of its worker."""
 
-    __slots__ = ("clock", "handing_over", "hold", "step_threads", "touch", "watch", "worker_id", "writer")
+    __slots__ = ("clock", "handing_over", "hold", "loop_watch", "step_threads", "touch", "watch", "worker_id", "writer")
 
     def __init__(
         self,
@@ -556,6 +575,7 @@ class Port:
         worker_id: int,
         touch: Callable[[UUID], None],
         step_threads: ThreadPoolExecutor,
+        loop_watch: LoopWatch | None = None,
         hold: float = HOLD,
     ) -> None:
         self.writer = writer
@@ -570,13 +590,5 @@ class Port:
         self.step_threads = step_threads
         #: A run whose next wait is over within so many seconds stays. 0 where nobody brings answers.
         self.hold = hold
-
-
-async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    try:
-        async with asyncio.timeout(limit) as scope:
-            return await step.function(*args, **kwargs)
-    except TimeoutError as error:
-        if scope.expired():
-            raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
-        raise
+        #: For how long the event loop stood still. None where a run has one of its own.
+        self.loop_watch = loop_watch

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -39,11 +39,13 @@ from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun, Port, Sample
 from runs.engine.execute import execute_async, execute_sync
+from runs.engine.fairtime import LoopWatch
 from runs.engine.hints import Hints
 from runs.engine.isolation import Stay, Wards, Why
 from runs.engine.leaser import Ear, Leaser, Work
 from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
 from runs.engine.outcome import Fenced, Outcome, Stop
+from runs.engine.tail import Trimmer
 from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
 from runs.sdk.context import current
@@ -131,8 +133,11 @@ class Engine:
             threads=self.limits.threads,
             processes=self.limits.processes,
         )
+        self._beat.first()
         versions = json.dumps({task.id: task.version for task in registry})
-        self._writer = Writer(self.worker_id, self._committed, self.fence)
+        self._trimmer = Trimmer()
+        self._writer = Writer(self.worker_id, self._committed, self.fence, self._trimmer.trim)
+        self._loop_watch = LoopWatch(self._loop, self._run_of)
         self._port = Port(
             self._writer,
             self.clock,
@@ -141,6 +146,7 @@ class Engine:
             worker_id=self.worker_id,
             touch=lambda run_id: self._hints.touch([run_id], lists=False),
             step_threads=self._step_threads,
+            loop_watch=self._loop_watch,
         )
         self._leaser = Leaser(self, versions)
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
@@ -149,7 +155,16 @@ class Engine:
         if control is not None:
             self._wards = Wards(control, self._port)
             self._wards.start()
-        for thread in (self._loop_thread, self._writer, self._leaser, self._ear, self._hints, self._beat):
+        for thread in (
+            self._loop_thread,
+            self._loop_watch,
+            self._trimmer,
+            self._writer,
+            self._leaser,
+            self._ear,
+            self._hints,
+            self._beat,
+        ):
             thread.start()
         emit("worker.started", worker=self.name)
 
@@ -162,10 +177,12 @@ class Engine:
         if not self.fenced:
             self._drain()
             self._writer.close(timeout=10)
+        self._trimmer.close()
         self._hints.close()
         if not self.fenced and self._writer.is_alive() is False:
             self._say_goodbye()
         self._beat.close()
+        self._loop_watch.close()
         self._loop_thread.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._step_threads.shutdown(wait=False, cancel_futures=True)
@@ -287,7 +304,8 @@ class Engine:
             return 0, 0, 0
         with self._lock:
             return (
-                self.limits.coroutines - self._used[Lane.COROUTINE],
+                # While one run holds up the loop, a coroutine would only be kept from workers that can run it.
+                0 if self._loop_watch.stands_still else self.limits.coroutines - self._used[Lane.COROUTINE],
                 self.limits.threads - self._used[Lane.THREAD],
                 self.limits.processes - self._used[Lane.PROCESS],
             )
@@ -409,7 +427,16 @@ class Engine:
             outcome = _broken(run, error)
         finally:
             self._drivers.pop(run.id, None)
+            self._loop_watch.forget(run)
         self._ended(run, outcome, Lane.COROUTINE)
+
+    def _run_of(self, task: asyncio.Task[Any]) -> ActiveRun | None:
+        """Whose code a task of the event loop is."""
+        for run_id, driver in list(self._drivers.items()):
+            run = self._runs.get(run_id)
+            if run is not None and (driver is task or task in set(run.tasks)):
+                return run
+        return None
 
     def _drive_sync(self, run: ActiveRun) -> None:
         try:
@@ -435,7 +462,7 @@ class Engine:
         if self._watched.get(run.id) is run:
             del self._watched[run.id]
         if run.close() and outcome is not None and not self.fenced:
-            self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome))
+            self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome), run.tail)
         with self._lock:
             self._used[lane] -= 1
         self._busy_at = time.monotonic()

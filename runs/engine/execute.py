@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -17,7 +16,7 @@ from runs.states import AttemptStatus, Status
 
 async def execute_async(run: ActiveRun) -> Outcome:
     """A stay of a coroutine task. Raises Fenced only."""
-    scope = asyncio.timeout(run.time_left)
+    scope = run.within(run.time_left)
     try:
         async with scope:
             value = await run.task.function(**run.arguments())

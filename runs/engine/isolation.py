@@ -371,6 +371,9 @@ class Stay:
         """A call of the writer. What a stay that is over still says is stored no more, and it is told so."""
         if not put.method.startswith("put_") and put.method != "count":
             raise ValueError(put.method)
+        if put.method == "put_log":  # through the run's own queue of lines, which is on this side
+            self._port.writer.put_log(put.args[0], self.run.tail)
+            return
         method: Callable[..., None] = getattr(self._port.writer, put.method)
         receipts: list[int] = []
 

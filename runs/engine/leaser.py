@@ -121,6 +121,8 @@ class Leaser(Duty):
         any_entry, limited = queue_store.peek(conn, pools=self._engine.pools)
         if not any_entry:
             return
+        if not free[Lane.COROUTINE]:
+            self._call_others()
         with conn.pipeline(), conn.transaction():
             grants = queue_store.lease(
                 conn,
@@ -221,6 +223,8 @@ class Ear(Duty):
 
     #: Seconds of one wait for a message: how long `deaf()` may take.
     WAIT: Final = 0.2
+    #: Seconds of silence after which Redis is asked whether it is there, and again after which it is not.
+    SILENCE: Final = 2.0
 
     def __init__(self, pools: list[str], heard: Callable[[], None], hearing: Callable[[bool], None]) -> None:
         super().__init__("ear")
@@ -230,6 +234,9 @@ class Ear(Duty):
         self._listening = threading.Event()
         self._silent = threading.Event()
         self._pubsub: redis.client.PubSub | None = None
+        self._heard_at = 0.0
+        self._asked_at: float | None = None
+        self._away = False
         self._closing = False
 
     def listen(self) -> None:
@@ -253,7 +260,9 @@ class Ear(Duty):
                 try:
                     self._hear()
                 except (redis.RedisError, OSError) as error:
-                    logger.warning("Redis is away (%s); polling PostgreSQL until it is back", error)
+                    if not self._away:
+                        logger.warning("Redis is away (%s); polling PostgreSQL until it is back", error)
+                    self._away = True
                     self._hearing(False)
                     self._hang_up()
                     threading.Event().wait(self.WAIT)
@@ -264,13 +273,30 @@ class Ear(Duty):
 
     def _hear(self) -> None:
         if self._pubsub is None:
-            client = redis.Redis.from_url(tickets.url(), socket_timeout=5, socket_connect_timeout=1)
+            client = redis.Redis.from_url(
+                tickets.url(), socket_timeout=self.SILENCE, socket_connect_timeout=1, retry=tickets.no_retry()
+            )
+            self._heard_at, self._asked_at = time.monotonic(), None
             self._pubsub = client.pubsub()  # type: ignore[no-untyped-call]
             self._pubsub.subscribe(*self._channels)
         message = self._pubsub.get_message(timeout=self.WAIT)
-        if message is not None:
-            self._hearing(True)
+        if message is None:
+            self._doubt(self._pubsub)
+            return
+        self._heard_at, self._asked_at, self._away = time.monotonic(), None, False
+        self._hearing(True)
+        if message["type"] != "pong":
             self._heard()
+
+    def _doubt(self, pubsub: redis.client.PubSub) -> None:
+        """Nothing was said. A connection that is dead without having been closed is silent, too: so it is asked."""
+        now = time.monotonic()
+        if self._asked_at is not None:
+            if now - self._asked_at > self.SILENCE:
+                raise redis.TimeoutError(f"no answer for {self.SILENCE:g} s")
+        elif now - self._heard_at > self.SILENCE:
+            self._asked_at = now
+            pubsub.ping()
 
     def _hang_up(self) -> None:
         pubsub, self._pubsub = self._pubsub, None

@@ -32,6 +32,7 @@ from runs.engine import failure
 from runs.engine.context import Sample
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
+from runs.engine.tail import LogTail, Trim
 from runs.errors import UnknownQueue
 from runs.histogram import bucket
 from runs.states import AttemptStatus, Status
@@ -40,7 +41,7 @@ logger = logging.getLogger("holdfast.writer")
 
 #: Operations of one commit at most: keeps a commit short, and memory flat.
 MAX_BATCH: Final = 2_000
-#: Operations that may wait to be written before `print`, `log` and streams in threads have to wait.
+#: Operations that may wait to be written before streams in threads have to wait.
 MAX_WAITING: Final = 50_000
 #: Seconds between two commits for which nobody waits (ends of attempts, log lines): small ones gather meanwhile.
 PACE: Final = 0.01
@@ -48,11 +49,6 @@ PACE: Final = 0.01
 RECONNECT: Final = 0.2
 #: Characters of text of one commit at most (a single larger row goes alone).
 MAX_TEXT: Final = 32 * 1024 * 1024
-#: What PostgreSQL says (first characters of the SQLSTATE) when the same statement may well succeed later: rolled back
-#: by a deadlock, disk full or too many connections, a lock not given, cancelled by an operator, an error of the
-#: system, read-only for a while.
-PASSING: Final = ("40", "53", "55", "57", "58", "25006")
-
 #: Children that one statement enqueues.
 SPAWN: Final = 2_000
 #: Kinds of waits that end by the clock alone.
@@ -82,6 +78,7 @@ class Operation:
     size: int = 0  # characters of text, roughly
     last: bool = False  # stands for a row that was refused: no more is tried
     refused: Exception | None = None  # why the row was left out of a commit that its neighbours are in
+    tail: LogTail | None = None  # lines that have to be written before it
 
 
 @dataclass(slots=True)
@@ -152,13 +149,15 @@ class Writer(Duty):
         worker: Id of the worker's row.
         committed: Called after each commit with the batch (in this thread).
         fenced: Called once when the worker turns out to have been declared lost.
+        trim: Called with a run whose log has grown so much that its oldest lines may have to go.
     """
 
-    def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None]) -> None:
+    def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None], trim: Trim) -> None:
         super().__init__("writer")
         self._worker = worker
         self._committed = committed
         self._on_fenced = fenced
+        self._trim = trim
         self._waiting: deque[Operation] = deque()
         self._wake = threading.Event()
         self._urgent = threading.Event()
@@ -181,16 +180,18 @@ class Writer(Duty):
         if not self._room.is_set() and not _in_event_loop():
             self._room.wait()
 
-    def put_log(self, row: store.LogRow) -> None:
-        self.wait_for_room()
-        self._put(Operation(row, size=len(row.message) + len(row.fields or "")))
-
     def put_chunk(self, row: store.ChunkRow) -> None:
         """Never waits: callers come through `wait_for_room` before they lock anything."""
         self._put(Operation(row, size=len(row.data or "")))
 
-    def put_finish(self, row: store.FinishRow, samples: Sequence[Sample]) -> None:
-        self._put(Operation(row, None, samples, len(row.output or "")))
+    def put_log(self, row: store.LogRow, tail: LogTail) -> None:
+        """The line joins its run's others; threads wait when these are too many."""
+        if tail.add(row, may_wait=not _in_event_loop()):
+            self._put(Operation(None, tail=tail))
+
+    def put_finish(self, row: store.FinishRow, samples: Sequence[Sample], tail: LogTail | None = None) -> None:
+        """After the lines of `tail`: whoever reads that a run has ended finds all that it said."""
+        self._put(Operation(row, None, samples, len(row.output or ""), tail=tail))
 
     def put_wait(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
         """`ack` is settled when the wait is durable, or with why it was refused."""
@@ -210,6 +211,8 @@ class Writer(Duty):
     def _put(self, operation: Operation) -> None:
         if self._refused:
             _resolve([operation], Fenced())
+            if operation.tail is not None:
+                operation.tail.close()
             return
         self._waiting.append(operation)
         if len(self._waiting) > MAX_WAITING:
@@ -242,12 +245,26 @@ class Writer(Duty):
     def _take(self) -> list[Operation]:
         operations: list[Operation] = []
         size = 0
+        again: list[Operation] = []  # in the next round: a run that says a lot takes turns with the others
         while self._waiting and len(operations) < MAX_BATCH and size < MAX_TEXT:
-            operations.append(self._waiting.popleft())
-            size += operations[-1].size
+            operation = self._waiting.popleft()
+            if operation.tail is not None and self._take_lines(operation.tail, operations):
+                again.append(operation)
+            else:
+                operations.append(operation)
+            size += operation.size
+        self._waiting.extend(again)
         if not self._room.is_set() and len(self._waiting) < MAX_WAITING // 2:
             self._room.set()
         return operations
+
+    def _take_lines(self, tail: LogTail, operations: list[Operation]) -> bool:
+        """Adds the next lines of a run. True when there are more."""
+        rows, more = tail.take()
+        operations += [Operation(row, size=len(row.message) + len(row.fields or "")) for row in rows]
+        if tail.is_due():
+            self._trim(tail.run_id)
+        return more
 
     def _write(self, operations: list[Operation]) -> None:
         batch = Batch.of(operations)
@@ -292,8 +309,11 @@ class Writer(Duty):
                 if error.sqlstate == queue_store.RECORDED:
                     return  # by our broken connection, whose server had not noticed when we asked
                 if self._conn is not None and not self._conn.closed and not self._conn.broken:
-                    if not (error.sqlstate or "").startswith(PASSING):
+                    if not db.is_passing(error):
                         raise  # the server lives and says no; the caller tells whom it concerns
+                    if error.sqlstate == db.READ_ONLY:
+                        self._conn.close()  # this session stays so, whatever becomes of the server
+                        self._conn = None
                     logger.warning("PostgreSQL cannot write (%s); retrying", str(error).strip().splitlines()[0])
                 else:
                     logger.warning("PostgreSQL is away (%s); retrying", str(error).strip().splitlines()[0])
@@ -343,7 +363,10 @@ class Writer(Duty):
         _resolve(operations, Fenced())
         self._room.set()
         while self._waiting:
-            _resolve([self._waiting.popleft()], Fenced())
+            operation = self._waiting.popleft()
+            _resolve([operation], Fenced())
+            if operation.tail is not None:
+                operation.tail.close()
         self._on_fenced()
 
 

@@ -102,6 +102,35 @@ FROM unnest(
 ) WITH ORDINALITY AS l (run_id, at, level, message, fields, attempt, step, ord)
 ORDER BY l.ord;
 
+-- name: trim_logs
+-- The newest lines that fit into `keep` bytes stay. The one before them becomes the line that says what was dropped,
+-- with what earlier such lines had said.
+WITH sized AS (
+    SELECT l.sequence, sum(octet_length(l.message) + coalesce(pg_column_size(l.fields), 0))
+                           OVER (ORDER BY l.sequence DESC) AS size
+    FROM runs_logline l WHERE l.run_id = %(run)s
+), cut AS (
+    SELECT max(s.sequence) AS sequence FROM sized s WHERE s.size > %(keep)s
+), old AS (
+    SELECT l.sequence,
+           CASE jsonb_typeof(l.fields -> 'dropped_lines')
+               WHEN 'number' THEN (l.fields ->> 'dropped_lines')::numeric ELSE 1 END AS lines,
+           CASE jsonb_typeof(l.fields -> 'dropped_bytes')
+               WHEN 'number' THEN (l.fields ->> 'dropped_bytes')::numeric ELSE octet_length(l.message) END AS bytes
+    FROM runs_logline l, cut WHERE l.run_id = %(run)s AND l.sequence <= cut.sequence
+), total AS (
+    SELECT count(*) AS rows, sum(o.lines) AS lines, sum(o.bytes) AS bytes FROM old o
+), gone AS (
+    DELETE FROM runs_logline l USING cut WHERE l.run_id = %(run)s AND l.sequence < cut.sequence
+)
+UPDATE runs_logline l
+SET level = 30, step = '', fields = jsonb_build_object('dropped_lines', t.lines, 'dropped_bytes', t.bytes),
+    message = to_char(t.lines, 'FM999,999,999,999') || ' lines before this one were dropped: a run''s log keeps its last '
+              || %(shown)s || '.'
+FROM cut, total t
+WHERE l.run_id = %(run)s AND l.sequence = cut.sequence AND t.rows > 1
+RETURNING t.rows;
+
 -- name: rollups
 INSERT INTO runs_rollup AS r (minute, kind, task_id, queue_id, worker_id, name, version, status, bucket, count, seconds)
 SELECT date_trunc('minute', holdfast_now()), u.kind, u.task, u.queue, %(worker)s, u.name, u.version, u.status,

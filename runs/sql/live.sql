@@ -36,14 +36,15 @@ WHERE s.run_id = %(run)s AND s.sequence = ANY(%(missing)s)
 ORDER BY s.sequence;
 
 -- name: live_logs
-SELECT l.sequence, l.at, l.level, l.message, l.fields, l.attempt, l.step
+-- A message is cut here and not by whoever reads it: a batch of the longest ones would be megabytes.
+SELECT l.sequence, l.at, l.level, left(l.message, %(most)s) AS message, length(l.message) AS length, l.fields, l.attempt, l.step
 FROM runs_logline l
 WHERE l.run_id = %(run)s AND l.sequence > %(after)s
 ORDER BY l.sequence
 LIMIT %(limit)s;
 
 -- name: live_logs_before
-SELECT l.sequence, l.at, l.level, l.message, l.fields, l.attempt, l.step
+SELECT l.sequence, l.at, l.level, left(l.message, %(most)s) AS message, length(l.message) AS length, l.fields, l.attempt, l.step
 FROM runs_logline l
 WHERE l.run_id = %(run)s AND l.sequence < %(before)s
 ORDER BY l.sequence DESC

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import (
+    FAULT_TASKS,
     HARD_TASKS,
     ISOLATED_TASKS,
     STEP_TASKS,
@@ -97,13 +98,19 @@ def isolated(fleet: Fleet) -> Fleet:
     return _knowing(fleet, ISOLATED_TASKS)
 
 
-def _knowing(fleet: Fleet, tasks: Path) -> Fleet:
+@pytest.fixture
+def faulty(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `fault_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, FAULT_TASKS)
+
+
+def _knowing(fleet: Fleet, more: Path) -> Fleet:
     from django.conf import settings
 
     from runs import registration
 
-    settings.HOLDFAST_TASKS = [str(TASKS), str(tasks)]
-    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{tasks}"
+    settings.HOLDFAST_TASKS = [str(TASKS), str(more)]
+    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{more}"
     registration.discover()
     registration.register_all()
     return fleet

@@ -22,6 +22,7 @@ STEP_TASKS = Path(__file__).with_name("step_tasks.py")
 CANCELS = Path(__file__).with_name("cancels.py")
 ISOLATED_TASKS = Path(__file__).with_name("isolated_tasks.py")
 STREAM_TASKS = Path(__file__).with_name("stream_tasks.py")
+FAULT_TASKS = Path(__file__).with_name("fault_tasks.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,12 @@ class Fleet:
     environment: dict[str, str]
     ledger: Ledger
     processes: list[Process] = field(default_factory=list)
+    script: Path = ROOT / "manage.py"
 
     def start(self, name: str, *command: str, **environment: str) -> Process:
         output = tempfile.NamedTemporaryFile(prefix=f"{name}-", dir=self.ledger.folder, delete=False)  # noqa: SIM115
         popen = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), *command],
+            [sys.executable, str(self.script), *command],
             env={**self.environment, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
