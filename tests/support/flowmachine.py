@@ -91,7 +91,7 @@ class Flow:
             threads=9,
             processes=1,
         )
-        self.hands.append(Hand(worker, beat, Writer(worker, lambda batch: None, lambda: None)))
+        self.hands.append(Hand(worker, beat, Writer(worker, lambda batch: None, lambda: None, lambda run_id: None)))
 
     def lease(self, hand: Hand, most: int) -> None:
         before = self.leases()
