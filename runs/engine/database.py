@@ -10,6 +10,13 @@ from django.db import Error, connections
 logger = logging.getLogger("holdfast.engine")
 
 
+def in_transaction() -> bool:
+    """Whether the code that calls has opened a transaction in this thread. One that a test case has opened around
+    everything does not count, as it does not for Django's own durable blocks."""
+    blocks = (wrapper.atomic_blocks[-1:] for wrapper in connections.all(initialized_only=True))
+    return any(block and not block[0]._from_testcase for block in blocks)
+
+
 def tidy() -> None:
     """Between two runs a thread keeps a healthy Django connection, but no open transaction of somebody else's."""
     for wrapper in connections.all(initialized_only=True):
