@@ -9,7 +9,7 @@ from datetime import datetime
 
 
 class Clock:
-    """`now()` is the database's Unix time. `set` is called with each heartbeat. The users' test kit has one that jumps."""
+    """`now()` is the database's Unix time. `set` is called with each heartbeat. Tests of users have one that jumps."""
 
     __slots__ = ("_offset",)
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from holdfast.testing.answers import complete_approval, complete_token, reject_approval, send_signal
     from holdfast.testing.clock import Clock
     from holdfast.testing.crashes import POINTS, crash_at
-    from holdfast.testing.script import Inline, arun_inline, inline, run_inline
     from holdfast.testing.result import InlineResult
+    from holdfast.testing.script import Inline, arun_inline, inline, run_inline
 
 _ROOMS = {
     "Clock": "clock",

@@ -25,7 +25,7 @@ def make_ready() -> None:
                 "queues",
                 "runs",
             ],
-            SECRET_KEY="holdfast-testing",
+            SECRET_KEY="holdfast-testing",  # noqa: S106 - guards nothing: there is no server
             USE_TZ=True,
             DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
             HOLDFAST_PAYLOAD_LIMIT=MEBIBYTE,  # what it is unless told otherwise

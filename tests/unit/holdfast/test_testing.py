@@ -461,7 +461,7 @@ async def test_async_tests_share_their_event_loop() -> None:
 def test_what_cannot_be_is_said_with_what_to_write_instead() -> None:
     with pytest.raises(BadCall, match="is no task; give the function that @task wraps"):
         run_inline(fetch)  # type: ignore[arg-type]
-    with pytest.raises(InvalidPayload, match="payload.count"):
+    with pytest.raises(InvalidPayload, match=r"payload\.count"):
         run_inline(pages, count="many")
     with pytest.raises(BadCall, match="did you mean 'snapshot-written'"):
         crash_at("snapshot-writen")
