@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from asgiref.sync import SyncToAsync
 from django.db import Error, connections
@@ -13,8 +14,8 @@ logger = logging.getLogger("holdfast.engine")
 def in_transaction() -> bool:
     """Whether the code that calls has opened a transaction in this thread. One that a test case has opened around
     everything does not count, as it does not for Django's own durable blocks."""
-    blocks = (wrapper.atomic_blocks[-1:] for wrapper in connections.all(initialized_only=True))
-    return any(block and not block[0]._from_testcase for block in blocks)
+    innermost: list[Any] = [block for w in connections.all(initialized_only=True) for block in w.atomic_blocks[-1:]]
+    return not all(block._from_testcase for block in innermost)
 
 
 def tidy() -> None:

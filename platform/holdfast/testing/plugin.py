@@ -39,7 +39,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Adds the stories of the test's inline runs to the report of its failure."""
     report = yield
-    script = sys.modules.get(_SCRIPT)
+    script: Any = sys.modules.get(_SCRIPT)
     if script is not None and report.when == "call" and report.failed:
         for run in script.watched or ():
             report.sections.append(("Holdfast run", run.so_far.story))
@@ -47,6 +47,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _forget() -> None:
-    script = sys.modules.get(_SCRIPT)
+    script: Any = sys.modules.get(_SCRIPT)
     if script is not None:
         script.watched = []

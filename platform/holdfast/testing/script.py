@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from asgiref.sync import async_to_sync
 
@@ -23,11 +23,14 @@ from holdfast.testing.errors import (
     NotWaiting,
     StillWaiting,
 )
-from holdfast.testing.memory import FOREVER, Kept, Memory
+from holdfast.testing.memory import Kept, Memory
 from holdfast.testing.result import InlineResult, Wait, result_of, wait_of
+from runs.engine.waiting import FOREVER
 from runs.sdk.context import current
 from runs.sdk.task import Task
 from runs.states import Status
+
+R = TypeVar("R")
 
 #: Stays of one inline run and its children, in all: a run that polls for ever would never end.
 MAX_STAYS: Final = 10_000
@@ -294,7 +297,7 @@ def _checked(seconds: Any) -> float:
     return float(seconds)
 
 
-def _blocking(call: Any, *args: Any) -> Any:
+def _blocking(call: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> R:
     try:
         asyncio.get_running_loop()
     except RuntimeError:

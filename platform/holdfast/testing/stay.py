@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import io
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -212,8 +211,8 @@ def captured() -> Iterator[None]:
     root.addHandler(handler)
     if level > logging.INFO:
         root.setLevel(logging.INFO)
-    ours = RunStdout(stdout)
-    sys.stdout = cast(io.TextIOWrapper, ours)
+    ours: Any = RunStdout(stdout)
+    sys.stdout = ours
     try:
         yield
     finally:
