@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -197,7 +196,7 @@ class ActiveRun(RunContext):
             if delay > HOLD:
                 await self.waits.pause(key, self._tries[key], delay)
             else:
-                await asyncio.sleep(delay)
+                await self._port.clock.asleep(delay)
 
     def step_sync(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if step.transaction:
@@ -234,7 +233,7 @@ class ActiveRun(RunContext):
             if delay > HOLD:
                 waiting_for = {"kind": "step_retry", "what": f"the next try of {key}", "step": key}
                 raise self.unwind(PutDown(delay, json.dumps(waiting_for)))
-            time.sleep(delay)
+            self._port.clock.sleep(delay)
 
     async def wait_async(self, spec: WaitSpec) -> Any:
         return await self.waits.wait_async(spec)
@@ -321,6 +320,10 @@ class ActiveRun(RunContext):
     def now(self) -> float:
         """The database's Unix time."""
         return self._port.clock.now()
+
+    def rest(self, seconds: float) -> None:
+        """Holds this thread."""
+        self._port.clock.sleep(seconds)
 
     @property
     def hold(self) -> float:
