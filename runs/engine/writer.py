@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import psycopg
@@ -330,7 +330,8 @@ class Writer(Duty):
 
     def _transact(self, conn: queue_store.Conn, batch: Batch) -> None:
         """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: leases, then runs."""
-        with conn.pipeline(), conn.transaction(), conn.cursor() as cur:
+        with conn.pipeline(), conn.transaction():
+            cur = cast("Cursor[TupleRow]", _Statements(conn))
             queue_store.begin_batch(cur, self._worker, self._number)
             if locked := batch.to_lock():
                 store.lock_waits(cur, locked)
@@ -368,6 +369,22 @@ class Writer(Duty):
             if operation.tail is not None:
                 operation.tail.close()
         self._on_fenced()
+
+
+class _Statements:
+    """Stands in for a cursor in a pipeline, and gives each statement one of its own. In one that is shared, the result
+    of an earlier statement, which a full output buffer of the server's brings early, passes for that of the last."""
+
+    def __init__(self, conn: queue_store.Conn) -> None:
+        self._conn = conn
+
+    def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None) -> Cursor[TupleRow]:
+        self._last = self._conn.execute(query, params, prepare=prepare)
+        return self._last
+
+    def fetchall(self) -> list[TupleRow]:
+        """Of the last statement."""
+        return self._last.fetchall()
 
 
 def _spawn(cur: Cursor[TupleRow], batch: Batch, operation: Operation) -> None:

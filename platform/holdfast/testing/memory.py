@@ -21,6 +21,7 @@ from holdfast.testing.crashes import Crashes
 from runs import schemas, store
 from runs.engine.outcome import Outcome
 from runs.engine.recovery import CRASH_LIMIT
+from runs.engine.tail import LogTail
 from runs.engine.waiting import FOREVER
 from runs.engine.writer import Ack
 from runs.models import SnapshotKind
@@ -314,8 +315,8 @@ class Memory:
         self.runs[row.run_id].snapshots.append(row)
         _settle(ack)
 
-    def put_log(self, row: store.LogRow, tail: object) -> None:
-        del tail  # lines wait for nothing here
+    def put_log(self, row: store.LogRow, tail: LogTail) -> None:
+        del tail  # as many lines as there are
         self.runs[row.run_id].logs.append(row)
 
     def put_chunk(self, row: store.ChunkRow) -> None:

@@ -225,3 +225,10 @@ def test_a_thousand_waiting_runs_are_rows_only(waiting: Fleet) -> None:
     ids = [h.id for h in handles]
     eventually(lambda: Run.objects.filter(pk__in=ids, status=Status.COMPLETED).count() == 1_000, "all end", timeout=60)
     assert time.monotonic() - began < 30
+
+
+def test_large_batches_of_runs_that_are_put_down_are_written_in_one_piece(waiting: Fleet) -> None:
+    """The result of an earlier statement was read as that of the last, when the server's output came in parts."""
+    ids = [h.id for h in the("sleeps").enqueue_many([{"seconds": 5}] * 1_000)]
+    eventually(lambda: Run.objects.filter(pk__in=ids, status=Status.COMPLETED).count() == 1_000, "all end", timeout=120)
+    assert "was refused" not in waiting.processes[0].said()

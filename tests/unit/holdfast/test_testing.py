@@ -25,12 +25,8 @@ from holdfast.testing import (
     send_signal,
 )
 from holdfast.testing.errors import (
-    AnswerNotAsked,
-    BadCall,
-    CrashPointMissed,
     InEventLoop,
     NotWaiting,
-    StillWaiting,
 )
 from runs import (
     OutcomeUnknown,
@@ -268,6 +264,18 @@ def test_a_branch_that_waits_beside_one_that_works_gets_its_answer() -> None:
     assert run_inline(beside, answers=[send_signal("stop")]).output == "kit-beside"
 
 
+def test_a_timeout_can_be_caught_as_elsewhere() -> None:
+    @task(id="kit-catches")
+    async def catches() -> str:
+        try:
+            await wait.asignal("never", timeout=5)
+        except WaitTimeout as error:
+            return str(error.data["name"])
+        return ""
+
+    assert run_inline(catches).output == "never"
+
+
 def test_run_timeout_counts_waits() -> None:
     @task(id="kit-too-long", run_timeout=100)
     async def too_long() -> None:
@@ -453,66 +461,3 @@ async def test_async_tests_share_their_event_loop() -> None:
     with pytest.raises(InEventLoop, match="await arun_inline"):
         run_inline(pages)
     assert asyncio.get_running_loop().get_task_factory() is None
-
-
-# ── bad use ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_what_cannot_be_is_said_with_what_to_write_instead() -> None:
-    with pytest.raises(BadCall, match="is no task; give the function that @task wraps"):
-        run_inline(fetch)  # type: ignore[arg-type]
-    with pytest.raises(InvalidPayload, match=r"payload\.count"):
-        run_inline(pages, count="many")
-    with pytest.raises(BadCall, match="did you mean 'snapshot-written'"):
-        crash_at("snapshot-writen")
-    with pytest.raises(BadCall, match="no point of a step"):
-        crash_at("wait-opened", step="fetch")
-    with pytest.raises(BadCall, match="nth is 0"):
-        crash_at("before-step", nth=0)
-    with pytest.raises(BadCall, match="start is"):
-        Clock(datetime(2026, 1, 1))
-    with pytest.raises(BadCall, match="cannot be passed"):
-        Clock().advance(-1)
-    with pytest.raises(BadCall, match="is no answer"):
-        run_inline(pages, answers=["yes"])  # type: ignore[list-item]
-
-
-def test_a_test_that_never_comes_to_its_point_fails() -> None:
-    with pytest.raises(CrashPointMissed, match=r"crash_at\('snapshot-written', step='fetsh'\); it called fetch"):
-        run_inline(pages, crashes=crash_at("snapshot-written", step="fetsh"))
-    with pytest.raises(AnswerNotAsked, match=r"complete_token\('payment'\)"):
-        run_inline(pages, answers=[complete_token("payment", 1)])
-    with pytest.raises(StillWaiting, match=r"approval 'Publish\?'.*answers=\[complete_approval\('Publish\?'\)\]"):
-        run_inline(publish, text="abc")
-    with inline(pages) as run, pytest.raises(NotWaiting, match="ended instead"):
-        run.until_waiting()
-
-
-def test_a_payload_may_have_the_names_of_options() -> None:
-    @task(id="kit-names")
-    async def names(tags: list[str]) -> list[str]:
-        return tags
-
-    assert run_inline(names, payload={"tags": ["a"]}).output == ["a"]
-
-
-def test_inside_a_run_there_is_no_inline_run() -> None:
-    @task(id="kit-nested")
-    def nested() -> None:
-        run_inline(plain)
-
-    error = run_inline(nested).error
-    assert error is not None
-    assert "inside a run" in error["message"]
-
-
-def test_a_timeout_can_be_caught_as_elsewhere() -> None:
-    @task(id="kit-catches")
-    async def catches() -> str:
-        try:
-            await wait.asignal("never", timeout=5)
-        except WaitTimeout as error:
-            return str(error.data["name"])
-        return ""
-
-    assert run_inline(catches).output == "never"
