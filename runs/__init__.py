@@ -1,6 +1,6 @@
 """Durable tasks as plain functions.
 
-    from runs import task, step, checkpoint, wait, log, current_run, Retry, Abort
+    from runs import task, step, checkpoint, wait, log, usage, current_run, Retry, Abort
 
 These names are loaded on first use, so that importing the app (which Django does before its settings are complete)
 costs nothing.
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from runs.sdk.retry import Abort, Retry
     from runs.sdk.step import step
     from runs.sdk.task import task
+    from runs.sdk.usage import usage
     from runs.sdk.wait import Decision, wait
 
 _ROOMS = {
     "task": "runs.sdk.task",
+    "usage": "runs.sdk.usage",
     "step": "runs.sdk.step",
     "wait": "runs.sdk.wait",
     "Decision": "runs.sdk.wait",
@@ -48,6 +50,7 @@ __all__ = [
     "log",
     "step",
     "task",
+    "usage",
     "wait",
 ]
 

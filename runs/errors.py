@@ -97,6 +97,12 @@ class NotSerializable(HoldfastError):
     status, code = 422, "not_serializable"
 
 
+class InvalidUsage(HoldfastError):
+    """What was said to be used is no amount of a unit. `data` has the unit."""
+
+    status, code = 422, "invalid_usage"
+
+
 class RunFailed(HoldfastError):
     """The run that was waited for did not complete. `data` has status and error."""
 

@@ -7,15 +7,20 @@
     Wait            what a run waits for: time, a signal, a token, an approval, children      (open ones: few)
     Signal          a message to a run; unread until a wait takes it
     Deadline        when a run has to have started, or ended
+    Usage           what an attempt has used of a unit: tokens, money, anything
+    Budget          how much of a unit a run and the runs it waits for may use, and have used
     LogLine         what a run said; its sequence is a cursor over the whole table
     IdempotencyKey  the promise that one key starts one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
+    UsageRollup     one-minute sums of usage per task
 
 Snapshots and log lines are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
 partition is a span of time, one run's rows are in one partition, and retention drops whole partitions.
 Foreign keys between the big tables carry no database constraint: each row would cost a trigger, and retention
 would have to visit every row. What ties them is that `runs.store` writes them in one transaction.
 """
+
+from decimal import Decimal
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -84,10 +89,15 @@ class Run(models.Model):
         max_length=10, null=True, help_text="The final status that a run in `cancelling` is being stopped for."
     )
     version = models.CharField(max_length=64, blank=True, default="", db_default="")
-    usage = models.JSONField(null=True)
+    accounts = ArrayField(
+        models.UUIDField(), null=True, help_text="Runs whose budgets this one draws on: itself, those that wait for it."
+    )
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, help_text="First line of the first attempt.")
     finished_at = models.DateTimeField(null=True)
+    #: What it has used and may use, where a selector has filled them in (`runs.spending.fill`).
+    usage: dict[str, Decimal] | None = None
+    budget: "list[Budget] | None" = None
 
     class Meta:
         indexes = (
@@ -144,6 +154,7 @@ class Attempt(models.Model):
     overlap_at = models.DateTimeField(
         null=True, help_text="When the worker of this attempt came back after it was declared dead, and was refused."
     )
+    usage: dict[str, Decimal] | None = None  # filled in by a selector
 
     class Meta:
         ordering = ("run_id", "number")
@@ -187,6 +198,7 @@ class Snapshot(models.Model):
     error = models.JSONField(null=True)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField()
+    usage = models.JSONField(null=True, help_text="What this try of the step used: unit → amount.")
 
     class Meta:
         ordering = ("run_id", "sequence")
@@ -215,7 +227,7 @@ class LogLine(models.Model):
         return self.message[:80]
 
 
-WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry")
+WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry", "budget")
 WAIT_OUTCOMES = ("completed", "timed_out", "cancelled")
 
 
@@ -243,6 +255,8 @@ class Wait(models.Model):
             models.Index(
                 "kind", "created_at", "id", name="wait_open", condition=Q(resolved_at__isnull=True, kind="approval")
             ),
+            # Serves a top-up: who is parked for this budget? (The wait's name is the id of the budget's run.)
+            models.Index("name", name="wait_for_budget", condition=Q(resolved_at__isnull=True, kind="budget")),
         )
         constraints = (
             models.UniqueConstraint(fields=("run", "key"), name="wait_key_unique"),
@@ -288,6 +302,41 @@ class Deadline(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.kind}"
+
+
+#: Digits of an amount, and how many of them stand after the point.
+AMOUNT = {"max_digits": 36, "decimal_places": 12}
+
+
+class Usage(models.Model):
+    """What one attempt of a run has used of one unit, steps and all. A step's own part stands in its snapshot."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="used")
+    attempt = models.IntegerField()
+    unit = models.CharField(max_length=60)
+    amount = models.DecimalField(**AMOUNT)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("run", "attempt", "unit"), name="usage_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.unit} {self.amount}"
+
+
+class Budget(models.Model):
+    """How much of a unit a run may use, together with the runs that it waits for, and theirs. All of them add to
+    `spent`; a top-up raises `amount`."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="budgets")
+    unit = models.CharField(max_length=60)
+    amount = models.DecimalField(**AMOUNT)
+    spent = models.DecimalField(**AMOUNT, default=0, db_default=0)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("run", "unit"), name="budget_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.unit} {self.spent} of {self.amount}"
 
 
 class IdempotencyKey(models.Model):
@@ -340,3 +389,23 @@ class Rollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.minute} {self.kind} {self.task_id} {self.status}"
+
+
+class UsageRollup(models.Model):
+    """What a task's runs have used of a unit within one minute."""
+
+    id = models.BigAutoField(primary_key=True)
+    minute = models.DateTimeField()
+    task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, db_index=False)
+    unit = models.CharField(max_length=60)
+    worker = models.ForeignKey(Worker, models.CASCADE, db_constraint=False, db_index=False)
+    amount = models.DecimalField(**AMOUNT)
+
+    class Meta:
+        constraints = (
+            # One row per worker, as in Rollup. Serves a task's chart by its prefix.
+            models.UniqueConstraint(fields=("task", "unit", "minute", "worker"), name="usage_rollup_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.task_id} {self.unit}"

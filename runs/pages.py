@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from runs import selectors
+from runs import selectors, spending
 from runs.errors import UnknownRun
 from runs.lists import tries
 from runs.models import Attempt, Run, Snapshot
@@ -29,6 +29,14 @@ class RunPage:
     @property
     def can_retry(self) -> bool:
         return self.run.status in RETRYABLE
+
+    @property
+    def usage(self) -> list[spending.Line]:
+        return spending.lines(self.run)
+
+    @property
+    def budgets(self) -> list[spending.Bar]:
+        return spending.bars(self.run)
 
     @property
     def can_cancel(self) -> bool:

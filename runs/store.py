@@ -47,6 +47,8 @@ class NewRuns:
     parent_wait: str | None = None  # key of the wait in which the parent waits for them
     ttl: float | None = None  # seconds within which they have to start
     timeout: float | None = None  # seconds within which they have to end
+    budget: str | None = None  # JSON: unit → amount
+    accounts: list[uuid.UUID] | None = None  # the runs whose budgets they draw on besides
 
 
 class Started(NamedTuple):
@@ -67,6 +69,7 @@ class Started(NamedTuple):
     active: (
         float | None
     )  # seconds of this attempt so far; None: it is new, otherwise it goes on after a wait or handover
+    accounts: list[uuid.UUID] | None = None  # the runs whose budgets it draws on
 
 
 class Fact(NamedTuple):
@@ -93,6 +96,7 @@ class SnapshotRow(NamedTuple):
     error: str | None
     started: float
     finished: float
+    usage: str | None = None  # JSON: unit → amount
 
 
 class WaitRow(NamedTuple):
@@ -163,6 +167,7 @@ class FinishRow(NamedTuple):
     parent: uuid.UUID | None = None  # the run that waits for it
     parked: tuple[uuid.UUID, ...] = ()  # the waits for which it is put down
     waited: bool = False  # it has begun waits, some of which may be open
+    accounts: tuple[uuid.UUID, ...] = ()  # the runs whose budgets it may be put down for
 
 
 class RollupKey(NamedTuple):
@@ -197,6 +202,8 @@ def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID
             "parent_wait": new.parent_wait,
             "ttl": new.ttl,
             "timeout": new.timeout,
+            "budget": new.budget,
+            "accounts": new.accounts,
         },
         prepare=True,
     ).fetchall()
@@ -247,7 +254,7 @@ def _columns(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[Any
 
 def add_snapshots(cur: Cursor[TupleRow], rows: Sequence[SnapshotRow]) -> None:
     names = ("run_ids", "sequences", "kinds", "names", "keys", "attempts", "inputs", "outputs", "states", "errors")
-    cur.execute(SQL.snapshots, _columns(rows, *names, "started", "finished"), prepare=True)
+    cur.execute(SQL.snapshots, _columns(rows, *names, "started", "finished", "usages"), prepare=True)
 
 
 def add_logs(cur: Cursor[TupleRow], rows: Sequence[LogRow]) -> None:
@@ -391,6 +398,9 @@ def open_waits(cur: Cursor[TupleRow], rows: Sequence[WaitRow]) -> None:
     cur.execute(SQL.open_waits, _columns(rows, *names), prepare=True)
     if listening := [row.run_id for row in rows if row.kind == "signal"]:
         cur.execute(SQL.match_signals, {"runs": listening}, prepare=True)
+    if accounts := [row.name for row in rows if row.kind == "budget"]:
+        parked = [row.run_id for row in rows if row.kind == "budget"]
+        cur.execute(SQL.match_budgets, {"accounts": accounts, "runs": parked, "by": ""}, prepare=True)
 
 
 def send_signal(conn: Conn, *, run: uuid.UUID, name: str, payload: str, by: str) -> set[str]:

@@ -18,6 +18,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/snapshots/<int:sequence>/", run.snapshot, name="snapshot"),
     path("runs/<uuid:run_id>/retry/", run.run_retry, name="run_retry"),
     path("runs/<uuid:run_id>/cancel/", run.run_cancel, name="run_cancel"),
+    path("runs/<uuid:run_id>/top-up/", run.run_top_up, name="run_top_up"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),
 ]

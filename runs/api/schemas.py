@@ -11,17 +11,29 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from queues.declare import MAX_LIMIT
 from queues.selectors import EXACT_UP_TO, QueueFlow
-from runs.models import Attempt, LogLine, Run, Snapshot, Task
+from runs.models import Attempt, Budget, LogLine, Run, Snapshot, Task
 from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
 from runs.sdk.retry import MAX_ATTEMPTS
+from runs.sdk.usage import MAX_UNITS, plain, plain_amounts
 
 T = TypeVar("T")
 
 #: Items of one batch.
 MAX_ITEMS: Final = 10_000
 
+AMOUNTS: Final = "Amounts are numbers, exact to 15 digits."
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
+BUDGET_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": MAX_UNITS,
+    "additionalProperties": {
+        "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}]
+    },
+    "description": "By unit; text keeps an amount exact.",
+    "example": {"cost": "1.50"},
+}
 _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "queue_name": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
     "priority": {"type": "integer", "minimum": PRIORITIES[0], "maximum": PRIORITIES[-1]},
@@ -35,6 +47,7 @@ _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         "items": {"type": "string", "minLength": 1, "maxLength": MAX_TAG},
     },
     "max_attempts": {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS},
+    "budget": BUDGET_SCHEMA,
 }
 OPTIONS_SCHEMA: Final = {
     "type": "object",
@@ -73,6 +86,15 @@ class ReasonIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "the supplier is back"}})
 
+    reason: str = Field(default="", max_length=500)
+
+
+class TopUpIn(BaseModel):
+    """How much more a run and the runs that it waits for may use, by unit."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"budget": {"cost": "1.50"}}})
+
+    budget: Annotated[Any, WithJsonSchema(BUDGET_SCHEMA)]
     reason: str = Field(default="", max_length=500)
 
 
@@ -118,6 +140,19 @@ class AttemptErrorOut(ErrorOut):
         return cls(**short.model_dump(), traceback=(error or {}).get("traceback")) if short else None
 
 
+class BudgetOut(Schema):
+    """How much of a unit a run and the runs that it waits for may use, and have used together."""
+
+    unit: str
+    budget: Any = Field(description=AMOUNTS)
+    spent: Any = Field(description=AMOUNTS)
+    run: uuid.UUID = Field(description="Whose budget it is: a top-up goes there.")
+
+    @classmethod
+    def of(cls, budget: Budget) -> "BudgetOut":
+        return cls(unit=budget.unit, budget=plain(budget.amount), spent=plain(budget.spent), run=budget.run_id)
+
+
 class RunOut(Schema):
     """One run."""
 
@@ -141,13 +176,25 @@ class RunOut(Schema):
     trace_id: str
     parent_id: uuid.UUID | None
     version: str
-    usage: Any
+    usage: Any = Field(description=f"What it has used, by unit. {AMOUNTS}")
+    budget: list[BudgetOut] = Field(description="Its own budgets, and those of the runs that wait for it.")
     waiting_for: Any
 
     @classmethod
     def of(cls, run: Run) -> "RunOut":
-        same = {name: getattr(run, name) for name in cls.model_fields if name not in {"task", "queue", "error"}}
-        return cls.model_construct(**same, task=run.task_id, queue=run.queue.name, error=ErrorOut.of(run.error))
+        same = {
+            name: getattr(run, name)
+            for name in cls.model_fields
+            if name not in {"task", "queue", "error", "usage", "budget"}
+        }
+        return cls.model_construct(
+            **same,
+            task=run.task_id,
+            queue=run.queue.name,
+            error=ErrorOut.of(run.error),
+            usage=plain_amounts(run.usage or {}),
+            budget=[BudgetOut.of(budget) for budget in run.budget or ()],
+        )
 
 
 class AttemptOut(Schema):
@@ -159,6 +206,7 @@ class AttemptOut(Schema):
     finished_at: datetime | None
     error: AttemptErrorOut | None
     worker: str | None
+    usage: Any = Field(description=f"What this attempt has used, by unit. {AMOUNTS}")
 
     @classmethod
     def of(cls, attempt: Attempt) -> "AttemptOut":
@@ -169,6 +217,7 @@ class AttemptOut(Schema):
             finished_at=attempt.finished_at,
             error=AttemptErrorOut.of(attempt.error),
             worker=attempt.worker.name if attempt.worker else None,
+            usage=plain_amounts(attempt.usage or {}),
         )
 
 
@@ -185,6 +234,7 @@ class SnapshotOut(Schema):
     error: AttemptErrorOut | None
     started_at: datetime
     finished_at: datetime
+    usage: Any = Field(description=f"What this try of a step has used, by unit; null for none. {AMOUNTS}")
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "SnapshotOut":

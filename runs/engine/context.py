@@ -11,12 +11,14 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from runs import store, waitlinks
 from runs.engine import failure, showing
 from runs.engine.database import tidy_shared
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
+from runs.engine.spending import Accounts, Spending
 from runs.engine.waiting import HOLD, Waits
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
@@ -56,6 +58,7 @@ class ActiveRun(RunContext):
         "began",
         "cancelled_by_worker",
         "main",
+        "spending",
         "started",
         "task",
         "tasks",
@@ -109,6 +112,7 @@ class ActiveRun(RunContext):
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = len(self._done) + len(self._waited)
         self.waits = Waits(self, waits)
+        self.spending = Spending(self, port.accounts, port.writer.put_usage)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,6 +142,8 @@ class ActiveRun(RunContext):
         if key in self._tries:
             await self.waits.pause(key, self._tries[key])  # the run came back for something else
         while True:
+            if self.spending.accounts:
+                await self.waits.room_async(key)
             self.boundary()
             began, token = self._port.clock.now(), current_step.set(key)
             try:
@@ -172,6 +178,8 @@ class ActiveRun(RunContext):
         if key in self._done:
             return self._replay(step, key)
         while True:
+            if self.spending.accounts:
+                self.waits.room_sync(key)
             self.boundary()
             began, token = self._port.clock.now(), current_step.set(key)
             try:
@@ -225,6 +233,9 @@ class ActiveRun(RunContext):
         done: Future[None] = Future()
         done.add_done_callback(lambda f: saved(f.exception()))
         self._store(row, done)
+
+    def spend(self, amounts: dict[str, Decimal]) -> None:
+        self.spending.add(amounts)
 
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:
         row = store.LogRow(
@@ -405,6 +416,7 @@ class ActiveRun(RunContext):
             error,
             began,
             self._port.clock.now(),
+            self.spending.of_try(key),
         )
 
     def _tried(
@@ -452,11 +464,17 @@ Sample = tuple[str, str, int, str, str, str, float]
 class Port:
     """What a run needs of its worker."""
 
-    __slots__ = ("clock", "handing_over", "watch", "writer")
+    __slots__ = ("accounts", "clock", "handing_over", "watch", "writer")
 
     def __init__(
-        self, writer: Writer, clock: Clock, handing_over: Callable[[], bool], watch: Callable[[ActiveRun], None]
+        self,
+        writer: Writer,
+        clock: Clock,
+        handing_over: Callable[[], bool],
+        watch: Callable[[ActiveRun], None],
+        accounts: Accounts,
     ) -> None:
+        self.accounts = accounts
         self.writer = writer
         self.clock = clock
         self.handing_over = handing_over

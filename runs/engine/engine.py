@@ -43,6 +43,7 @@ from runs.engine.hints import Hints
 from runs.engine.leaser import Ear, Leaser, Work
 from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
 from runs.engine.outcome import Fenced, Outcome, Stop
+from runs.engine.spending import Accounts
 from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
 from runs.sdk.context import current
@@ -87,6 +88,7 @@ class Engine:
         self.limits = limits
         self._on_fenced = on_fenced
         self.clock = Clock()
+        self.accounts = Accounts()
         self.worker_id = 0
         self.draining = False
         self.fenced = False
@@ -122,7 +124,7 @@ class Engine:
         )
         versions = json.dumps({task.id: task.version for task in registry})
         self._writer = Writer(self.worker_id, self._committed, self.fence)
-        self._port = Port(self._writer, self.clock, lambda: self._handing_over, self._watch)
+        self._port = Port(self._writer, self.clock, lambda: self._handing_over, self._watch, self.accounts)
         self._leaser = Leaser(self, versions)
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
@@ -395,6 +397,8 @@ class Engine:
     def _committed(self, batch: Batch) -> None:
         """After each group commit, in the writer's thread."""
         self._tokens.difference_update([row.token for row in batch.finishes])
+        if batch.charges:
+            self.accounts.committed(batch.charges, batch.balances)
         if batch.finishes and self._leaser.active:
             self._leaser.wake()
         if batch.pools:
@@ -420,6 +424,7 @@ def _finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
         run.started.parent,
         outcome.parked,
         run.waits.any,
+        tuple(run.started.accounts or ()) if outcome.parked else (),
     )
 
 

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from psycopg.rows import TupleRow
 
 from holdfast import db
 from queues import store as queue_store
-from runs import store
+from runs import store, usage_store
 from runs.engine import failure
 from runs.engine.context import Sample
 from runs.engine.duty import Duty
@@ -60,7 +61,15 @@ UNSHARED: Final = ("sleep", "retry")
 #: The status of a run, and of its attempt, whose outcome PostgreSQL does not take.
 _REFUSED: Final = (Status.FAILED, AttemptStatus.FAILED)
 
-Row = store.SnapshotRow | store.LogRow | store.FinishRow | store.WaitRow | store.SpawnRow | store.GiveUpRow
+Row = (
+    store.SnapshotRow
+    | store.LogRow
+    | store.FinishRow
+    | store.WaitRow
+    | store.SpawnRow
+    | store.GiveUpRow
+    | usage_store.UsageRow
+)
 Ack = asyncio.Future[None] | Future[None] | None
 
 
@@ -87,6 +96,10 @@ class Batch:
     waits: list[store.WaitRow] = field(default_factory=list)
     spawns: list[Operation] = field(default_factory=list)
     given_up: list[store.GiveUpRow] = field(default_factory=list)
+    usage: list[usage_store.UsageRow] = field(default_factory=list)
+    #: What is drawn on budgets, and the balances after it.
+    charges: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)
+    balances: list[usage_store.Balance] = field(default_factory=list)
     #: Pools that have work by this commit.
     pools: set[str] = field(default_factory=set)
     rollups: dict[store.RollupKey, tuple[int, float]] = field(default_factory=dict)
@@ -106,31 +119,35 @@ class Batch:
                 batch.waits.append(row)
             elif isinstance(row, store.SpawnRow):
                 batch.spawns.append(operation)
+            elif isinstance(row, usage_store.UsageRow):
+                batch.usage.append(row)
             elif row is not None:
                 batch.given_up.append(row)
             for sample in operation.samples:
                 key = store.RollupKey(*sample[:6], bucket(sample[6]))
                 count, seconds = batch.rollups.get(key, (0, 0.0))
                 batch.rollups[key] = (count + 1, seconds + sample[6])
+        batch.charges = usage_store.charges(batch.usage)
         return batch
 
     def to_lock(self) -> set[UUID]:
         """The runs whose waits this commit may open for others, give up or rely on, and the parents that wait."""
         runs = {row.run_id for row in self.waits if row.kind not in UNSHARED}
         runs |= {row.run_id for row in self.given_up}
+        runs |= {UUID(row.name) for row in self.waits if row.kind == "budget"}
         for spawn in self.spawns:
             assert spawn.row is not None
             runs.add(spawn.row.run_id)
         for row in self.finishes:
             if row.parked:
-                runs.add(row.run_id)
+                runs.update((row.run_id, *row.accounts))
             if row.parent is not None:
                 runs.add(row.parent)
         return runs
 
     @property
     def run_ids(self) -> set[UUID]:
-        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes, *self.waits]
+        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes, *self.waits, *self.usage]
         return {row.run_id for row in rows}
 
 
@@ -177,6 +194,9 @@ class Writer(Duty):
         """`ack` is settled when the wait is durable, or with why it was refused."""
         size = sum(map(len, row.new.payloads)) if isinstance(row, store.SpawnRow) else 0
         self._put(Operation(row, ack, size=size))
+
+    def put_usage(self, row: usage_store.UsageRow) -> None:
+        self._put(Operation(row))
 
     def count(self, samples: Sequence[Sample]) -> None:
         self._put(Operation(None, None, samples))
@@ -290,11 +310,16 @@ class Writer(Duty):
         return last >= self._number
 
     def _transact(self, conn: queue_store.Conn, batch: Batch) -> None:
-        """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: leases, then runs."""
+        """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: waits, budgets, leases, then runs."""
+        charged = conn.cursor()
         with conn.pipeline(), conn.transaction(), conn.cursor() as cur:
             queue_store.begin_batch(cur, self._worker, self._number)
             if locked := batch.to_lock():
                 store.lock_waits(cur, locked)
+            if batch.usage:
+                usage_store.add_usage(cur, self._worker, batch.usage)
+            if batch.charges:
+                usage_store.charge(charged, batch.charges)
             if batch.given_up:
                 store.give_up_waits(cur, [wait for row in batch.given_up for wait in row.ids])
             if batch.waits:
@@ -316,6 +341,8 @@ class Writer(Duty):
                 batch.pools |= store.finish(cur, finishes)
             if batch.rollups:
                 store.add_rollups(cur, self._worker, batch.rollups)
+        if batch.charges:
+            batch.balances = [usage_store.Balance(*row) for row in charged.fetchall()]
 
     def _refuse(self, operations: list[Operation]) -> None:
         self._refused = True

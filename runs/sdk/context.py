@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import ContextVar
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from runs.errors import NotInRun
@@ -58,6 +59,10 @@ class RunContext(ABC):
     @abstractmethod
     def open_token(self, spec: WaitSpec) -> tuple[str, uuid.UUID, str, Future[None] | None]:
         """Begins a token's wait: its key, its id, its address, and what is done when it is durable (None: it is)."""
+
+    @abstractmethod
+    def spend(self, amounts: dict[str, Decimal]) -> None:
+        """Adds to what the run has used, by unit."""
 
     @abstractmethod
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:

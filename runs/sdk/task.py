@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Generic, NotRequired, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
@@ -21,6 +22,7 @@ from runs.sdk.handle import RunHandle
 from runs.sdk.options import Options
 from runs.sdk.retry import NO_RETRY, Retry
 from runs.sdk.step import seconds
+from runs.sdk.usage import Number, budget_of, budget_problems
 from runs.sdk.wait import Pending, WaitSpec, blocking
 
 P = ParamSpec("P")
@@ -43,6 +45,7 @@ class Task(Generic[P, R]):
         max_duration: float | None = None,
         run_timeout: float | None = None,
         ttl: float | None = None,
+        budget: Mapping[str, Number] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -52,6 +55,7 @@ class Task(Generic[P, R]):
         self.max_duration = max_duration
         self.run_timeout = run_timeout
         self.ttl = ttl
+        self.budget = _budget(budget, f"task {id!r}: budget")
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
         hints = codec.hints_of(function)
@@ -122,6 +126,7 @@ class Task(Generic[P, R]):
         max_attempts: int | None = None,
         ttl: float | timedelta | None = None,
         run_timeout: float | timedelta | None = None,
+        budget: Mapping[str, Number] | None = None,
     ) -> Bound[P, R]:
         """The task with options for the next enqueue.
 
@@ -136,6 +141,8 @@ class Task(Generic[P, R]):
             max_attempts: Instead of the retry policy's.
             ttl: Seconds within which the run has to start (counted from when it may); later it is `expired`.
             run_timeout: Seconds within which it has to end, waits and retries included; later it is `timed_out`.
+            budget: What it and the runs that it waits for may use, by unit, before it is parked for a top-up:
+                `{"cost": Decimal("1.50")}`. Instead of the task's.
         """
         return Bound(
             self,
@@ -150,6 +157,7 @@ class Task(Generic[P, R]):
                 max_attempts=max_attempts,
                 ttl=ttl,
                 run_timeout=run_timeout,
+                budget=budget,
             ),
         )
 
@@ -278,6 +286,7 @@ def task(
     max_duration: float | timedelta | None = None,
     run_timeout: float | timedelta | None = None,
     ttl: float | timedelta | None = None,
+    budget: Mapping[str, Number] | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     function: Callable[P, R] | None = None,
@@ -289,6 +298,7 @@ def task(
     max_duration: float | timedelta | None = None,
     run_timeout: float | timedelta | None = None,
     ttl: float | timedelta | None = None,
+    budget: Mapping[str, Number] | None = None,
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Makes a function a task.
 
@@ -299,6 +309,8 @@ def task(
         max_duration: Longest active time of one attempt, in seconds; waits do not count.
         run_timeout: Longest time from the enqueue (or its `run_after`) to the end, waits and retries included.
         ttl: Longest time in the queue before the first start.
+        budget: What a run and the runs that it waits for may use, by unit (see `usage`). When one is used up, the run
+            is parked before its next step until somebody tops it up.
     """
 
     def wrap(f: Callable[P, R]) -> Task[P, R]:
@@ -316,6 +328,7 @@ def task(
             max_duration=seconds(max_duration, f"task {called!r}: max_duration"),
             run_timeout=seconds(run_timeout, f"task {called!r}: run_timeout"),
             ttl=seconds(ttl, f"task {called!r}: ttl"),
+            budget=budget,
         )
         registry.add(made)
         return made
@@ -343,6 +356,14 @@ def _payload_adapter(task: Task[..., Any], hints: dict[str, Any]) -> TypeAdapter
             f"task {task.id!r}: its parameters cannot be validated ({str(error).splitlines()[0]}). Annotate them with "
             "built-in types, dataclasses, TypedDicts or Pydantic models."
         ) from error
+
+
+def _budget(value: Mapping[str, Number] | None, where: str) -> dict[str, Decimal] | None:
+    if value is None:
+        return None
+    if problems := budget_problems(value):
+        raise DeclarationError(f"{where}{problems[0][0]} {problems[0][1]}")
+    return budget_of(value)
 
 
 def _fingerprint(function: Callable[..., Any]) -> str:

@@ -17,7 +17,7 @@ WITH leased AS (
     FROM leased l
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.finished_at IS NULL AND r.lease_token IS NULL
     RETURNING r.id, r.task_id, r.queue_id, r.payload, r.attempt, r.failures, r.max_attempts, r.tags, r.trace_id,
-              r.lease_token, r.created_at, r.parent_wait, r.parent_id
+              r.lease_token, r.created_at, r.parent_wait, r.parent_id, r.accounts
 ), attempt AS (
     INSERT INTO runs_attempt AS a (run_id, number, status, worker_id, started_at)
     SELECT b.id, b.attempt, 'running', %(worker)s, holdfast_now() FROM begun b
@@ -26,7 +26,8 @@ WITH leased AS (
 SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.max_attempts, b.tags, b.trace_id,
        b.lease_token, extract(epoch FROM b.created_at)::float8, CASE WHEN b.parent_wait IS NOT NULL THEN b.parent_id END,
        -- Only this statement's own snapshot can say so: an attempt that was open before it.
-       (SELECT a.active FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS active
+       (SELECT a.active FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS active,
+       b.accounts
 FROM begun b;
 
 -- name: history
@@ -73,14 +74,14 @@ SELECT m.id FROM moved m WHERE m.stopping IS NOT NULL AND m.delay IS NOT NULL;
 
 -- name: snapshots
 INSERT INTO runs_snapshot (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at,
-                           finished_at)
+                           finished_at, usage)
 SELECT s.run_id, s.sequence, s.kind, s.name, s.key, s.attempt, s.input::jsonb, s.output::jsonb, s.state::jsonb,
-       s.error::jsonb, to_timestamp(s.started_at), to_timestamp(s.finished_at)
+       s.error::jsonb, to_timestamp(s.started_at), to_timestamp(s.finished_at), s.usage::jsonb
 FROM unnest(
     %(run_ids)s::uuid[], %(sequences)s::int[], %(kinds)s::text[], %(names)s::text[], %(keys)s::text[],
     %(attempts)s::int[], %(inputs)s::text[], %(outputs)s::text[], %(states)s::text[], %(errors)s::text[],
-    %(started)s::float8[], %(finished)s::float8[]
-) AS s (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at, finished_at);
+    %(started)s::float8[], %(finished)s::float8[], %(usages)s::text[]
+) AS s (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at, finished_at, usage);
 
 -- name: logs
 INSERT INTO runs_logline (run_id, at, level, message, fields, attempt, step)

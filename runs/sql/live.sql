@@ -3,7 +3,11 @@
 -- name: live_run
 SELECT r.status, r.attempt, r.failures, r.max_attempts, r.next_at, r.created_at, r.started_at, r.finished_at,
        r.error ->> 'type' AS error_type, left(r.error ->> 'message', 500) AS error_message,
-       r.worker_id IS NOT NULL AND r.status = 'running' AS held
+       r.worker_id IS NOT NULL AND r.status = 'running' AS held,
+       -- Changes with what the run and those who share its budgets have used.
+       concat((SELECT sum(u.amount) FROM runs_usage u WHERE u.run_id = r.id),
+              (SELECT string_agg(concat('/', b.spent, '/', b.amount), '') FROM runs_budget b
+               WHERE b.run_id = ANY(r.accounts))) AS spending
 FROM runs_run r WHERE r.id = %(run)s;
 
 -- name: live_attempts

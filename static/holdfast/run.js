@@ -28,11 +28,12 @@
   function setRun(run) {
     state.run = run;
     const summary = document.getElementById("run-summary");
-    const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message]);
+    const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message, run.spending]);
     const drawn = summary.dataset.drawn ?? null;
     summary.dataset.drawn = now;
     const asRendered = summary.dataset.statusNow === run.status && summary.dataset.attemptNow === String(run.attempt);
-    if (drawn !== now && !(drawn === null && asRendered)) refresh();
+    // What it has used is not told by the status: whether that is as rendered is asked once.
+    if (drawn !== now && !(drawn === null && asRendered && run.spending === "")) refresh();
   }
 
   // The summary, the buttons and the result are the server's to draw.
@@ -50,7 +51,7 @@
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
     // A question that is being answered ("cancel this run?") is not swept away.
-    if (event.target.id === "run-summary" && document.querySelector("#run-actions details[open]")) {
+    if (event.target.id === "run-summary" && document.querySelector("#run-actions details[open], #run-usage details[open]")) {
       event.preventDefault();
       asked = false;
       setTimeout(refresh, 1000);

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, TASKS, WAIT_TASKS, Fleet, Ledger
+from tests.support.processes import HARD_TASKS, TASKS, USAGE_TASKS, WAIT_TASKS, Fleet, Ledger
 
 
 @pytest.fixture
@@ -67,6 +67,12 @@ def hard(fleet: Fleet) -> Fleet:
 def waits(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `wait_tasks.py` as well; no worker yet."""
     return _knowing(fleet, WAIT_TASKS)
+
+
+@pytest.fixture
+def spends(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `usage_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, USAGE_TASKS)
 
 
 def _knowing(fleet: Fleet, tasks: Path) -> Fleet:

@@ -18,7 +18,7 @@ class Role(models.TextChoices):
 
 
 _VIEWER = frozenset({"runs.view", "queues.view"})
-_OPERATOR = _VIEWER | {"runs.retry", "runs.cancel", "queues.pause"}
+_OPERATOR = _VIEWER | {"runs.retry", "runs.cancel", "runs.top_up", "queues.pause"}
 _DEVELOPER = _OPERATOR | {"runs.enqueue"}
 _ADMIN = _DEVELOPER | {"queues.edit", "access.manage"}
 

@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|tail|retry|cancel`."""
+"""`manage.py runs list|show|tail|retry|cancel|top-up`."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
-from runs import selectors, services
+from runs import budgets, selectors, services, spending
 from runs.errors import HoldfastError, UnknownRun
 from runs.filters import MAX_LIMIT, RunFilter, parse_cursor, parse_limit
 from runs.models import LogLine, Run
@@ -36,7 +36,12 @@ class Command(VerbCommand):
         tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
         retry = verbs.add_parser("retry", help="Let runs that ended badly go on with their next attempt.")
         cancel = verbs.add_parser("cancel", help="Cancel runs that no worker holds.")
-        for verb in (show, tail):
+        top_up = verbs.add_parser("top-up", help="Raise a run's budget; what is parked for it goes on.")
+        for unit in ("cost", "tokens-in", "tokens-out"):
+            top_up.add_argument(f"--{unit}", metavar="AMOUNT", help=f"So much more {unit}.")
+        top_up.add_argument("--unit", action="append", default=[], metavar="NAME=AMOUNT", help="Any other unit.")
+        top_up.add_argument("--reason", default="", help="Why; kept in the audit log.")
+        for verb in (show, tail, top_up):
             verb.add_argument("id", help="The run's id.")
         for verb in (retry, cancel):
             verb.add_argument("ids", nargs="+", metavar="id", help="The runs' ids.")
@@ -106,6 +111,21 @@ class Command(VerbCommand):
 
     def do_cancel(self, options: dict[str, Any]) -> None:
         self._each(options, services.run_cancel, "is cancelled")
+
+    def do_top_up(self, options: dict[str, Any]) -> None:
+        names = ("cost", "tokens_in", "tokens_out")
+        budget = {name: options[name] for name in names if options[name] is not None}
+        for text in options["unit"]:
+            unit, _, amount = text.partition("=")
+            budget[unit] = amount
+        run_id = _id(options["id"])
+        account = budgets.run_top_up(run_id, budget=budget, actor=Actor.local(), reason=options["reason"])
+        run = selectors.run_get(account)
+        if options["json"]:
+            self.json(describe(selectors.run_get(run_id)))
+            return
+        for bar in spending.bars(run):
+            self.stdout.write(f"{account}: {bar.spent} of {bar.amount} {bar.budget.unit} spent")
 
     def _each(self, options: dict[str, Any], service: Any, words: str) -> None:
         ids = [_id(text) for text in options["ids"]]
