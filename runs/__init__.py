@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
+    from runs.sdk.hooks import Failure
     from runs.sdk.log import log
     from runs.sdk.retry import Abort, Retry
     from runs.sdk.step import step
@@ -35,11 +36,13 @@ _ROOMS = {
     "Retry": "runs.sdk.retry",
     "Abort": "runs.sdk.retry",
     "RunHandle": "runs.sdk.handle",
+    "Failure": "runs.sdk.hooks",
 }
 
 __all__ = [
     "Abort",
     "Decision",
+    "Failure",
     "Retry",
     "RunFailed",
     "RunHandle",

@@ -7,6 +7,7 @@
     Wait            what a run waits for: time, a signal, a token, an approval, children      (open ones: few)
     Signal          a message to a run; unread until a wait takes it
     Deadline        when a run has to have started, or ended
+    Progress        how far a run says that it is, and what it says of itself
     Usage           what an attempt has used of a unit: tokens, money, anything
     Budget          how much of a unit a run and the runs it waits for may use, and have used
     LogLine         what a run said; its sequence is a cursor over the whole table
@@ -45,6 +46,7 @@ class Task(models.Model):
     queue = models.ForeignKey(Queue, models.PROTECT, related_name="tasks")
     lane = models.SmallIntegerField(choices=Lane.choices, default=Lane.THREAD)
     retry = models.JSONField(default=dict)
+    hooks = ArrayField(models.CharField(max_length=20), default=list, db_default=[], help_text="Those it declares.")
     max_duration = models.FloatField(null=True, help_text="Seconds.")
     payload_schema = models.JSONField(default=dict, help_text="JSON Schema of the payload.")
     output_schema = models.JSONField(default=dict, help_text="JSON Schema of the result.")
@@ -89,15 +91,17 @@ class Run(models.Model):
         max_length=10, null=True, help_text="The final status that a run in `cancelling` is being stopped for."
     )
     version = models.CharField(max_length=64, blank=True, default="", db_default="")
+    ending = models.JSONField(null=True, help_text="The outcome that is decided while its hook is being called.")
     accounts = ArrayField(
         models.UUIDField(), null=True, help_text="Runs whose budgets this one draws on: itself, those that wait for it."
     )
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, help_text="First line of the first attempt.")
     finished_at = models.DateTimeField(null=True)
-    #: What it has used and may use, where a selector has filled them in (`runs.spending.fill`).
+    #: What it has used, may use and has said of itself, where a selector has filled them in (`runs.spending.fill`).
     usage: dict[str, Decimal] | None = None
     budget: "list[Budget] | None" = None
+    progress: "Progress | None" = None
 
     class Meta:
         indexes = (
@@ -304,8 +308,21 @@ class Deadline(models.Model):
         return f"{self.run_id} {self.kind}"
 
 
+class Progress(models.Model):
+    """What a run has said of itself last: how far it is, and anything about it."""
+
+    run = models.OneToOneField(Run, models.CASCADE, primary_key=True, db_constraint=False, related_name="+")
+    value = models.FloatField(null=True, help_text="0 to 1.")
+    words = models.CharField(max_length=200, blank=True, default="")
+    metadata = models.JSONField(null=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.value}"
+
+
 #: Digits of an amount, and how many of them stand after the point.
-AMOUNT = {"max_digits": 36, "decimal_places": 12}
+DIGITS, PLACES = 36, 12
 
 
 class Usage(models.Model):
@@ -314,7 +331,7 @@ class Usage(models.Model):
     run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="used")
     attempt = models.IntegerField()
     unit = models.CharField(max_length=60)
-    amount = models.DecimalField(**AMOUNT)
+    amount = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("run", "attempt", "unit"), name="usage_unique"),)
@@ -329,8 +346,8 @@ class Budget(models.Model):
 
     run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="budgets")
     unit = models.CharField(max_length=60)
-    amount = models.DecimalField(**AMOUNT)
-    spent = models.DecimalField(**AMOUNT, default=0, db_default=0)
+    amount = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES)
+    spent = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES, default=0, db_default=0)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("run", "unit"), name="budget_unique"),)
@@ -399,7 +416,7 @@ class UsageRollup(models.Model):
     task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, db_index=False)
     unit = models.CharField(max_length=60)
     worker = models.ForeignKey(Worker, models.CASCADE, db_constraint=False, db_index=False)
-    amount = models.DecimalField(**AMOUNT)
+    amount = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES)
 
     class Meta:
         constraints = (

@@ -31,6 +31,12 @@ class RunPage:
         return self.run.status in RETRYABLE
 
     @property
+    def percent(self) -> int | None:
+        """How far the run says that it is."""
+        value = self.run.progress.value if self.run.progress else None
+        return None if value is None else int(value * 100)
+
+    @property
     def usage(self) -> list[spending.Line]:
         return spending.lines(self.run)
 

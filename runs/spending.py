@@ -13,7 +13,7 @@ from django.db.models import Sum
 
 from holdfast import db
 from runs import usage_store
-from runs.models import Attempt, Budget, Run, Usage, UsageRollup
+from runs.models import Attempt, Budget, Progress, Run, Usage, UsageRollup
 from runs.sdk.usage import digits
 
 #: Runs of a tree that are added up.
@@ -21,7 +21,7 @@ MAX_TREE: Final = 10_000
 
 
 def fill(runs: Sequence[Run]) -> None:
-    """Sets `usage` and `budget` of these runs. Two queries at most, however many there are."""
+    """Sets `usage`, `budget` and `progress` of these runs. Three queries at most, however many there are."""
     totals: dict[uuid.UUID, dict[str, Decimal]] = {}
     rows = Usage.objects.filter(run_id__in=[run.pk for run in runs]).values_list("run_id", "unit")
     for run_id, unit, amount in rows.annotate(Sum("amount")):
@@ -30,7 +30,9 @@ def fill(runs: Sequence[Run]) -> None:
     if accounts := {account for run in runs for account in run.accounts or ()}:
         for budget in Budget.objects.filter(run_id__in=accounts).order_by("unit"):
             budgets.setdefault(budget.run_id, []).append(budget)
+    said = Progress.objects.in_bulk([run.pk for run in runs]) if runs else {}
     for run in runs:
+        run.progress = said.get(run.pk)
         run.usage = totals.get(run.pk, {})
         run.budget = [budget for account in run.accounts or () for budget in budgets.get(account, ())]
 

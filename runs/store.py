@@ -70,6 +70,8 @@ class Started(NamedTuple):
         float | None
     )  # seconds of this attempt so far; None: it is new, otherwise it goes on after a wait or handover
     accounts: list[uuid.UUID] | None = None  # the runs whose budgets it draws on
+    stopping: str | None = None  # it is entered for its hook alone, and ends as this
+    ending: str | None = None  # JSON; the same, and this was decided before
 
 
 class Fact(NamedTuple):
@@ -164,10 +166,19 @@ class FinishRow(NamedTuple):
     delay: float | None  # None: final. Otherwise seconds until it may be leased again; infinity: until it is woken
     waiting_for: str | None
     active: float = 0.0  # seconds of this stay
+    hooked: str = ""  # the statuses as which it is not stopped without its hook
     parent: uuid.UUID | None = None  # the run that waits for it
     parked: tuple[uuid.UUID, ...] = ()  # the waits for which it is put down
     waited: bool = False  # it has begun waits, some of which may be open
     accounts: tuple[uuid.UUID, ...] = ()  # the runs whose budgets it may be put down for
+
+
+class EndingRow(NamedTuple):
+    """What a run will end as, once its hook has been called."""
+
+    run_id: uuid.UUID
+    token: int
+    ending: str  # JSON
 
 
 class RollupKey(NamedTuple):
@@ -266,16 +277,23 @@ def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
     """Ends or puts down attempts. Call after `queues.store.release` of the same rows (lock order), and after
     `lock_waits` for runs that are put down to wait and for parents that wait. Returns the pools of parents that come
     back."""
-    names = ("ids", "tokens", "statuses", "attempts", "outputs", "errors", "failed", "delays", "waits", "active")
+    names = ("ids", "tokens", "statuses", "attempts", "outputs", "errors", "failed", "delays", "waits")
+    names = (*names, "active", "hooked")
     cur.execute(SQL.finish, _columns([row[: len(names)] for row in rows], *names), prepare=True)
     final = [row.run_id for row in rows if row.delay is None]
     if left := [row.run_id for row in rows if row.delay is None and row.waited]:
         close_waits(cur, left)
-    if len(final) < len(rows) and (stopped := [row[0] for row in cur.fetchall()]):
+    if len(final) < len(rows) and (rows_back := cur.fetchall()):
+        queue_store.wake(cur, [row[0] for row in rows_back if row[1]])
+        stopped = [row[0] for row in rows_back if not row[1]]
         queue_store.withdraw(cur, stopped)
         close_waits(cur, stopped)
         final += stopped
     return children_ended(cur, final) if any(row.parent for row in rows) else set()
+
+
+def set_endings(cur: Cursor[TupleRow], rows: Sequence[EndingRow]) -> None:
+    cur.execute(SQL.endings, _columns(rows, "ids", "tokens", "endings"), prepare=True)
 
 
 def add_rollups(cur: Cursor[TupleRow], worker: int, counts: dict[RollupKey, tuple[int, float]]) -> None:
@@ -293,10 +311,10 @@ def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> in
     rows = conn.execute(
         SQL.crash, {"ids": ids, "tokens": [s.token for s in seized], "limit": limit, "error": error}
     ).fetchall()
-    if over := [row[0] for row in rows if row[1] != "queued"]:
+    if over := [row[0] for row in rows if not row[1]]:
         close_waits(conn, over)
         children_ended(conn, over)
-    delays = {row[0]: row[2] for row in rows if row[1] == "queued"}
+    delays = {row[0]: row[2] for row in rows if row[1]}
     back = [s for s in seized if s.entry_id in delays]
     conn.execute(
         SQL.give_back,

@@ -30,6 +30,7 @@ HOLDFAST_GRACE: float = _env.grace  # seconds that a worker may go on after SIGT
 HOLDFAST_HEARTBEAT_TIMEOUT: float = _env.heartbeat_timeout  # seconds without a beat after which a worker counts as dead
 HOLDFAST_CONCURRENCY: int = _env.concurrency  # coroutines at once in one worker
 HOLDFAST_THREADS: int = _env.threads  # threads at once in one worker
+HOLDFAST_MIDDLEWARE: list[str] = list(_env.middleware)  # context managers around every call of a task's function
 
 # --- Django ---------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from queues.declare import MAX_LIMIT
 from queues.selectors import EXACT_UP_TO, QueueFlow
-from runs.models import Attempt, Budget, LogLine, Run, Snapshot, Task
+from runs.models import Attempt, Budget, LogLine, Progress, Run, Snapshot, Task
 from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
 from runs.sdk.retry import MAX_ATTEMPTS
 from runs.sdk.usage import MAX_UNITS, plain, plain_amounts
@@ -153,6 +153,20 @@ class BudgetOut(Schema):
         return cls(unit=budget.unit, budget=plain(budget.amount), spent=plain(budget.spent), run=budget.run_id)
 
 
+class ProgressOut(Schema):
+    """How far a run says that it is: 0 to 1, and in words."""
+
+    value: float
+    words: str
+    at: datetime
+
+    @classmethod
+    def of(cls, progress: Progress) -> "ProgressOut | None":
+        if progress.value is None:
+            return None
+        return cls(value=progress.value, words=progress.words, at=progress.at)
+
+
 class RunOut(Schema):
     """One run."""
 
@@ -178,6 +192,8 @@ class RunOut(Schema):
     version: str
     usage: Any = Field(description=f"What it has used, by unit. {AMOUNTS}")
     budget: list[BudgetOut] = Field(description="Its own budgets, and those of the runs that wait for it.")
+    progress: ProgressOut | None = Field(description="How far it says that it is.")
+    metadata: Any = Field(description="What it says of itself.")
     waiting_for: Any
 
     @classmethod
@@ -185,7 +201,7 @@ class RunOut(Schema):
         same = {
             name: getattr(run, name)
             for name in cls.model_fields
-            if name not in {"task", "queue", "error", "usage", "budget"}
+            if name not in {"task", "queue", "error", "usage", "budget", "progress", "metadata"}
         }
         return cls.model_construct(
             **same,
@@ -194,6 +210,8 @@ class RunOut(Schema):
             error=ErrorOut.of(run.error),
             usage=plain_amounts(run.usage or {}),
             budget=[BudgetOut.of(budget) for budget in run.budget or ()],
+            progress=ProgressOut.of(run.progress) if run.progress else None,
+            metadata=(run.progress.metadata if run.progress else None) or {},
         )
 
 

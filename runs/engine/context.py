@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -18,17 +18,21 @@ from runs import store, waitlinks
 from runs.engine import failure, showing
 from runs.engine.database import tidy_shared
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
-from runs.engine.spending import Accounts, Spending
+from runs.engine.port import Port, Sample
+from runs.engine.progress import Progress
+from runs.engine.spending import Spending
+from runs.engine.timing import within
 from runs.engine.waiting import HOLD, Waits
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
 from runs.models import RollupKind, SnapshotKind
 from runs.sdk import codec
 from runs.sdk.context import RunContext, current_step
+from runs.sdk.hooks import PREFIX
+from runs.sdk.progress import checked_metadata, checked_progress
 from runs.sdk.step import Step
 
 if TYPE_CHECKING:
-    from runs.engine.clock import Clock
-    from runs.engine.writer import Ack, Writer
+    from runs.engine.writer import Ack
     from runs.sdk.task import Task
     from runs.sdk.wait import WaitSpec
 
@@ -57,7 +61,9 @@ class ActiveRun(RunContext):
         "_waited",
         "began",
         "cancelled_by_worker",
+        "concluding",
         "main",
+        "said",
         "spending",
         "started",
         "task",
@@ -86,6 +92,8 @@ class ActiveRun(RunContext):
         self.began = port.clock.now()
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
+        #: Its code has ended, and the hook of its outcome is called: too late to stop it.
+        self.concluding = started.ending is not None or started.stopping is not None
         #: The asyncio task that calls the function; those that its code has started, and by whom: they end with it.
         self.main: asyncio.Task[None] | None = None
         self.tasks: dict[asyncio.Task[Any], asyncio.Task[Any] | None] = {}
@@ -110,9 +118,10 @@ class ActiveRun(RunContext):
                 self.state = json.loads(fact.state) if fact.state is not None else None
             elif fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
-        self._replay_left = len(self._done) + len(self._waited)
+        self._replay_left = sum(not key.startswith(PREFIX) for key in self._done) + len(self._waited)
         self.waits = Waits(self, waits)
         self.spending = Spending(self, port.accounts, port.writer.put_usage)
+        self.said = Progress(self.id, port.writer.put_progress)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,7 +159,7 @@ class ActiveRun(RunContext):
                 if step.timeout is None:
                     value = await step.function(*args, **kwargs)
                 else:
-                    value = await _within(step.timeout, step, args, kwargs)
+                    value = await within(step.timeout, step, args, kwargs)
                 output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
             except Exception as error:
                 delay = self._tried(step, key, began, args, kwargs, error)
@@ -237,6 +246,12 @@ class ActiveRun(RunContext):
     def spend(self, amounts: dict[str, Decimal]) -> None:
         self.spending.add(amounts)
 
+    def progress(self, value: float, words: str = "") -> None:
+        self.said.say(*checked_progress(value, words))
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        self.said.say(metadata=checked_metadata(metadata))
+
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:
         row = store.LogRow(
             self.id,
@@ -303,6 +318,32 @@ class ActiveRun(RunContext):
         """The run is to stop, at its next await or the next call of ours, and end as `status`. From any thread."""
         self.unwind(Stop(status))
 
+    # ── hooks ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def is_done(self, key: str) -> bool:
+        """A hook was called to its end."""
+        return key in self._done
+
+    def leave_if_stopping(self) -> None:
+        """Raises HandOver when the worker is stopping."""
+        if self._port.handing_over():
+            raise HandOver
+
+    def count_try(self, key: str) -> int:
+        """One more failed try."""
+        self._tries[key] = self._tries.get(key, 0) + 1
+        return self._tries[key]
+
+    def store_hook(
+        self, hook: Step[..., Any], key: str, began: float, kind: SnapshotKind, error: str | None
+    ) -> Future[None] | None:
+        """Stores a try of a hook. The last one is done when what is returned is."""
+        stored: Future[None] | None = Future() if kind == SnapshotKind.STEP else None
+        self._store(self._row(hook, key, began, (), {}, kind, error=error), stored)
+        if kind == SnapshotKind.STEP:
+            self._done[key] = None
+        return stored
+
     # ── replay and snapshots ─────────────────────────────────────────────────────────────────────────────────────
 
     def boundary(self) -> None:
@@ -356,7 +397,7 @@ class ActiveRun(RunContext):
             self._sequence += 1
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
-    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
+    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
         """Hands a row to the writer, if the stay is not over: see `_store`."""
         with self._lock:
             if self._over:
@@ -455,37 +496,3 @@ class ActiveRun(RunContext):
             status,
             ended - began,
         )
-
-
-#: What is counted into a rollup: kind, task, queue, name, version, status, seconds.
-Sample = tuple[str, str, int, str, str, str, float]
-
-
-class Port:
-    """What a run needs of its worker."""
-
-    __slots__ = ("accounts", "clock", "handing_over", "watch", "writer")
-
-    def __init__(
-        self,
-        writer: Writer,
-        clock: Clock,
-        handing_over: Callable[[], bool],
-        watch: Callable[[ActiveRun], None],
-        accounts: Accounts,
-    ) -> None:
-        self.accounts = accounts
-        self.writer = writer
-        self.clock = clock
-        self.handing_over = handing_over
-        self.watch = watch
-
-
-async def _within(limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    try:
-        async with asyncio.timeout(limit) as scope:
-            return await step.function(*args, **kwargs)
-    except TimeoutError as error:
-        if scope.expired():
-            raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
-        raise

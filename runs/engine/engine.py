@@ -34,15 +34,16 @@ from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
 from runs import store
-from runs.engine import capture, database
+from runs.engine import capture, database, hooks, middleware
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
-from runs.engine.context import ActiveRun, Port, Sample
+from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.hints import Hints
 from runs.engine.leaser import Ear, Leaser, Work
 from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
 from runs.engine.outcome import Fenced, Outcome, Stop
+from runs.engine.port import Port, Sample
 from runs.engine.spending import Accounts
 from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
@@ -111,6 +112,7 @@ class Engine:
 
     def start(self) -> None:
         """Registers the worker and starts its threads; leases nothing yet."""
+        middleware.everywhere()  # one that is not there is said before anything begins
         self._beat = Beat(self, self.limits.heartbeat_timeout)
         self.worker_id = queue_store.worker_register(
             self._beat.conn,
@@ -323,6 +325,11 @@ class Engine:
         """Runs in which a branch waits here."""
         return dict(self._watched)
 
+    def flush_progress(self) -> None:
+        """What runs said of themselves and was not told yet."""
+        for run in tuple(self._runs.values()):
+            run.said.flush()
+
     def until_due(self, most: float) -> float:
         """Seconds until a wait is over that somebody waits for here, `most` at most."""
         dues = [run.waits.next_due for run in tuple(self._watched.values())]
@@ -332,7 +339,7 @@ class Engine:
         """Runs that are to stop, and as what. They say `cancelling` until they have. Called by the leaser's thread."""
         for run_id, status in stopping.items():
             run = self._runs.get(run_id)
-            if run is not None and not isinstance(run.unwound, Stop):
+            if run is not None and not run.concluding and not isinstance(run.unwound, Stop):
                 run.stop(status)
                 self._loop.call_soon_threadsafe(self._cancel, run_id)
 
@@ -348,9 +355,11 @@ class Engine:
 
     async def _drive_async(self, run: ActiveRun) -> None:
         try:
-            outcome = await execute_async(run)
+            outcome = hooks.decided(run) or await execute_async(run)
             if run.tasks:
                 await end_tasks(run)
+            if run.task.hooks:
+                outcome = await hooks.conclude_async(run, outcome)
         except Fenced:
             outcome = None
         except BaseException as error:
@@ -362,7 +371,9 @@ class Engine:
     def _drive_sync(self, run: ActiveRun) -> None:
         try:
             close_old_connections()
-            outcome = execute_sync(run)
+            outcome = hooks.decided(run) or execute_sync(run)
+            if run.task.hooks:
+                outcome = hooks.conclude_sync(run, outcome)
         except Fenced:
             outcome = None
         except BaseException as error:
@@ -373,6 +384,7 @@ class Engine:
     def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
         run.flush_print()
+        run.said.flush(now=True)
         if self._watched.get(run.id) is run:
             del self._watched[run.id]
         if run.close() and outcome is not None and not self.fenced:
@@ -421,6 +433,7 @@ def _finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
         outcome.delay,
         outcome.waiting_for,
         run.now() - run.began,
+        hooks.stoppable(run.task.hooks) if run.task.hooks else "",
         run.started.parent,
         outcome.parked,
         run.waits.any,

@@ -101,6 +101,7 @@ class Leaser(Duty):
                 self._stop()
                 self._bring_answers()
                 self._look_at_budgets()
+                self._engine.flush_progress()
                 if self.active:
                     self._lease()
             except psycopg.Error as error:

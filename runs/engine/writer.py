@@ -28,11 +28,11 @@ from psycopg.rows import TupleRow
 
 from holdfast import db
 from queues import store as queue_store
-from runs import store, usage_store
+from runs import progress_store, store, usage_store
 from runs.engine import failure
-from runs.engine.context import Sample
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
+from runs.engine.port import Sample
 from runs.errors import UnknownQueue
 from runs.histogram import bucket
 from runs.states import AttemptStatus, Status
@@ -68,7 +68,9 @@ Row = (
     | store.WaitRow
     | store.SpawnRow
     | store.GiveUpRow
+    | store.EndingRow
     | usage_store.UsageRow
+    | progress_store.ProgressRow
 )
 Ack = asyncio.Future[None] | Future[None] | None
 
@@ -96,6 +98,8 @@ class Batch:
     waits: list[store.WaitRow] = field(default_factory=list)
     spawns: list[Operation] = field(default_factory=list)
     given_up: list[store.GiveUpRow] = field(default_factory=list)
+    endings: list[store.EndingRow] = field(default_factory=list)
+    progress: list[progress_store.ProgressRow] = field(default_factory=list)
     usage: list[usage_store.UsageRow] = field(default_factory=list)
     #: What is drawn on budgets, and the balances after it.
     charges: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)
@@ -121,6 +125,10 @@ class Batch:
                 batch.spawns.append(operation)
             elif isinstance(row, usage_store.UsageRow):
                 batch.usage.append(row)
+            elif isinstance(row, progress_store.ProgressRow):
+                batch.progress.append(row)
+            elif isinstance(row, store.EndingRow):
+                batch.endings.append(row)
             elif row is not None:
                 batch.given_up.append(row)
             for sample in operation.samples:
@@ -147,7 +155,7 @@ class Batch:
 
     @property
     def run_ids(self) -> set[UUID]:
-        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes, *self.waits, *self.usage]
+        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes, *self.waits, *self.usage, *self.progress]
         return {row.run_id for row in rows}
 
 
@@ -190,10 +198,15 @@ class Writer(Duty):
     def put_finish(self, row: store.FinishRow, samples: Sequence[Sample]) -> None:
         self._put(Operation(row, None, samples, len(row.output or "")))
 
-    def put_wait(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
+    def put_wait(
+        self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None
+    ) -> None:
         """`ack` is settled when the wait is durable, or with why it was refused."""
         size = sum(map(len, row.new.payloads)) if isinstance(row, store.SpawnRow) else 0
         self._put(Operation(row, ack, size=size))
+
+    def put_progress(self, row: progress_store.ProgressRow) -> None:
+        self._put(Operation(row, size=len(row.metadata or "")))
 
     def put_usage(self, row: usage_store.UsageRow) -> None:
         self._put(Operation(row))
@@ -330,6 +343,10 @@ class Writer(Duty):
                 store.add_snapshots(cur, batch.snapshots)
             if batch.logs:
                 store.add_logs(cur, batch.logs)
+            if batch.progress:
+                progress_store.set_progress(cur, batch.progress)
+            if batch.endings:
+                store.set_endings(cur, batch.endings)
             if batch.finishes:
                 finishes = _those_answered_return(cur, batch.finishes)
                 queue_store.release(

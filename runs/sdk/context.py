@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from decimal import Decimal
@@ -63,6 +63,15 @@ class RunContext(ABC):
     @abstractmethod
     def spend(self, amounts: dict[str, Decimal]) -> None:
         """Adds to what the run has used, by unit."""
+
+    @abstractmethod
+    def progress(self, value: float, words: str = "") -> None:
+        """Says how far the run is, 0 to 1, in words as well. The latest is kept, and shown live; call it as often as
+        you like."""
+
+    @abstractmethod
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Says anything about the run: an object that JSON can hold, in place of the one before."""
 
     @abstractmethod
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:

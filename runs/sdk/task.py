@@ -19,6 +19,7 @@ from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
 from runs.sdk.handle import RunHandle
+from runs.sdk.hooks import Hook, declared
 from runs.sdk.options import Options
 from runs.sdk.retry import NO_RETRY, Retry
 from runs.sdk.step import seconds
@@ -46,6 +47,8 @@ class Task(Generic[P, R]):
         run_timeout: float | None = None,
         ttl: float | None = None,
         budget: Mapping[str, Number] | None = None,
+        hooks: Mapping[str, Hook | None] | None = None,
+        middleware: Iterable[Callable[[Any], Any]] = (),
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -55,6 +58,8 @@ class Task(Generic[P, R]):
         self.max_duration = max_duration
         self.run_timeout = run_timeout
         self.ttl = ttl
+        self.hooks = declared(hooks or {}, f"task {id!r}")
+        self.middleware = tuple(middleware)
         self.budget = _budget(budget, f"task {id!r}: budget")
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
@@ -287,6 +292,13 @@ def task(
     run_timeout: float | timedelta | None = None,
     ttl: float | timedelta | None = None,
     budget: Mapping[str, Number] | None = None,
+    on_start: Hook | None = None,
+    on_success: Hook | None = None,
+    on_failure: Hook | None = None,
+    on_cancel: Hook | None = None,
+    on_wait: Hook | None = None,
+    on_resume: Hook | None = None,
+    middleware: Iterable[Callable[[Any], Any]] = (),
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     function: Callable[P, R] | None = None,
@@ -299,6 +311,13 @@ def task(
     run_timeout: float | timedelta | None = None,
     ttl: float | timedelta | None = None,
     budget: Mapping[str, Number] | None = None,
+    on_start: Hook | None = None,
+    on_success: Hook | None = None,
+    on_failure: Hook | None = None,
+    on_cancel: Hook | None = None,
+    on_wait: Hook | None = None,
+    on_resume: Hook | None = None,
+    middleware: Iterable[Callable[[Any], Any]] = (),
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Makes a function a task.
 
@@ -311,7 +330,19 @@ def task(
         ttl: Longest time in the queue before the first start.
         budget: What a run and the runs that it waits for may use, by unit (see `usage`). When one is used up, the run
             is parked before its next step until somebody tops it up.
+        on_start, on_success, on_failure, on_cancel: Called once in a run's life, each: before the function is first
+            called; with the result; with the `Failure` when it has failed for good; when it has been cancelled.
+        on_wait, on_resume: Called when a run leaves its worker to wait, with what it waits for, and when it is back.
+        middleware: Context managers around each call of the function: called with the run, the first one outermost.
     """
+    hooks = {
+        "on_start": on_start,
+        "on_success": on_success,
+        "on_failure": on_failure,
+        "on_cancel": on_cancel,
+        "on_wait": on_wait,
+        "on_resume": on_resume,
+    }
 
     def wrap(f: Callable[P, R]) -> Task[P, R]:
         called = id or f.__name__
@@ -329,6 +360,8 @@ def task(
             run_timeout=seconds(run_timeout, f"task {called!r}: run_timeout"),
             ttl=seconds(ttl, f"task {called!r}: ttl"),
             budget=budget,
+            hooks=hooks,
+            middleware=middleware,
         )
         registry.add(made)
         return made

@@ -52,11 +52,12 @@ UPDATE runs_idempotencykey SET run_id = %(run_id)s WHERE task_id = %(task)s AND 
 
 -- name: register_task
 INSERT INTO runs_task (id, module, doc, queue_id, lane, retry, max_duration, payload_schema, output_schema, version,
-                       registered_at)
+                       hooks, registered_at)
 SELECT %(id)s, %(module)s, %(doc)s, q.id, %(lane)s, %(retry)s, %(max_duration)s, %(payload_schema)s, %(output_schema)s,
-       %(version)s, holdfast_now()
+       %(version)s, %(hooks)s::varchar[], holdfast_now()
 FROM queues_queue q WHERE q.name = %(queue)s
 ON CONFLICT (id) DO UPDATE SET
     module = excluded.module, doc = excluded.doc, queue_id = excluded.queue_id, lane = excluded.lane, retry = excluded.retry,
     max_duration = excluded.max_duration, payload_schema = excluded.payload_schema,
-    output_schema = excluded.output_schema, version = excluded.version, registered_at = excluded.registered_at;
+    output_schema = excluded.output_schema, version = excluded.version, hooks = excluded.hooks,
+    registered_at = excluded.registered_at;

@@ -7,7 +7,8 @@ SELECT r.status, r.attempt, r.failures, r.max_attempts, r.next_at, r.created_at,
        -- Changes with what the run and those who share its budgets have used.
        concat((SELECT sum(u.amount) FROM runs_usage u WHERE u.run_id = r.id),
               (SELECT string_agg(concat('/', b.spent, '/', b.amount), '') FROM runs_budget b
-               WHERE b.run_id = ANY(r.accounts))) AS spending
+               WHERE b.run_id = ANY(r.accounts))) AS spending,
+       (SELECT concat(p.value, '/', p.words, md5(p.metadata::text)) FROM runs_progress p WHERE p.run_id = r.id) AS progress
 FROM runs_run r WHERE r.id = %(run)s;
 
 -- name: live_attempts

@@ -28,12 +28,12 @@
   function setRun(run) {
     state.run = run;
     const summary = document.getElementById("run-summary");
-    const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message, run.spending]);
+    const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message, run.spending, run.progress]);
     const drawn = summary.dataset.drawn ?? null;
     summary.dataset.drawn = now;
     const asRendered = summary.dataset.statusNow === run.status && summary.dataset.attemptNow === String(run.attempt);
     // What it has used is not told by the status: whether that is as rendered is asked once.
-    if (drawn !== now && !(drawn === null && asRendered && run.spending === "")) refresh();
+    if (drawn !== now && !(drawn === null && asRendered && run.spending === "" && run.progress === null)) refresh();
   }
 
   // The summary, the buttons and the result are the server's to draw.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, TASKS, USAGE_TASKS, WAIT_TASKS, Fleet, Ledger
+from tests.support.processes import HARD_TASKS, HOOK_TASKS, TASKS, USAGE_TASKS, WAIT_TASKS, Fleet, Ledger
 
 
 @pytest.fixture
@@ -73,6 +73,12 @@ def waits(fleet: Fleet) -> Fleet:
 def spends(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `usage_tasks.py` as well; no worker yet."""
     return _knowing(fleet, USAGE_TASKS)
+
+
+@pytest.fixture
+def hooks(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `hook_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, HOOK_TASKS)
 
 
 def _knowing(fleet: Fleet, tasks: Path) -> Fleet:
