@@ -277,8 +277,19 @@ def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
     """Ends or puts down attempts. Call after `queues.store.release` of the same rows (lock order), and after
     `lock_waits` for runs that are put down to wait and for parents that wait. Returns the pools of parents that come
     back."""
-    names = ("ids", "tokens", "statuses", "attempts", "outputs", "errors", "failed", "delays", "waits")
-    names = (*names, "active", "hooked")
+    names = (
+        "ids",
+        "tokens",
+        "statuses",
+        "attempts",
+        "outputs",
+        "errors",
+        "failed",
+        "delays",
+        "waits",
+        "active",
+        "hooked",
+    )
     cur.execute(SQL.finish, _columns([row[: len(names)] for row in rows], *names), prepare=True)
     final = [row.run_id for row in rows if row.delay is None]
     if left := [row.run_id for row in rows if row.delay is None and row.waited]:

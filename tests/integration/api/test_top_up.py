@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from holdfast.access.models import AuditEntry
-from runs.models import Budget, Run, Usage
+from runs.models import Budget, Progress, Run, Usage
 from tests.support import stored
 
 
@@ -110,3 +110,18 @@ def test_the_page_shows_the_bar_and_its_button_tops_up(api: Any, admin_client: C
     assert Budget.objects.get(run_id=run["id"]).amount == Decimal("0.75")
     said = admin_client.post(f"/runs/{run['id']}/top-up/", {**form, "amount": "lots"}, follow=True).content.decode()
     assert "budget.cost is &#x27;lots&#x27;" in said
+
+
+def test_a_run_shows_what_it_says_of_itself(api: Any, admin_client: Client) -> None:
+    run = api.post("/tasks/echo/runs", {}).json()
+    assert (run["progress"], run["metadata"]) == (None, {})
+    found = Run.objects.get(pk=run["id"])
+    Progress.objects.create(run=found, value=0.4, words="reading", metadata={"pages": 7}, at=found.created_at)
+    shown = api.get(f"/runs/{run['id']}").json()
+    assert shown["progress"] == {"value": 0.4, "words": "reading", "at": run["created_at"]}
+    assert shown["metadata"] == {"pages": 7}
+    page = admin_client.get(f"/runs/{run['id']}/").content.decode()
+    assert "reading" in page
+    assert "40 %" in page
+    (told,) = [m for m in admin_client.get(f"/runs/{run['id']}/live/").json()["messages"] if m["type"] == "run"]
+    assert told["run"]["progress"].startswith("0.4/reading")
