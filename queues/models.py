@@ -125,6 +125,7 @@ class Worker(models.Model):
     version = models.CharField(max_length=64, blank=True, default="")
     coroutines = models.IntegerField(help_text="Capacity of the coroutine lane.")
     threads = models.IntegerField(help_text="Capacity of the thread lane.")
+    processes = models.IntegerField(default=0, db_default=0, help_text="Capacity of the process lane.")
     started_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())
     server_started_at = models.DateTimeField(help_text="Start of the PostgreSQL server on which the lock was taken.")

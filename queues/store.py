@@ -65,6 +65,14 @@ class Seized(NamedTuple):
     concurrency_key: str | None
 
 
+class Due(NamedTuple):
+    """A timer that fell due: the entry, its pool, and how long ago that was."""
+
+    entry_id: uuid.UUID
+    pool: str
+    late: float  # seconds
+
+
 def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool]:
     """Whether anything can be leased at all, and whether some of it is in a queue with a limit."""
     row = conn.execute(SQL.peek, {"pools": list(pools)}, prepare=True).fetchone()
@@ -73,9 +81,17 @@ def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool]:
 
 
 def lease(
-    conn: Conn, *, worker: int, pools: Sequence[str], coroutines: int, threads: int, limited: bool = True
+    conn: Conn,
+    *,
+    worker: int,
+    pools: Sequence[str],
+    coroutines: int,
+    threads: int,
+    processes: int = 0,
+    limited: bool = True,
 ) -> list[Grant]:
-    """Leases up to `coroutines` + `threads` entries. Call inside a transaction: queue locks are held to its end.
+    """Leases up to `coroutines` + `threads` + `processes` entries. Call inside a transaction: queue locks are held to
+    its end.
 
     `limited=False` leaves out queues with a limit, and the statement that locks them.
     """
@@ -89,6 +105,7 @@ def lease(
             "pools": list(pools),
             "coroutines": coroutines,
             "threads": threads,
+            "processes": processes,
             "locked": locked,
         },
         prepare=True,
@@ -103,9 +120,9 @@ def release(
     return cur.execute(SQL.release, {"ids": ids, "tokens": tokens, "delays": delays}, prepare=True)
 
 
-def promote(conn: Conn, *, limit: int) -> list[tuple[uuid.UUID, str]]:
-    """Makes due timers leasable. Returns (entry id, pool) of each."""
-    return [(row[0], row[1]) for row in conn.execute(SQL.promote, {"limit": limit}, prepare=True)]
+def promote(conn: Conn, *, limit: int) -> list[Due]:
+    """Makes due timers leasable."""
+    return [Due(*row) for row in conn.execute(SQL.promote, {"limit": limit}, prepare=True)]
 
 
 def next_due(conn: Conn) -> float | None:
@@ -135,7 +152,16 @@ def pools_with_entries(conn: Conn) -> set[str]:
 
 
 def worker_register(
-    conn: Conn, *, name: str, pools: Sequence[str], hostname: str, pid: int, version: str, coroutines: int, threads: int
+    conn: Conn,
+    *,
+    name: str,
+    pools: Sequence[str],
+    hostname: str,
+    pid: int,
+    version: str,
+    coroutines: int,
+    threads: int,
+    processes: int = 0,
 ) -> int:
     """Registers a worker and takes its lock on this connection, which must live as long as the worker. Commits."""
     with conn.transaction():
@@ -149,6 +175,7 @@ def worker_register(
                 "version": version,
                 "coroutines": coroutines,
                 "threads": threads,
+                "processes": processes,
             },
         ).fetchone()
         assert row is not None
@@ -216,6 +243,19 @@ def end_frozen(conn: Conn, *, quiet: float) -> int:
     """Ends sessions of Holdfast's that have been silent for `quiet` seconds half-way through a pipeline; their locks
     go with them. Returns how many there were."""
     row = conn.execute(SQL.end_frozen, {"quiet": quiet}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def fence(conn: Conn, *, worker: int, entry_id: uuid.UUID, token: int) -> bool:
+    """Inside a transaction: holds a worker and its lease until the end. False when either is gone."""
+    found = conn.execute(SQL.fence, {"worker": worker, "id": entry_id, "token": token}, prepare=True)
+    return found.fetchone() is not None
+
+
+def end_sessions(conn: Conn, worker: int) -> int:
+    """Ends the sessions in which a lost worker's steps have transactions open. Returns how many there were."""
+    row = conn.execute(SQL.end_sessions, {"worker": str(worker)}).fetchone()
     assert row is not None
     return int(row[0])
 

@@ -15,6 +15,8 @@ from typing import Final
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq import Queue as RQQueue
 
 logger = logging.getLogger("holdfast.tickets")
@@ -27,6 +29,10 @@ MAX_WAITING: Final = 4
 ENOUGH: Final = 0.02
 _enough_until: dict[str, float] = {}
 
+#: Seconds for which a Redis that took a wake-up and did not answer is left alone: callers must not each wait for it.
+FROZEN: Final = 5.0
+_frozen_until = 0.0
+
 #: What a worker process does with a ticket; set by the worker when it starts.
 on_ticket: Callable[[str], None] | None = None
 
@@ -34,7 +40,12 @@ on_ticket: Callable[[str], None] | None = None
 @lru_cache(maxsize=1)
 def connection() -> redis.Redis:
     """This process's Redis client for waking; short timeouts, because a caller's request waits for it."""
-    return redis.Redis.from_url(url(), socket_timeout=2, socket_connect_timeout=1)
+    return redis.Redis.from_url(url(), socket_timeout=2, socket_connect_timeout=1, retry=no_retry())
+
+
+def no_retry() -> Retry:
+    """One more try at once, for a connection that was cut while it was idle. (redis-py's own way waits for seconds.)"""
+    return Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
 
 
 def channel(pool: str) -> str:
@@ -45,8 +56,8 @@ def channel(pool: str) -> str:
 
 
 def blocking_connection() -> redis.Redis:
-    """A client for a worker's main loop, which blocks on its queues: no limit on how long an answer may take."""
-    return redis.Redis.from_url(url(), socket_connect_timeout=2)
+    """A client for a worker's main loop, which blocks on its queues; rq sets how long an answer may take."""
+    return redis.Redis.from_url(url(), socket_connect_timeout=2, retry=no_retry())
 
 
 def url() -> str:
@@ -58,6 +69,9 @@ def url() -> str:
 def wake(pools: Iterable[str]) -> None:
     """Tells each pool that there is work: one round trip where a worker listens, none where tickets enough are waiting.
     Never raises: with Redis away, the sweeper or a poll finds the work."""
+    global _frozen_until
+    if time.monotonic() < _frozen_until:
+        return
     try:
         for pool in pools:
             if time.monotonic() < _enough_until.get(pool, 0.0):
@@ -65,6 +79,8 @@ def wake(pools: Iterable[str]) -> None:
             if not connection().publish(channel(pool), b""):
                 push(pool)
     except redis.RedisError as error:
+        if isinstance(error, redis.TimeoutError):
+            _frozen_until = time.monotonic() + FROZEN
         logger.warning("Redis did not take a wake-up (%s); workers find the work by polling", error)
 
 

@@ -28,12 +28,17 @@ class AliveWorker:
     pid: int
     coroutines: int  # capacity
     threads: int  # capacity
+    processes: int  # capacity
     running: int
     memory: int  # bytes
     started_at: datetime
     heartbeat_at: datetime
     draining_at: datetime | None
     silent: bool  # its heartbeat is older than HOLDFAST_HEARTBEAT_TIMEOUT
+
+    @property
+    def capacity(self) -> int:
+        return self.coroutines + self.threads + self.processes
 
     @property
     def takes_work(self) -> bool:

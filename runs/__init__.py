@@ -9,14 +9,17 @@ costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runs.errors import RunFailed, WaitTimeout
+    from runs.errors import OutcomeUnknown, RunFailed, WaitTimeout
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
     from runs.sdk.hooks import Failure
+    from runs.sdk.isolation import GiB, MiB
     from runs.sdk.log import log
     from runs.sdk.retry import Abort, Retry
+    from runs.sdk.safety import Reconciled
     from runs.sdk.step import step
+    from runs.sdk.stream import stream
     from runs.sdk.task import task
     from runs.sdk.usage import usage
     from runs.sdk.wait import Decision, wait
@@ -29,6 +32,7 @@ _ROOMS = {
     "Decision": "runs.sdk.wait",
     "WaitTimeout": "runs.errors",
     "RunFailed": "runs.errors",
+    "stream": "runs.sdk.stream",
     "checkpoint": "runs.sdk.checkpoint",
     "acheckpoint": "runs.sdk.checkpoint",
     "log": "runs.sdk.log",
@@ -37,12 +41,20 @@ _ROOMS = {
     "Abort": "runs.sdk.retry",
     "RunHandle": "runs.sdk.handle",
     "Failure": "runs.sdk.hooks",
+    "Reconciled": "runs.sdk.safety",
+    "OutcomeUnknown": "runs.errors",
+    "MiB": "runs.sdk.isolation",
+    "GiB": "runs.sdk.isolation",
 }
 
 __all__ = [
     "Abort",
     "Decision",
     "Failure",
+    "GiB",
+    "MiB",
+    "OutcomeUnknown",
+    "Reconciled",
     "Retry",
     "RunFailed",
     "RunHandle",
@@ -52,6 +64,7 @@ __all__ = [
     "current_run",
     "log",
     "step",
+    "stream",
     "task",
     "usage",
     "wait",

@@ -3,13 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
 
 from holdfast.access.admin import ReadOnlyAdmin
-from holdfast.bigtables import BigTableAdmin, is_uuid
-from runs.models import Attempt, IdempotencyKey, LogLine, Rollup, Run, Snapshot, Task
+from holdfast.bigtables import MAX_ROWS, BigTableAdmin, is_uuid
+from runs.models import Attempt, Deadline, IdempotencyKey, LogLine, Rollup, Run, Signal, Snapshot, Task, Wait
 
 
 @admin.register(Task)
@@ -43,7 +43,7 @@ class RunAdmin(BigTableAdmin):
     @admin.display(description="parts")
     def parts(self, run: Run) -> str:
         """Links to what belongs to the run."""
-        models = (Attempt, Snapshot, LogLine)
+        models = (Attempt, Snapshot, Wait, Signal, Deadline, LogLine)
         links = ((reverse(f"admin:runs_{m._meta.model_name}_changelist"), run.pk, m._meta.verbose_name) for m in models)
         return format_html_join(" · ", '<a href="{}?q={}">{}s</a>', links)
 
@@ -73,6 +73,35 @@ class LogLineAdmin(BigTableAdmin):
     def short(self, line: LogLine) -> str:
         """The beginning of the message."""
         return line.message[:200]
+
+
+@admin.register(Wait)
+class WaitAdmin(BigTableAdmin):
+    list_display = ("id", "run_id", "kind", "name", "created_at", "due_at", "resolved_at", "outcome", "resolved_by")
+    ordering = ("-id",)
+    heavy = ("detail", "output")
+    search_help_text = "A run's id, or a wait's."
+    found_by = ("pk", "run_id")
+
+
+@admin.register(Signal)
+class SignalAdmin(BigTableAdmin):
+    list_display = ("id", "run_id", "name", "sent_at", "sent_by", "wait_id")
+    ordering = ("-id",)
+    heavy = ("payload",)
+
+    def search(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        if not is_uuid(term):
+            return queryset.none()
+        # Signals have two indexes: the unread by their run, the taken by the wait that took them.
+        waits = list(Wait.objects.filter(run_id=term).order_by().values_list("pk", flat=True)[:MAX_ROWS])
+        return queryset.filter(Q(run_id=term, wait_id=None) | Q(wait_id__in=waits))
+
+
+@admin.register(Deadline)
+class DeadlineAdmin(BigTableAdmin):
+    list_display = ("id", "run_id", "kind", "at")
+    ordering = ("-id",)
 
 
 @admin.register(IdempotencyKey)

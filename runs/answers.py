@@ -6,25 +6,30 @@ Callers check the grant first (`holdfast.access.grants.require`), or the signatu
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Final
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.db import transaction
 
 from holdfast import db
 from holdfast.access.grants import Actor
+from holdfast.access.models import REASON_LENGTH
 from holdfast.access.roles import Role
 from holdfast.access.services import audit
 from queues import tickets
 from runs import enqueue, schemas, store
-from runs.errors import InvalidOption, InvalidPayload, NotAsked, UnknownRun, UnknownWait, WaitOver, WrongState
+from runs.errors import HoldfastError, InvalidOption, InvalidPayload, NotAsked, UnknownRun, WaitOver, WrongState
 from runs.models import Run, Wait
 from runs.sdk import codec
 from runs.sdk.options import is_word
 from runs.sdk.wait import MAX_NAME
 from runs.states import FINAL
+from runs.waits import wait_get
 
-MAX_COMMENT = 2_000
+#: A comment is the reason in the audit log, too.
+MAX_COMMENT: Final = REASON_LENGTH
+#: Whoever came by a signed link: nobody knows who it was, and it may nothing else.
+SIGNED: Final = Actor("system", "signed link", "signed link", None)
 
 
 def run_signal(run_id: uuid.UUID, name: str, payload: Any, *, actor: Actor) -> None:
@@ -57,7 +62,7 @@ def wait_complete(wait_id: uuid.UUID, value: Any, *, actor: Actor) -> None:
     """
     found = wait_get(wait_id)
     if found.kind != "token":
-        raise WrongState(f"This is a wait of kind {found.kind}; only a token is completed this way.", kind=found.kind)
+        raise _not_answered_so(found)
     schemas.check(value, found.detail, "value")
     _answer(found, value, actor, "waits.complete", "")
 
@@ -78,27 +83,46 @@ def approval_decide(
     """
     found = wait_get(wait_id)
     if found.kind != "approval":
-        raise WrongState(f"This is a wait of kind {found.kind}; it is nothing to approve.", kind=found.kind)
-    detail = found.detail or {}
-    if not signed:
-        _check_asked(detail, actor)
-    if not isinstance(comment, str) or len(comment) > MAX_COMMENT:
-        raise InvalidPayload(
-            f"comment must be text of at most {MAX_COMMENT:,} characters",
-            errors=[{"field": "comment", "message": f"must be text of at most {MAX_COMMENT:,} characters"}],
-        )
+        raise _not_answered_so(found)
+    if not signed and not is_asked(found, actor, groups_of(actor)):
+        raise _refused(found, actor, NotAsked(f"{asked_words(found)} is asked, not {actor.label}."))
+    if not isinstance(comment, str) or len(comment) > MAX_COMMENT or not _is_text(comment):
+        message = f"must be plain text of at most {MAX_COMMENT:,} characters"
+        raise InvalidPayload(f"comment {message}", errors=[{"field": "comment", "message": message}])
     if approved:
-        schemas.check(form, detail, "form")
+        _stored(form, "form")  # before the schema walks through it
+        schemas.check(form, found.detail, "form")
     decision = {"approved": approved, "form": form if approved else None, "by": actor.label, "comment": comment}
     _answer(found, decision, actor, "waits.approve" if approved else "waits.reject", comment)
 
 
-def wait_get(wait_id: uuid.UUID) -> Wait:
-    """Raises UnknownWait."""
-    found = Wait.objects.filter(pk=wait_id).first()
-    if found is None:
-        raise UnknownWait(f"There is no wait {wait_id}.")
-    return found
+def groups_of(actor: Actor) -> frozenset[str]:
+    """The names of the groups that a person belongs to. One query; `is_asked` takes it for many waits."""
+    if actor.kind != "user":
+        return frozenset()
+    return frozenset(Group.objects.filter(user__pk=actor.id).values_list("name", flat=True))
+
+
+def is_asked(found: Wait, actor: Actor, groups: frozenset[str]) -> bool:
+    """Whether this actor may answer: everybody, unless somebody is asked by name or group. Admins may always."""
+    detail = found.detail or {}
+    assignee, group = detail.get("assignee"), detail.get("group")
+    if assignee is None and group is None:
+        return True
+    return actor.role == Role.ADMIN or actor.label == assignee or group in groups
+
+
+def may_pass_on(found: Wait, actor: Actor, groups: frozenset[str]) -> bool:
+    """Whether this actor is shown the signed link: it answers for whoever has it, so only who may answer gets it."""
+    is_open = found.resolved_at is None and found.kind in ("token", "approval")
+    return is_open and "runs.answer" in actor.grants and is_asked(found, actor, groups)
+
+
+def asked_words(found: Wait) -> str:
+    """Who is asked, in words; nothing when everybody is."""
+    detail = found.detail or {}
+    assignee, group = detail.get("assignee"), detail.get("group")
+    return " or ".join([*([str(assignee)] if assignee else []), *([f"the group {group}"] if group else [])])
 
 
 def _answer(found: Wait, output: Any, actor: Actor, action: str, reason: str) -> None:
@@ -106,26 +130,48 @@ def _answer(found: Wait, output: Any, actor: Actor, action: str, reason: str) ->
     with transaction.atomic(), db.callers() as conn:
         store.lock_waits(conn, [found.run_id])
         pools = store.answer_wait(conn, found.pk, output=text, by=actor.label[:MAX_NAME])
-        if pools is None:
-            raise _over(wait_get(found.pk))
-        audit(actor, action, "wait", found.pk, reason, before={}, after={"run": str(found.run_id), "answer": output})
-        _wake({*pools, _pool(found.run_id)})
+        if pools is not None:
+            after = {"run": str(found.run_id), "answer": output}
+            audit(actor, action, "wait", found.pk, reason, before={}, after=after)
+            _wake({*pools, _pool(found.run_id)})
+    if pools is None:
+        raise _refused(found, actor, _over(wait_get(found.pk)))
+
+
+def _refused(found: Wait, actor: Actor, error: HoldfastError) -> HoldfastError:
+    """The error, audited when somebody is known who was refused."""
+    if actor.kind != "system":
+        with transaction.atomic():
+            after = {"run": str(found.run_id), "why": error.code}
+            audit(actor, "waits.refuse", "wait", found.pk, "", before={}, after=after)
+    return error
+
+
+def _not_answered_so(found: Wait) -> WrongState:
+    ways = {
+        "token": "complete it with a value",
+        "approval": "approve or reject it",
+        "signal": f"send its run, {found.run_id}, the signal {found.name}",
+    }
+    way = ways.get(found.kind, "it ends by itself")
+    return WrongState(f"This is a wait of kind {found.kind}: {way}.", kind=found.kind)
 
 
 def _over(found: Wait) -> WaitOver:
-    outcome = (found.outcome or "timed_out").replace("_", " ")
     by = f" by {found.resolved_by}" if found.resolved_by else ""
+    outcome = outcome_words(found)
     return WaitOver(f"This was {outcome}{by} already; nothing was changed.", outcome=outcome, by=found.resolved_by)
 
 
-def _check_asked(detail: dict[str, Any], actor: Actor) -> None:
-    assignee, group = detail.get("assignee"), detail.get("group")
-    if (assignee is None and group is None) or actor.role == Role.ADMIN or (assignee and actor.label == assignee):
-        return
-    members = get_user_model().objects.filter(groups__name=group)
-    if group is not None and actor.kind == "user" and members.filter(pk=actor.id).exists():
-        return
-    raise NotAsked(f"{assignee or f'The group {group}'} is asked, not {actor.label}.")
+def outcome_words(found: Wait) -> str:
+    """What became of a wait that is over: completed, approved, rejected, timed out, cancelled."""
+    if found.kind == "approval" and found.outcome == "completed":
+        return "approved" if (found.output or {}).get("approved") else "rejected"
+    return (found.outcome or "timed_out").replace("_", " ")
+
+
+def _is_text(text: str) -> bool:
+    return all(c.isprintable() or c in "\n\r\t" for c in text)
 
 
 def _stored(value: Any, path: str) -> str:

@@ -15,7 +15,7 @@ from holdfast import db
 from holdfast.access.grants import Actor
 from holdfast.access.services import audit
 from queues import tickets
-from runs import store, usage_store
+from runs import store
 from runs.errors import InvalidOption, UnknownRun, WrongState
 from runs.models import Budget, Run
 from runs.sdk.usage import MAX_AMOUNT, budget_of, budget_problems, digits
@@ -48,8 +48,8 @@ def run_top_up(run_id: uuid.UUID, *, budget: Mapping[str, Any], actor: Actor, re
             raise _refusal([(f"budget.{unit}", f"is no budget of run {account}; it has {has}") for unit in unknown])
         if over := [unit for unit in amounts if before[unit].amount + amounts[unit] >= MAX_AMOUNT]:
             raise _refusal([(f"budget.{unit}", f"would grow to {MAX_AMOUNT:,} or more") for unit in over])
-        after = usage_store.top_up(conn, account, amounts)
-        woken = usage_store.end_waits(conn, account, actor.label[:200])
+        after = store.top_up(conn, account, amounts)
+        woken = store.end_budget_waits(conn, account, actor.label[:200])
         pools = store.wake(conn, woken) | {
             str(p) for p in Run.objects.filter(pk__in=woken).values_list("queue__pool", flat=True)
         }
@@ -79,7 +79,7 @@ def _account(conn: Any, run_id: uuid.UUID) -> uuid.UUID:
             "budget={'cost': 1.50}.",
             status=status,
         )
-    return usage_store.waited_for(conn, run_id) or accounts[0]
+    return store.budget_waited_for(conn, run_id) or accounts[0]
 
 
 def _refusal(problems: list[tuple[str, str]]) -> InvalidOption:

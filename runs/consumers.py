@@ -21,22 +21,20 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 import psycopg
-import redis
 from channels.db import database_sync_to_async
-from channels.layers import get_channel_layer
 from django.contrib.auth import get_user_model
 from psycopg_pool import PoolTimeout
 
 from holdfast.access.grants import allows
-from queues import tickets
 from runs import live
-from runs.watched import LISTS, WATCHED, group_of
+from runs.listening import Listener, keep_marked
+from runs.watched import LISTS, group_of
 
 logger = logging.getLogger("holdfast.live")
 
 #: Seconds: shortest between two reads for one page; longest without a read; of silence until a beat; for one message
-#: to be taken; between two checks of the grant; between two marks "somebody watches"; that such a mark holds.
-PACE, POLL, BEAT, SEND_TIMEOUT, RECHECK, MARK, MARK_HOLDS = 0.1, 2.0, 5.0, 10.0, 60.0, 5.0, 15.0
+#: to be taken; between two checks of the grant.
+PACE, POLL, BEAT, SEND_TIMEOUT, RECHECK = 0.1, 2.0, 5.0, 10.0, 60.0
 #: Seconds between two "changed" of lists.
 LIST_PACE: Final = 0.25
 #: Lists ask again after so many seconds though nothing was said: workers die in silence.
@@ -60,16 +58,14 @@ class Left(Exception):
         self.code = code
 
 
-class Page:
+class Page(Listener):
     """One websocket: its messages out, its hints in."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__()
         self.scope = scope
         self.receive = receive
         self.send = send
-        self.hint = asyncio.Event()
-        #: True while hints can arrive.
-        self.listening = False
         self._told_at = time.monotonic()
         self._checked_at = time.monotonic()
 
@@ -96,44 +92,11 @@ class Page:
             if not await may_watch(self.scope.get("user")):
                 raise Left(FORBIDDEN)
 
-    async def wait(self, seconds: float) -> bool:
-        """Until a hint arrives, `seconds` at most. True when one did."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.hint.wait()
-        except TimeoutError:
-            return False
-        self.hint.clear()
-        return True
-
     async def until_left(self) -> None:
         """What a client sends means nothing here; it is read so that its goodbye is."""
         while (await self.receive())["type"] != "websocket.disconnect":
             pass
         raise Left
-
-    async def listen(self, group: str) -> None:
-        """Sets `hint` for each message of the group, through losses of Redis."""
-        layer: Any = get_channel_layer()
-        while True:
-            channel = None
-            try:
-                channel = await layer.new_channel()
-                await layer.group_add(group, channel)
-                _heed_cancellation()
-                self.listening = True
-                self.hint.set()  # what came before is not lost either
-                while True:
-                    await layer.receive(channel)
-                    self.hint.set()
-            except (redis.RedisError, OSError) as error:
-                logger.debug("no hints: %s", error)
-            finally:
-                self.listening = False
-                if channel is not None:
-                    await _leave(layer, group, channel)
-            _heed_cancellation()
-            await asyncio.sleep(POLL)
 
     async def close(self, code: int) -> None:
         try:
@@ -144,10 +107,10 @@ class Page:
 
 
 async def run_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """`/ws/runs/<id>?after=<log sequence>&snapshots=<sequence>`: everything after these, then what happens."""
+    """`/ws/runs/<id>?after=<log>&snapshots=<snapshot>&chunks=<chunk>`: what comes after these sequences."""
     page = Page(scope, receive, send)
     cursor = _cursor(scope)
-    await _serve(page, group_of(cursor.run_id), partial(_tell_run, page, cursor), partial(_keep_marked, cursor.run_id))
+    await _serve(page, group_of(cursor.run_id), partial(_tell_run, page, cursor), partial(_mark_run, cursor.run_id))
 
 
 async def lists_socket(scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,7 +132,7 @@ def _may_watch(user_id: Any) -> bool:
 def _cursor(scope: Scope) -> live.Cursor:
     asked = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     run_id = uuid.UUID(scope["url_route"]["kwargs"]["run_id"])
-    return live.cursor_from(run_id, asked.get("after", [""])[-1], asked.get("snapshots", [""])[-1])
+    return live.cursor_from(run_id, *(asked.get(name, [""])[-1] for name in ("after", "snapshots", "chunks")))
 
 
 async def _serve(page: Page, group: str, *parts: Part) -> None:
@@ -227,35 +190,6 @@ async def _tell_lists(page: Page, readers: live.Readers) -> None:
         await asyncio.sleep(LIST_PACE)
 
 
-async def _keep_marked(run_id: uuid.UUID, readers: live.Readers) -> None:
-    """Keeps the run among those that somebody watches: only these are announced."""
+async def _mark_run(run_id: uuid.UUID, readers: live.Readers) -> None:
     del readers
-    while True:
-        try:
-            await asyncio.to_thread(_mark, run_id)
-        except redis.RedisError as error:
-            logger.debug("a watched run could not be marked: %s", error)
-        await asyncio.sleep(MARK)
-
-
-def _mark(run_id: uuid.UUID) -> None:
-    now = time.time()
-    with tickets.connection().pipeline(transaction=False) as pipe:
-        pipe.zadd(WATCHED, {str(run_id): now + MARK_HOLDS})
-        pipe.zremrangebyscore(WATCHED, "-inf", now)
-        pipe.execute()
-
-
-def _heed_cancellation() -> None:
-    """Redis' client waits by `asyncio.wait_for`, which on Python 3.11 forgets a cancellation that comes in the same
-    moment as the answer: the task would go on for ever, and its page with it."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-async def _leave(layer: Any, group: str, channel: str) -> None:
-    try:
-        await layer.group_discard(group, channel)
-    except (redis.RedisError, OSError) as error:
-        logger.debug("could not leave %s: %s", group, error)
+    await keep_marked(run_id)

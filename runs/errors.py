@@ -91,6 +91,13 @@ class StepMisuse(HoldfastError):
     code = "step_misuse"
 
 
+class OutcomeUnknown(HoldfastError):
+    """Nobody knows whether this step happened. Raise it in an unsafe step that cannot tell (`raise OutcomeUnknown("the
+    gateway did not answer")`): its reconcile hook is asked, or a person."""
+
+    code = "outcome_unknown"
+
+
 class NotSerializable(HoldfastError):
     """A value cannot be stored as JSON. `data["path"]` is where in the value it stands."""
 
@@ -113,6 +120,18 @@ class InvalidUsage(HoldfastError):
     """What was said to be used is no amount of a unit. `data` has the unit."""
 
     status, code = 422, "invalid_usage"
+
+
+class StreamMisuse(HoldfastError):
+    """A stream was used in a way that cannot work."""
+
+    code = "stream_misuse"
+
+
+class StreamTokenRefused(HoldfastError):
+    """This stream token is wrong or has expired. Issue a new one: RunHandle.stream_token()."""
+
+    status, code = 403, "stream_token_refused"
 
 
 class RunFailed(HoldfastError):
@@ -149,6 +168,18 @@ class WaitOver(HoldfastError):
     """The wait is over already. `data` has its outcome and who answered it."""
 
     status, code = 409, "wait_over"
+
+
+class ProcessDied(HoldfastError):
+    """The process of an isolated run ended before the run did. `data` has signal, exit_code, peak_memory (bytes)."""
+
+    code = "process_died"
+
+
+class OutOfMemory(ProcessDied):
+    """An isolated run ran out of memory. `data` has memory_limit (bytes; None: the machine's own)."""
+
+    code = "out_of_memory"
 
 
 class NonDeterministic(HoldfastError):

@@ -153,6 +153,22 @@ def _faults(value: Any, name: str) -> Iterator[tuple[str, str]]:
             found += 1
 
 
+def odd_number(value: Any, name: str) -> tuple[str, str] | None:
+    """Where a number stands that JSON or jsonb lacks, and what is wrong with it. Other leaves may be of any type, as
+    Python values are before they are JSON."""
+    todo: list[tuple[Any, _Path]] = [(value, name)]
+    while todo:
+        item, path = todo.pop()
+        if isinstance(item, float | int):
+            if message := _leaf_fault(item):
+                return _spell(path), message
+        elif isinstance(item, dict):
+            todo.extend((child, (path, key if isinstance(key, str) else str(key))) for key, child in item.items())
+        elif isinstance(item, list | tuple | set | frozenset):
+            todo.extend((child, (path, index)) for index, child in enumerate(item))
+    return None
+
+
 def _leaf_fault(item: Any) -> str | None:
     if item is None or isinstance(item, bool):
         return None

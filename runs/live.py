@@ -4,6 +4,7 @@
     run        the run's summary, when it changed
     attempts   attempts that are new or changed
     snapshots  steps, checkpoints and failed tries after the last one told
+    chunks     pieces of streams after the last one told; `earlier` names streams that are shown from their middle
     logs       log lines after the last one told; `next` is the cursor to come back with
     beat       nothing changed; the stream is alive
 
@@ -26,6 +27,7 @@ from django.db import connection, connections
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from runs import streams
 from runs.store import SQL
 
 VERSION: Final = 1
@@ -33,8 +35,11 @@ VERSION: Final = 1
 BATCH: Final = 500
 #: A page that opens gets this many of the last log lines; it asks for earlier ones.
 TAIL: Final = 1_000
-#: Characters of one log line that are told live; the download has all.
+#: Characters of one log line that are told live; the download has all, in batches of fewer lines.
 LINE: Final = 8_000
+#: Snapshots of a run that are looked for a second time.
+MISSING: Final = 100
+WHOLE_LINE, WHOLE_BATCH = 1_000_000, 50
 MAX_ATTEMPTS_TOLD: Final = 1_000
 _SAFE_INTEGER: Final = 2**53 - 1
 _CONNECTIONS: Final = 4
@@ -52,13 +57,24 @@ class Cursor:
     run_id: uuid.UUID
     logs: int | None = None
     snapshots: int = 0
+    chunks: streams.LiveCursor = field(default_factory=streams.LiveCursor)
     run: Message | None = None
     attempts: dict[int, Message] = field(default_factory=dict)
+    #: Snapshots below `snapshots` that were not there yet; some never will be, so only the latest are looked for.
+    missing: list[int] = field(default_factory=list)
+
+    def passed(self, found: list[int]) -> None:
+        """Notes sequences that were found, and those that were passed over on the way to the last one."""
+        known = set(found)
+        expected = range(max(self.snapshots + 1, found[-1] - BATCH), found[-1])
+        self.missing = [n for n in (*self.missing, *expected) if n not in known][-MISSING:]
+        self.snapshots = max(self.snapshots, found[-1])
 
 
-def cursor_from(run_id: uuid.UUID, after: str, snapshots: str) -> Cursor:
+def cursor_from(run_id: uuid.UUID, after: str, snapshots: str, chunks: str = "") -> Cursor:
     """The cursor a page comes with, as texts of its address; what is no sequence means "from the start"."""
-    return Cursor(run_id, logs=_sequence(after), snapshots=_sequence(snapshots) or 0)
+    told = streams.LiveCursor(_sequence(chunks))
+    return Cursor(run_id, logs=_sequence(after), snapshots=_sequence(snapshots) or 0, chunks=told)
 
 
 def _sequence(text: str) -> int | None:
@@ -83,7 +99,11 @@ def read(cursor: Cursor) -> Read:
         messages.append(_message("hello", after=cursor.logs, earlier=bool(rows)))
     # The run last: when it says "completed", everything that it did before has been told.
     snapshots = yield SQL.live_snapshots, {"run": cursor.run_id, "after": cursor.snapshots, "limit": BATCH}
-    logs = yield SQL.live_logs, {"run": cursor.run_id, "after": cursor.logs, "limit": BATCH}
+    late: list[Row] = []
+    if cursor.missing:
+        late = yield SQL.live_snapshots_late, {"run": cursor.run_id, "missing": cursor.missing}
+    chunks = yield from streams.read_live(cursor.run_id, cursor.chunks)
+    logs = yield SQL.live_logs, {"run": cursor.run_id, "after": cursor.logs, "limit": BATCH, "most": LINE}
     attempts = yield (
         SQL.live_attempts,
         {"run": cursor.run_id, "attempt": max(cursor.attempts, default=0), "limit": MAX_ATTEMPTS_TOLD},
@@ -93,13 +113,16 @@ def read(cursor: Cursor) -> Read:
         return Batch([], gone=True)
     if changed := _changed(cursor.attempts, attempts):
         messages.append(_message("attempts", items=changed))
-    if snapshots:
-        cursor.snapshots = snapshots[-1]["sequence"]
-        messages.append(_message("snapshots", items=[plain(row) for row in snapshots], next=cursor.snapshots))
+    if found := [*late, *snapshots]:
+        cursor.passed([row["sequence"] for row in found])
+        messages.append(_message("snapshots", items=[plain(row) for row in found], next=cursor.snapshots))
     if logs:
         cursor.logs = logs[-1]["sequence"]
         messages.append(_message("logs", items=[log_line(row) for row in logs], next=cursor.logs))
-    more = max(len(snapshots), len(logs)) == BATCH
+    if chunks.items:
+        items = [plain(item) for item in chunks.items]
+        messages.append(_message("chunks", items=items, next=cursor.chunks.after, earlier=chunks.earlier))
+    more = max(len(snapshots), len(logs)) == BATCH or chunks.more
     run = plain(runs[0])
     if run != cursor.run and not more:
         cursor.run = run
@@ -125,7 +148,7 @@ def reads(cursor: Cursor) -> Batch:
 def logs_before(run_id: uuid.UUID, before: int) -> Message:
     """The batch of log lines before a sequence, for a page that scrolls back."""
     with connection.cursor() as db:
-        db.execute(SQL.live_logs_before, {"run": run_id, "before": before, "limit": BATCH})
+        db.execute(SQL.live_logs_before, {"run": run_id, "before": before, "limit": BATCH, "most": LINE})
         names = [column[0] for column in db.description]
         rows = [dict(zip(names, row, strict=True)) for row in db.fetchall()]
     return _message("earlier", items=[log_line(row) for row in reversed(rows)], earlier=len(rows) == BATCH)
@@ -186,8 +209,9 @@ READERS: Final = Readers()
 async def log_text(run_id: uuid.UUID) -> AsyncIterator[str]:
     """The whole log as text, a batch at a time: `2026-03-01T12:00:00.000Z INFO 1 search#2 message key=value`."""
     after = 0
+    params = {"run": run_id, "limit": WHOLE_BATCH, "most": WHOLE_LINE}
     async with READERS.open() as readers:
-        while rows := await readers.rows(SQL.live_logs, {"run": run_id, "after": after, "limit": BATCH}):
+        while rows := await readers.rows(SQL.live_logs, {**params, "after": after}):
             after = rows[-1]["sequence"]
             yield "".join(map(_text_line, rows))
 
@@ -255,8 +279,8 @@ def log_line(row: Row) -> Message:
     line["level"] = level_name(row["level"])
     if isinstance(line["fields"], str):  # Django's connections leave jsonb as text
         line["fields"] = _plain(json.loads(line["fields"]))
-    if len(message := row["message"]) > LINE:
-        line["message"] = message[:LINE] + f"… ({len(message) - LINE:,} more characters in the download)"
+    if (more := line.pop("length") - LINE) > 0:
+        line["message"] += f"… ({more:,} more characters in the download)"
     return line
 
 

@@ -3,7 +3,8 @@
     Task            a task id that some process has registered: its schemas, queue, retry policy
     Run             one call of a task: payload in, output or error out
     Attempt         one try of a run by one worker; the current one is the one without `finished_at`
-    Snapshot        what a step returned, a checkpoint saved, a wait brought, or a step's failed try; numbered per run
+    Snapshot        what a step returned, a checkpoint saved, a wait brought, a step's failed try, or that an unsafe
+                    step was begun; numbered per run
     Wait            what a run waits for: time, a signal, a token, an approval, children      (open ones: few)
     Signal          a message to a run; unread until a wait takes it
     Deadline        when a run has to have started, or ended
@@ -11,11 +12,12 @@
     Usage           what an attempt has used of a unit: tokens, money, anything
     Budget          how much of a unit a run and the runs it waits for may use, and have used
     LogLine         what a run said; its sequence is a cursor over the whole table
+    Chunk           a piece of a stream of a run; its sequence is a cursor likewise
     IdempotencyKey  the promise that one key starts one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
     UsageRollup     one-minute sums of usage per task
 
-Snapshots and log lines are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
+Snapshots, log lines and chunks are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
 partition is a span of time, one run's rows are in one partition, and retention drops whole partitions.
 Foreign keys between the big tables carry no database constraint: each row would cost a trigger, and retention
 would have to visit every row. What ties them is that `runs.store` writes them in one transaction.
@@ -90,6 +92,7 @@ class Run(models.Model):
     stopping = models.CharField(  # noqa: DJ001 - it is not being stopped
         max_length=10, null=True, help_text="The final status that a run in `cancelling` is being stopped for."
     )
+    replay_of = models.UUIDField(null=True, help_text="The run whose task and payload this one was started with anew.")
     version = models.CharField(max_length=64, blank=True, default="", db_default="")
     ending = models.JSONField(null=True, help_text="The outcome that is decided while its hook is being called.")
     accounts = ArrayField(
@@ -184,6 +187,8 @@ class SnapshotKind(models.TextChoices):
     CHECKPOINT = "checkpoint", "checkpoint"
     WAIT = "wait", "wait"
     FAILURE = "failure", "failed try of a step"
+    INTENT = "intent", "beginning of an unsafe step"
+    CLEARED = "cleared", "word that an unsafe step did not happen"
 
 
 class Snapshot(models.Model):
@@ -232,6 +237,8 @@ class LogLine(models.Model):
 
 
 WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry", "budget")
+#: Kinds that people and programs answer.
+ANSWERED_KINDS = ("approval", "token", "signal")
 WAIT_OUTCOMES = ("completed", "timed_out", "cancelled")
 
 
@@ -255,9 +262,13 @@ class Wait(models.Model):
     class Meta:
         ordering = ("run_id", "sequence")
         indexes = (
-            # Serves the page of those who are asked, oldest first.
+            # Serves the lists of what somebody is to answer, oldest first. Sleeps and children stay out of it.
             models.Index(
-                "kind", "created_at", "id", name="wait_open", condition=Q(resolved_at__isnull=True, kind="approval")
+                "kind",
+                "created_at",
+                "id",
+                name="wait_to_answer",
+                condition=Q(resolved_at__isnull=True, kind__in=ANSWERED_KINDS),
             ),
             # Serves a top-up: who is parked for this budget? (The wait's name is the id of the budget's run.)
             models.Index("name", name="wait_for_budget", condition=Q(resolved_at__isnull=True, kind="budget")),
@@ -354,6 +365,34 @@ class Budget(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.unit} {self.spent} of {self.amount}"
+
+
+class ChunkKind(models.TextChoices):
+    CHUNK = "chunk", "chunk"
+    RESTART = "restart", "what came before is sent again"
+    CLOSED = "closed", "nothing more will be sent"
+
+
+class Chunk(models.Model):
+    """A piece of a stream. Partitioned; in the database the primary key is (run, stream, sequence)."""
+
+    sequence = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="chunks")
+    stream = models.CharField(max_length=100, db_collation="C")
+    kind = models.CharField(max_length=10, choices=ChunkKind.choices)
+    at = models.DateTimeField()
+    data = models.JSONField(null=True)
+    attempt = models.IntegerField()
+    step = models.CharField(max_length=250, blank=True, default="")
+    snapshot = models.IntegerField(
+        help_text="Sequence of the run's last snapshot when this was sent; of a restart, from where on."
+    )
+
+    class Meta:
+        ordering = ("sequence",)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.stream} {self.sequence}"
 
 
 class IdempotencyKey(models.Model):

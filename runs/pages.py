@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from runs import selectors, spending
+from django.db.models import Count
+
+from holdfast.access.grants import Actor
+from queues.selectors import EXACT_UP_TO
+from runs import approvals, selectors, spending, waits
 from runs.errors import UnknownRun
 from runs.lists import tries
 from runs.models import Attempt, Run, Snapshot
 from runs.reasons import Reason, reasons
 from runs.states import CANCELLABLE, FINAL, RETRYABLE, Status
+
+#: Children that a page lists; the list of runs has all.
+MAX_CHILDREN: Final = 50
+#: A run that has not started waits for nothing yet.
+NEVER_WAITED: Final = frozenset({Status.SCHEDULED, Status.QUEUED})
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """The runs that a run started: how many are in which status, and the first of them."""
+
+    counts: list[tuple[str, int]]
+    first: list[Run]
+    total: int
+
+    @property
+    def more(self) -> bool:
+        return self.total > len(self.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +43,8 @@ class RunPage:
     run: Run
     attempt: Attempt | None
     reason: Reason | None
+    waits: list[approvals.Row]  # that are open
+    children: Children | None  # None: it started none
 
     @property
     def is_final(self) -> bool:
@@ -45,8 +69,17 @@ class RunPage:
         return spending.bars(self.run)
 
     @property
+    def can_resolve(self) -> bool:
+        return self.run.status == Status.UNKNOWN
+
+    @property
     def can_cancel(self) -> bool:
         return self.run.status in CANCELLABLE
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a worker has it, so that a cancel has to stop its code."""
+        return self.run.status == Status.RUNNING
 
     @property
     def has_output(self) -> bool:
@@ -71,11 +104,24 @@ class RunPage:
         return None
 
 
-def run_page(run_id: uuid.UUID) -> RunPage:
-    """Raises UnknownRun."""
+def run_page(run_id: uuid.UUID, *, actor: Actor, base: str) -> RunPage:
+    """What the page shows to `actor`; `base` is where this server's addresses begin. Raises UnknownRun."""
     run = selectors.run_get(run_id)
     attempt = Attempt.objects.filter(run_id=run_id).select_related("worker").order_by("-number").first()
-    return RunPage(run, attempt, reasons([run]).get(run.id))
+    is_open = run.status not in FINAL and run.status not in NEVER_WAITED
+    rows = approvals.rows(waits.open_of_run(run_id), actor, base) if is_open else []
+    return RunPage(run, attempt, reasons([run]).get(run.id), rows, children(run_id))
+
+
+def children(run_id: uuid.UUID) -> Children | None:
+    """Counts are exact up to 10,000 children; of more, the first 10,000 are counted."""
+    found = Run.objects.filter(parent_id=run_id).order_by("id")
+    first = list(found.select_related("queue").defer("payload", "output")[:MAX_CHILDREN])
+    if not first:
+        return None
+    counted = Run.objects.filter(pk__in=found.values("pk")[: EXACT_UP_TO + 1])
+    of = dict(counted.order_by().values_list("status").annotate(n=Count("*")))
+    return Children([(str(s), of[s]) for s in Status if s in of], first, sum(of.values()))
 
 
 def run_exists(run_id: uuid.UUID) -> None:

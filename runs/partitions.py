@@ -8,7 +8,7 @@ from queues.store import Conn
 
 #: Length of a partition, and how many lie ahead of the present one.
 PARTITION_DAYS, PARTITIONS_AHEAD = 7, 2
-PARTITIONED = ("runs_snapshot", "runs_logline")
+PARTITIONED = ("runs_snapshot", "runs_logline", "runs_chunk")
 
 
 def partition_bounds(week: int) -> tuple[uuid.UUID, uuid.UUID]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from holdfast.access.selectors import database_now
 from queues.workers import Gate, gates, pools_served, workers_alive
@@ -34,13 +35,20 @@ def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
     return {run.id: reason(run, found.get(run.queue_id), served, now) for run in held}
 
 
+def waits_words(told: Any) -> str:
+    """`waits for signal 'paid' and 2 more`, from what the engine left in `waiting_for`."""
+    what, count = (told.get("what"), told.get("count", 1)) if isinstance(told, dict) else (None, 1)
+    if not what:
+        return "waits"
+    return f"waits for {what} and {count - 1} more" if count > 1 else f"waits for {what}"
+
+
 def reason(run: Run, gate: Gate | None, served: Collection[str], now: datetime) -> Reason:
     """Why this run waits at `now`. `served` are the pools that have a worker."""
     if run.next_at is not None and run.next_at > now and run.status != Status.WAITING:
         return Reason("scheduled" if run.status == Status.SCHEDULED else "next attempt", at=run.next_at)
     if run.status == Status.WAITING:
-        what = (run.waiting_for or {}).get("what", "") if isinstance(run.waiting_for, dict) else ""
-        return Reason(f"waits for {what}" if what else "waits", at=run.next_at)
+        return Reason(waits_words(run.waiting_for), at=run.next_at)
     if gate is None:
         return Reason("its queue is gone", stuck=True)
     if gate.paused:

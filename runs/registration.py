@@ -61,6 +61,8 @@ def _import(name: str) -> None:
 
 
 def lane_of(task: Task[..., Any]) -> Lane:
+    if task.isolation is not None:
+        return Lane.PROCESS
     return Lane.COROUTINE if task.is_async else Lane.THREAD
 
 

@@ -7,20 +7,40 @@ from __future__ import annotations
 
 import uuid
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import Any
 
 from django.db import transaction
 
 from holdfast import db
 from holdfast.access.grants import Actor
+from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
 from queues import tickets
-from runs import enqueue, store
-from runs.errors import HoldfastError, InvalidPayload, UnknownRun, UnknownTask, WrongState
-from runs.models import Run
+from runs import enqueue, selectors, store
+from runs.errors import HoldfastError, InvalidOption, InvalidPayload, UnknownRun, UnknownTask, WrongState
+from runs.models import Run, SnapshotKind
+from runs.sdk import codec
 from runs.sdk.options import Options
 from runs.sdk.task import Task, registry
 from runs.states import Status
+
+
+class Decision(StrEnum):
+    """What became of an unsafe step, as a person found out."""
+
+    HAPPENED = "happened"
+    DID_NOT_HAPPEN = "did_not_happen"
+    FAIL = "fail"
+
+
+def decision_of(text: str) -> Decision:
+    """Raises InvalidOption."""
+    try:
+        return Decision(text)
+    except ValueError:
+        message = f"is {text!r:.60}; choose one of {', '.join(Decision)}"
+        raise InvalidOption(f"decision {message}", errors=[{"field": "decision", "message": message}]) from None
 
 
 def task_get(task_id: str) -> Task[..., Any]:
@@ -109,8 +129,62 @@ def run_retry(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
         transaction.on_commit(lambda: tickets.wake((pool,)))
 
 
-def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
+def run_resolve_unknown(
+    run_id: uuid.UUID, *, decision: Decision, output: Any = None, actor: Actor, reason: str = ""
+) -> None:
+    """A person says what became of the unsafe step that left the run `unknown`.
+
+    Args:
+        decision: It happened (the run goes on with `output` as the step's result); it did not (the run goes on and
+            calls it again); or the run has failed.
+
+    Raises:
+        UnknownRun, WrongState: there is no such run, or nothing of it is unknown.
+        NotSerializable: `output` cannot be stored.
+    """
+    text = codec.dump(None, output, "output", codec.MAX_STORED)
+    with transaction.atomic(), db.callers() as conn:
+        found = store.lock_unknown(conn, run_id)
+        if found is None:
+            raise UnknownRun(f"There is no run {run_id}.")
+        attempt, step, status = found
+        intent = store.open_intent(conn, run_id, step)
+        if status != Status.UNKNOWN or intent is None:
+            raise WrongState(f"Run {run_id} is {status}; none of its steps waits for a decision.", status=status)
+        after = {"step": intent.key, "decision": str(decision), "status": str(Status.QUEUED)}
+        if decision is Decision.FAIL:
+            store.give_up(conn, run_id)
+            after["status"] = str(Status.FAILED)
+        else:
+            happened = decision is Decision.HAPPENED
+            kind = SnapshotKind.STEP if happened else SnapshotKind.CLEARED
+            now, evidence = database_now().timestamp(), {"decided_by": actor.label, "reason": reason}
+            row = store.SnapshotRow(
+                run_id,
+                store.last_sequence(conn, run_id) + 1,
+                kind,
+                intent.name,
+                intent.key,
+                attempt,
+                intent.input,
+                text if happened else None,
+                codec.dump(None, evidence, "reason"),
+                None,
+                now,
+                now,
+            )
+            store.add_snapshots(conn, [row])
+            pool = store.reopen(conn, run_id)
+            assert pool is not None, "an unknown run can be reopened, and it is locked"
+            transaction.on_commit(lambda: tickets.wake((pool,)))
+        audit(actor, "runs.resolve", "run", run_id, reason, before={"status": status}, after=after)
+
+
+def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> str:
     """Cancels a run, and the runs that it waits for. One that a worker holds says `cancelling` until it has stopped.
+
+    Returns:
+        The status that it has now: `cancelled` or `cancelling`.
 
     Raises:
         UnknownRun, WrongState: it does not exist, has ended, or is being stopped already.
@@ -132,6 +206,48 @@ def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
         audit(actor, "runs.cancel", "run", run_id, reason, before={"status": status}, after=after)
         pools = {row.pool for row in stopped.values()}
         transaction.on_commit(lambda: tickets.wake(pools))
+        return stopped[run_id].status
+
+
+def run_replay(
+    run_id: uuid.UUID,
+    *,
+    actor: Actor,
+    payload: Any = None,
+    options: dict[str, Any] | None = None,
+    reason: str = "",
+) -> uuid.UUID:
+    """Starts a new run from the beginning, with the task, payload and options of another.
+
+    Args:
+        payload: instead of the other's payload.
+        options: instead of those of the other's options that they name; times and keys of the other do not come along.
+
+    Returns:
+        The new run's id; with an idempotency key that was used before, the id of the run that it started.
+
+    Raises:
+        UnknownRun, UnknownTask: it does not exist, or its task is not in the code any more.
+        InvalidPayload, InvalidOption, PayloadTooLarge: as for any other run.
+    """
+    with transaction.atomic(), db.callers() as conn:
+        old = selectors.run_get(run_id)
+        task = task_get(old.task_id)
+        kept = {
+            "queue_name": old.queue.name,
+            "priority": old.priority,
+            "concurrency_key": old.concurrency_key,
+            "tags": old.tags,
+            "max_attempts": old.max_attempts,
+        }
+        chosen = Options.parse({**kept, **_object(options or {}, "options")})
+        text = task.encode_payload(_object(old.payload if payload is None else payload, "payload"))
+        new = enqueue.enqueue(task, text, chosen)
+        if new.created:
+            store.mark_replay(conn, new.id, of=run_id)
+            after = {"run": str(new.id), "payload_edited": payload is not None, "options": sorted(options or {})}
+            audit(actor, "runs.replay", "run", run_id, reason, before={}, after=after)
+    return new.id
 
 
 def _status(run_id: uuid.UUID) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from django.db.models import Sum
 
 from holdfast import db
-from runs import usage_store
+from runs import store
 from runs.models import Attempt, Budget, Progress, Run, Usage, UsageRollup
 from runs.sdk.usage import digits
 
@@ -99,7 +99,7 @@ def bars(run: Run) -> list[Bar]:
 def tree_usage(run_id: uuid.UUID) -> tuple[dict[str, Decimal], int]:
     """What a run and the runs that it waits or waited for have used, and how many were added up (MAX_TREE at most)."""
     with db.callers() as conn:
-        return usage_store.tree(conn, run_id, MAX_TREE)
+        return store.tree_usage(conn, run_id, MAX_TREE)
 
 
 def task_usage(task_id: str, since: datetime, until: datetime | None = None) -> dict[str, Decimal]:

@@ -54,15 +54,22 @@ def fresh(task: Task, payload: Any = None) -> Try:
     return Try(schema_form.build(task.payload_schema, value), OptionsForm())
 
 
-def submit(task: Task, posted: QueryDict, actor: Actor) -> Try:
-    """Starts a run with what was posted, or says at which field it was refused and why."""
+def submit(task: Task, posted: QueryDict, actor: Actor, *, replay_of: uuid.UUID | None = None) -> Try:
+    """Starts a run with what was posted, or says at which field it was refused and why.
+
+    Args:
+        replay_of: the run that it replays; options that were left empty are as that run had them.
+    """
     value = schema_form.read(task.payload_schema, posted)
     options = OptionsForm(posted)
     unread = schema_form.unread(value)
     if unread or not options.is_valid():
         return Try(schema_form.build(task.payload_schema, value, unread), options, "Nothing was started.")
     try:
-        run_id, _ = services.task_enqueue(task.id, value, options.chosen(), actor=actor)
+        if replay_of is None:
+            run_id, _ = services.task_enqueue(task.id, value, options.chosen(), actor=actor)
+        else:
+            run_id = services.run_replay(replay_of, payload=value, options=options.chosen(), actor=actor)
     except HoldfastError as error:
         return _refused(task, value, options, error)
     return Try(schema_form.build(task.payload_schema, value), options, run_id=run_id)

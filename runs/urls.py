@@ -1,8 +1,8 @@
-"""The addresses of the pages of runs and tasks."""
+"""The addresses of the pages of runs, tasks and approvals."""
 
 from django.urls import path
 
-from runs.views import now, run, runs, tasks
+from runs.views import now, run, runs, stream, tasks, waits
 
 app_name = "runs"
 urlpatterns = [
@@ -19,6 +19,14 @@ urlpatterns = [
     path("runs/<uuid:run_id>/retry/", run.run_retry, name="run_retry"),
     path("runs/<uuid:run_id>/cancel/", run.run_cancel, name="run_cancel"),
     path("runs/<uuid:run_id>/top-up/", run.run_top_up, name="run_top_up"),
+    path("runs/<uuid:run_id>/resolve/", run.run_resolve, name="run_resolve"),
+    path("streams/<str:token>", stream.stream, name="stream"),
+    path("runs/<uuid:run_id>/replay/", run.run_replay, name="run_replay"),
+    path("runs/<uuid:run_id>/signal/", run.run_signal, name="run_signal"),
+    path("runs/<uuid:run_id>/children/", run.run_children, name="run_children"),
+    path("approvals/", waits.approvals, name="approvals"),
+    path("waits/<uuid:wait_id>/", waits.wait, name="wait"),
+    path("waits/<str:signed>/", waits.signed_wait, name="signed_wait"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import psycopg
 from django.db import connection as django_connection
@@ -12,6 +12,33 @@ from django.db import connections
 from psycopg.rows import TupleRow
 
 Conn = psycopg.Connection[TupleRow]
+
+#: SQLSTATE of a write on a session that may only read: the server is a replica, or was told to take no writes.
+READ_ONLY: Final = "25006"
+#: What PostgreSQL says (first characters of the SQLSTATE) when the same statement may well succeed later: rolled back
+#: by a deadlock, disk full or too many connections, a lock not given, cancelled by an operator, an error of the
+#: system, read-only for a while.
+PASSING: Final = ("40", "53", "55", "57", "58", READ_ONLY)
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """The SQLSTATE of an error of psycopg's, or of Django's around one; empty when there is none."""
+    while error is not None and not isinstance(error, psycopg.Error):
+        error = error.__cause__
+    return (error.sqlstate or "") if error is not None else ""
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the server lives, refuses now, and may well not refuse later."""
+    return sqlstate(error).startswith(PASSING)
+
+
+def drop_callers_if_read_only(error: BaseException) -> None:
+    """A session keeps the default with which it began: one that may only read would refuse writes for as long as the
+    pool keeps it. The next one may be better off."""
+    if sqlstate(error) == READ_ONLY and django_connection.connection is not None:
+        django_connection.connection.close()  # first, or a pool would take it back
+        django_connection.close()
 
 
 class _ServerBound:

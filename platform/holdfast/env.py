@@ -66,6 +66,7 @@ class Env:
     heartbeat_timeout: float = 15.0  # seconds without a beat after which a worker counts as dead
     concurrency: int = 1000  # coroutines at once in one worker
     threads: int = 32  # threads at once in one worker
+    processes: int = field(default_factory=lambda: _cores())  # isolated runs at once in one worker
     middleware: tuple[str, ...] = ()  # dotted paths, the outermost first
 
 
@@ -106,6 +107,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         ),
         concurrency=_count("HOLDFAST_CONCURRENCY", text("HOLDFAST_CONCURRENCY"), 100_000, default=1000),
         threads=_count("HOLDFAST_THREADS", text("HOLDFAST_THREADS"), 1_000, default=32),
+        processes=_count("HOLDFAST_PROCESSES", text("HOLDFAST_PROCESSES"), 1_000, default=_cores()),
         middleware=_paths("HOLDFAST_MIDDLEWARE", text("HOLDFAST_MIDDLEWARE")),
     )
 
@@ -328,6 +330,11 @@ def _seconds(name: str, value: str | None, low: int, high: int, *, default: floa
             name, f"{value!r} is not a number of seconds from {low} to {high}", f"Write it as in {default:g}"
         )
     return float(value)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _count(name: str, value: str | None, high: int, *, default: int) -> int:

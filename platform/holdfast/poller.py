@@ -66,9 +66,17 @@ class Poller:
             sooner = duty.job(self._conn)
             if sooner is not None:
                 pause = max(0.0, min(pause, sooner))
-        except psycopg.OperationalError as error:
-            logger.warning("%s: PostgreSQL is away (%s)", self._name, str(error).strip().splitlines()[0])
-            pause = RECONNECT
+        except psycopg.Error as error:
+            if not (isinstance(error, psycopg.OperationalError) or db.is_passing(error)):
+                self._failed(duty)
+            else:
+                logger.warning("%s: PostgreSQL is away (%s)", self._name, str(error).strip().splitlines()[0])
+                pause = RECONNECT
+            if error.sqlstate == db.READ_ONLY and self._conn is not None:
+                self._conn.close()  # this session stays so, whatever becomes of the server
         except Exception:
-            logger.exception("%s: %s failed; it is tried again", self._name, getattr(duty.job, "__name__", duty.job))
+            self._failed(duty)
         duty.due = time.monotonic() + pause
+
+    def _failed(self, duty: _Duty) -> None:
+        logger.exception("%s: %s failed; it is tried again", self._name, getattr(duty.job, "__name__", duty.job))

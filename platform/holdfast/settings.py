@@ -30,6 +30,7 @@ HOLDFAST_GRACE: float = _env.grace  # seconds that a worker may go on after SIGT
 HOLDFAST_HEARTBEAT_TIMEOUT: float = _env.heartbeat_timeout  # seconds without a beat after which a worker counts as dead
 HOLDFAST_CONCURRENCY: int = _env.concurrency  # coroutines at once in one worker
 HOLDFAST_THREADS: int = _env.threads  # threads at once in one worker
+HOLDFAST_PROCESSES: int = _env.processes  # isolated runs at once in one worker, each in a process of its own
 HOLDFAST_MIDDLEWARE: list[str] = list(_env.middleware)  # context managers around every call of a task's function
 
 # --- Django ---------------------------------------------------------------------------------------------------------
@@ -68,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "holdfast.middleware.DatabaseRefuses",
 ]
 
 # In a checkout the pages lie at its top; the wheel carries them inside this package.
@@ -86,6 +88,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "runs.waits.badges",
             ],
         },
     }

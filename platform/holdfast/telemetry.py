@@ -6,7 +6,7 @@
 | `worker.lost` | worker, silent (true: its heartbeat was too old; false: its lock was free) |
 | `worker.fenced` | worker, runs: it came back after it had been declared lost, holding so many runs |
 | `runs.recovered` | worker, runs, queued: runs taken from a lost worker, and how many of them were queued again |
-| `runs.promoted` | runs: timers that fell due |
+| `runs.promoted` | runs, late: timers that fell due, and how many seconds ago the first of them did |
 | `runs.swept` | pool: work was found whose wake-up had been lost |
 
 `subscribe` adds a receiver; the standard one writes the event to the logger `holdfast.events`.

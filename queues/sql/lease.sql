@@ -22,7 +22,7 @@ ORDER BY q.id
 FOR NO KEY UPDATE OF q;
 
 -- name: lease
--- Moves up to `coroutines` and `threads` entries of the worker's pools into its hands, best priority first,
+-- Moves up to `coroutines`, `threads` and `processes` entries of the worker's pools into its hands, best priority first,
 -- never more of a queue than its limit leaves room for.
 WITH RECURSIVE busy (queue_id) AS (
     -- A skip scan: one index probe for each queue that has entries, none for a queue that is idle.
@@ -36,7 +36,7 @@ WITH RECURSIVE busy (queue_id) AS (
     FOR KEY SHARE
 ), open AS MATERIALIZED (
     SELECT q.id,
-           least(%(coroutines)s::int + %(threads)s::int,
+           least(%(coroutines)s::int + %(threads)s::int + %(processes)s::int,
                  q.concurrency_limit - (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id)) AS room
     FROM busy JOIN queues_queue q ON q.id = busy.queue_id
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
@@ -47,7 +47,8 @@ WITH RECURSIVE busy (queue_id) AS (
            row_number() OVER (PARTITION BY e.lane ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_lane
     FROM fence
     CROSS JOIN open
-    CROSS JOIN (VALUES (0::smallint, %(coroutines)s::int), (1::smallint, %(threads)s::int)) AS lane (id, room)
+    CROSS JOIN (VALUES (0::smallint, %(coroutines)s::int), (1::smallint, %(threads)s::int),
+                       (2::smallint, %(processes)s::int)) AS lane (id, room)
     CROSS JOIN LATERAL (
         SELECT n.ctid AS tid, n.entry_id, n.queue_id, n.lane, n.priority, n.ready_at
         FROM queues_entry n
@@ -101,7 +102,8 @@ WITH back AS (
 SELECT entry_id FROM gone;
 
 -- name: promote
--- Timers that are due become entries.
+-- Timers that are due become entries. They are ready since they fell due, not since somebody saw it: when nobody was
+-- there, the delay figures and the queue's longest wait say so. `late` is in seconds.
 WITH due AS (
     SELECT t.ctid AS tid FROM queues_timer t
     WHERE t.due_at <= holdfast_now()
@@ -110,12 +112,13 @@ WITH due AS (
     FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM queues_timer t WHERE t.ctid = ANY (ARRAY(SELECT tid FROM due))
-    RETURNING t.entry_id, t.queue_id, t.lane, t.priority, t.concurrency_key
+    RETURNING t.entry_id, t.queue_id, t.lane, t.priority, t.concurrency_key, t.due_at
 ), entry AS (
     INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at)
-    SELECT entry_id, queue_id, lane, priority, concurrency_key, holdfast_now() FROM gone
+    SELECT entry_id, queue_id, lane, priority, concurrency_key, due_at FROM gone
 )
-SELECT g.entry_id, q.pool FROM gone g JOIN queues_queue q ON q.id = g.queue_id;
+SELECT g.entry_id, q.pool, extract(epoch FROM holdfast_now() - g.due_at)::float8 AS late
+FROM gone g JOIN queues_queue q ON q.id = g.queue_id;
 
 -- name: next_due
 SELECT extract(epoch FROM min(t.due_at) - holdfast_now())::float8 FROM queues_timer t;

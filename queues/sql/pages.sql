@@ -2,8 +2,8 @@
 
 -- name: workers_alive
 -- Workers that have neither said goodbye nor been declared lost; `silent`: about to be.
-SELECT w.id, w.name, w.pools::text, w.hostname, w.pid, w.coroutines, w.threads, w.running, w.memory, w.started_at,
-       w.heartbeat_at, w.draining_at,
+SELECT w.id, w.name, w.pools::text, w.hostname, w.pid, w.coroutines, w.threads, w.processes, w.running, w.memory,
+       w.started_at, w.heartbeat_at, w.draining_at,
        w.heartbeat_at < holdfast_now() - make_interval(secs => %(timeout)s) AS silent
 FROM queues_worker w
 WHERE w.stopped_at IS NULL AND w.lost_at IS NULL

@@ -1,9 +1,9 @@
 -- Workers: their registration, proof of life, and what is taken from the dead.
 
 -- name: register
-INSERT INTO queues_worker (name, pools, hostname, pid, version, coroutines, threads, started_at, heartbeat_at,
-                           server_started_at)
-VALUES (%(name)s, %(pools)s, %(hostname)s, %(pid)s, %(version)s, %(coroutines)s, %(threads)s,
+INSERT INTO queues_worker (name, pools, hostname, pid, version, coroutines, threads, processes, started_at,
+                           heartbeat_at, server_started_at)
+VALUES (%(name)s, %(pools)s, %(hostname)s, %(pid)s, %(version)s, %(coroutines)s, %(threads)s, %(processes)s,
         holdfast_now(), holdfast_now(), pg_postmaster_start_time())
 RETURNING id;
 
@@ -63,8 +63,25 @@ UPDATE queues_worker w SET lost_at = holdfast_now() FROM victim WHERE w.id = vic
 SELECT count(pg_terminate_backend(a.pid))
 FROM pg_stat_activity a
 WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()
-  AND a.application_name LIKE 'holdfast %%' AND a.state = 'active' AND a.wait_event = 'ClientRead'
+  AND a.application_name LIKE 'holdfast %%' AND a.application_name NOT LIKE 'holdfast step %%' AND a.state = 'active' AND a.wait_event = 'ClientRead'
   AND a.state_change < clock_timestamp() - make_interval(secs => %(quiet)s);
+
+-- name: fence
+-- For a transaction that is not the writer's: holds the worker and one lease of its to the transaction's end. No row:
+-- the worker was declared lost, or the entry is somebody else's by now. The worker first, as everybody takes the two.
+WITH living AS MATERIALIZED (
+    SELECT w.id FROM queues_worker w WHERE w.id = %(worker)s AND w.lost_at IS NULL FOR KEY SHARE
+)
+SELECT l.entry_id FROM living JOIN queues_lease l ON l.worker_id = living.id
+WHERE l.entry_id = %(id)s AND l.token = %(token)s
+FOR KEY SHARE OF l;
+
+-- name: end_sessions
+-- Sessions that work on a lost worker's steps: what they hold would be held until its process thaws.
+SELECT count(pg_terminate_backend(a.pid))
+FROM pg_stat_activity a
+WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()
+  AND a.application_name = 'holdfast step ' || %(worker)s;
 
 -- name: seize
 -- The leases of a worker that will not be back.

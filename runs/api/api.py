@@ -9,15 +9,15 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
-from runs.api import problems, queues, runs, tasks
+from runs.api import problems, queues, runs, streams, tasks, waits
 from runs.api.schemas import ProblemOut
 
 _REFUSALS = {
     "400": "The body is not JSON.",
     "401": "No token, or a wrong, expired or revoked one.",
-    "403": "The token's role does not hold the grant.",
-    "404": "No such task, run or queue.",
-    "409": "The state does not allow it, or an idempotency key was used with another payload.",
+    "403": "The token's role does not hold the grant, or somebody else is asked.",
+    "404": "No such task, run, wait or queue.",
+    "409": "The state does not allow it, it was answered before, or an idempotency key was used with another payload.",
     "413": "The body or a payload is over the limit.",
     "415": "The body is not declared as JSON.",
     "422": "A field does not fit; `errors` names it.",
@@ -66,5 +66,5 @@ api = Api(
     renderer=Renderer(),
 )
 problems.install(api)
-for _router in (tasks.router, runs.router, queues.router):
+for _router in (tasks.router, runs.router, streams.router, waits.router, queues.router):
     api.add_router("", _router)

@@ -11,6 +11,7 @@ from ninja.security.base import AuthBase
 from holdfast.access import bearer
 from holdfast.access.errors import BearerMissing
 from holdfast.access.grants import Actor, require
+from runs import answers, waitlinks
 from runs.api.problems import CsrfMissing
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -50,9 +51,26 @@ class SessionAuth(AuthBase):
         return require(request.user, self.grant)
 
 
+class SignedLink:
+    """Lets in whoever has a wait's signed address, whoever it is. Raises InvalidLink when the signature is wrong."""
+
+    def __init__(self, grant: str) -> None:
+        self.grant = grant  # of those who come without a signature
+
+    def __call__(self, request: HttpRequest) -> Actor | None:
+        token = str(request.resolver_match.kwargs.get("token", "")) if request.resolver_match else ""
+        _, signed = waitlinks.read(token) if ":" in token else (None, False)
+        return answers.SIGNED if signed else None
+
+
 def needs(grant: str) -> list[Callable[[HttpRequest], Any]]:
     """What a route asks of its caller."""
     return [BearerAuth(grant), SessionAuth(grant)]
+
+
+def needs_or_link(grant: str) -> list[Callable[[HttpRequest], Any]]:
+    """`needs`, or the signed address of a wait."""
+    return [SignedLink(grant), *needs(grant)]
 
 
 def actor_of(request: HttpRequest) -> Actor:

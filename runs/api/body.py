@@ -1,6 +1,7 @@
 """Reads request bodies: declared as JSON, not over the limit, strict, and of the shape that the address takes."""
 
 import json
+import uuid
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -67,6 +68,14 @@ def idempotency_key(request: HttpRequest) -> str | None:
     if not 1 <= len(key.strip()) <= MAX_KEY or not key.isprintable() or not key.isascii():
         raise refusal(InvalidHeader, ("Idempotency-Key", f"must be 1 to {MAX_KEY} printable ASCII characters"))
     return key.strip()
+
+
+def run_id(text: str) -> uuid.UUID:
+    """A run's id of the address. Raises InvalidId."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise refusal(InvalidId, ("run_id", "is no run id; write a UUID")) from None
 
 
 def name(field: str, text: str, most: int = 200) -> str:

@@ -9,11 +9,11 @@ from runs.filters import DEFAULT_LIMIT, MAX_LIMIT
 Json = dict[str, Any]
 
 
-def body(shape: type[BaseModel], *, required: bool = True) -> Json:
-    """The request body of a route."""
-    return {
-        "requestBody": {"required": required, "content": {"application/json": {"schema": _inlined(shape)}}},
-    }
+def body(*shapes: type[BaseModel], required: bool = True) -> Json:
+    """The request body of a route: of one of these shapes."""
+    listed = [_inlined(shape) for shape in shapes]
+    schema = listed[0] if len(listed) == 1 else {"anyOf": listed}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def query(*parameters: Json) -> Json:

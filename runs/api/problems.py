@@ -9,13 +9,14 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from pydantic_core import to_json
 
+from holdfast import db
 from holdfast.access.bearer import CHALLENGE
 from holdfast.access.errors import AccessError, GrantMissing, InvalidInput, NotAuthenticated
 from queues.errors import QueueError
@@ -126,6 +127,16 @@ def of(error: Exception) -> HttpResponse:
             return problem(413, BodyTooLarge.code, "The request is over the limit. Send JSON, in parts.")
         case SuspiciousOperation() | UnreadablePostError():
             return problem(400, "bad_request", "The request cannot be read.")
+        case DatabaseError() if db.is_passing(error):
+            db.drop_callers_if_read_only(error)
+            logger.warning("the database refused: %s", str(error).strip())
+            return problem(
+                503,
+                "database_refuses",
+                f"The database refuses at the moment: {str(error).strip().splitlines()[0]}. Nothing was changed. "
+                "Try again later.",
+                headers={"Retry-After": "5"},
+            )
         case OperationalError() | InterfaceError():
             logger.warning("the database did not answer: %s", str(error).strip())
             return problem(

@@ -3,23 +3,26 @@
 import uuid
 from typing import Any
 
-from django.http import HttpRequest
-from ninja import Router
+from django.http import HttpRequest, HttpResponse
+from ninja import Router, Status
 
-from runs import budgets, selectors, services
+from runs import answers, budgets, selectors, services
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
-from runs.api.problems import InvalidId, refusal
+from runs.api.problems import InvalidBody, refusal
 from runs.api.schemas import (
     LEVELS,
     AttemptOut,
     LogLineOut,
     PageOut,
     ReasonIn,
+    ReplayIn,
+    ResolveIn,
     RunOut,
+    SignalIn,
     SnapshotOut,
-    TopUpIn,
 )
+from runs.api.usage import TopUpIn
 from runs.filters import InvalidFilter, RunFilter, parse_cursor, parse_limit, parse_number, refuse_unknown
 from runs.models import STATUSES
 
@@ -62,7 +65,7 @@ def runs_list(request: HttpRequest) -> Any:
 @router.get("/runs/{run_id}", response=RunOut, auth=needs("runs.view"), operation_id="run_get")
 def run_get(request: HttpRequest, run_id: str) -> Any:
     """One run."""
-    return RunOut.of(selectors.run_get(_id(run_id)))
+    return RunOut.of(selectors.run_get(body.run_id(run_id)))
 
 
 @router.get(
@@ -76,7 +79,7 @@ def run_attempts(request: HttpRequest, run_id: str) -> Any:
     """A run's attempts, first one first."""
     refuse_unknown(request.GET, _PAGING)
     after, limit = _after(request, "cursor", MAX_NUMBER), parse_limit(_limit(request), most=selectors.MAX_ATTEMPTS)
-    return _page(AttemptOut, selectors.attempts(_existing(run_id), after=after, limit=limit))
+    return _page(AttemptOut, selectors.attempts(existing(run_id), after=after, limit=limit))
 
 
 @router.get(
@@ -90,7 +93,7 @@ def run_snapshots(request: HttpRequest, run_id: str) -> Any:
     """A run's snapshots in sequence. A page of large ones may be shorter than its limit."""
     refuse_unknown(request.GET, _PAGING)
     after, limit = _after(request, "cursor", MAX_NUMBER), parse_limit(_limit(request), most=selectors.MAX_SNAPSHOTS)
-    return _page(SnapshotOut, selectors.snapshots(_existing(run_id), after=after, limit=limit))
+    return _page(SnapshotOut, selectors.snapshots(existing(run_id), after=after, limit=limit))
 
 
 @router.get(
@@ -108,7 +111,7 @@ def run_logs(request: HttpRequest, run_id: str) -> Any:
     """A run's log lines in sequence. To follow a run, send the last line's sequence as `after` again and again."""
     refuse_unknown(request.GET, ("after", "level", *_PAGING))
     page = selectors.log_lines(
-        _existing(run_id),
+        existing(run_id),
         after=max(_after(request, "after", MAX_SEQUENCE), _after(request, "cursor", MAX_SEQUENCE)),
         limit=parse_limit(_limit(request), most=selectors.MAX_LINES, default=selectors.MAX_LINES),
         level=_level(request.GET.get("level")),
@@ -125,7 +128,7 @@ def run_logs(request: HttpRequest, run_id: str) -> Any:
 )
 def run_retry(request: HttpRequest, run_id: str) -> Any:
     """The same run goes on: its next attempt, with what its finished steps returned."""
-    found = _id(run_id)
+    found = body.run_id(run_id)
     services.run_retry(found, actor=actor_of(request), reason=_reason(request))
     return RunOut.of(selectors.run_get(found))
 
@@ -138,8 +141,10 @@ def run_retry(request: HttpRequest, run_id: str) -> Any:
     openapi_extra=docs.body(ReasonIn, required=False),
 )
 def run_cancel(request: HttpRequest, run_id: str) -> Any:
-    """Cancels a run that no worker holds. One that runs is refused with 409."""
-    found = _id(run_id)
+    """Cancels a run, and the runs that it waits for. One that a worker holds says `cancelling` until its code has
+    stopped: an `async def` at its next await, a plain function at its next step, checkpoint or wait. 409 when it has
+    ended, or is being stopped already."""
+    found = body.run_id(run_id)
     services.run_cancel(found, actor=actor_of(request), reason=_reason(request))
     return RunOut.of(selectors.run_get(found))
 
@@ -153,8 +158,63 @@ def run_cancel(request: HttpRequest, run_id: str) -> Any:
 )
 def run_top_up(request: HttpRequest, run_id: str) -> Any:
     """Raises the budget that a run is parked for, or its own; the runs that were parked for it go on."""
-    found, given = _id(run_id), body.read(request, TopUpIn)
+    found, given = body.run_id(run_id), body.read(request, TopUpIn)
     budgets.run_top_up(found, budget=given.budget, actor=actor_of(request), reason=given.reason)
+    return RunOut.of(selectors.run_get(found))
+
+
+@router.post(
+    "/runs/{run_id}/resolve",
+    response=RunOut,
+    auth=needs("runs.retry"),
+    operation_id="run_resolve",
+    openapi_extra=docs.body(ResolveIn),
+)
+def run_resolve(request: HttpRequest, run_id: str) -> Any:
+    """Says what became of an unsafe step of a run that is unknown: it happened, it did not, or the run has failed."""
+    found = body.run_id(run_id)
+    sent = body.read(request, ResolveIn)
+    if sent.output is not None and sent.decision != "happened":
+        raise refusal(InvalidBody, ("output", f"stands beside {sent.decision!r}; only a step that happened has one"))
+    services.run_resolve_unknown(
+        found,
+        decision=services.Decision(sent.decision),
+        output=sent.output,
+        actor=actor_of(request),
+        reason=sent.reason,
+    )
+    return RunOut.of(selectors.run_get(found))
+
+
+@router.post(
+    "/runs/{run_id}/replay",
+    response={201: RunOut},
+    auth=needs("runs.enqueue"),
+    operation_id="run_replay",
+    openapi_extra=docs.body(ReplayIn, required=False),
+)
+def run_replay(request: HttpRequest, response: HttpResponse, run_id: str) -> Any:
+    """Starts a new run from the beginning, with the same task, payload and options, but for those that are sent."""
+    found, asked = body.run_id(run_id), body.read(request, ReplayIn, optional=True)
+    new = services.run_replay(
+        found, payload=asked.payload, options=asked.options, reason=asked.reason, actor=actor_of(request)
+    )
+    response["Location"] = f"/api/v1/runs/{new}"
+    return Status(201, RunOut.of(selectors.run_get(new)))
+
+
+@router.post(
+    "/runs/{run_id}/signal",
+    response=RunOut,
+    auth=needs("runs.signal"),
+    operation_id="run_signal",
+    openapi_extra=docs.body(SignalIn),
+)
+def run_signal(request: HttpRequest, run_id: str) -> Any:
+    """Sends a run a signal. It is kept until the run waits for one of this name, in the order of sending. 409 when the
+    run has ended."""
+    found, asked = body.run_id(run_id), body.read(request, SignalIn)
+    answers.run_signal(found, asked.name, asked.payload, actor=actor_of(request))
     return RunOut.of(selectors.run_get(found))
 
 
@@ -163,16 +223,9 @@ def _page(shape: Any, page: selectors.Page[Any, Any]) -> Any:
     return PageOut[shape].model_construct(items=[shape.of(item) for item in page.items], next=following)
 
 
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise refusal(InvalidId, ("run_id", "is no run id; write a UUID")) from None
-
-
-def _existing(text: str) -> uuid.UUID:
+def existing(text: str) -> uuid.UUID:
     """The id of a run that exists: an empty list would be a lie about one that does not."""
-    return selectors.run_exists(_id(text))
+    return selectors.run_exists(body.run_id(text))
 
 
 def _limit(request: HttpRequest) -> str | None:

@@ -7,33 +7,27 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from ninja import Schema
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, Strict, WithJsonSchema
 
+from holdfast.access.models import REASON_LENGTH
 from queues.declare import MAX_LIMIT
 from queues.selectors import EXACT_UP_TO, QueueFlow
-from runs.models import Attempt, Budget, LogLine, Progress, Run, Snapshot, Task
+from runs import streams
+from runs.api.usage import AMOUNTS, BUDGET_SCHEMA, BudgetOut, ProgressOut
+from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task, Wait
 from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
 from runs.sdk.retry import MAX_ATTEMPTS
-from runs.sdk.usage import MAX_UNITS, plain, plain_amounts
+from runs.sdk.usage import plain_amounts
+from runs.sdk.wait import MAX_NAME
 
 T = TypeVar("T")
 
 #: Items of one batch.
 MAX_ITEMS: Final = 10_000
 
-AMOUNTS: Final = "Amounts are numbers, exact to 15 digits."
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
-BUDGET_SCHEMA: Final[dict[str, Any]] = {
-    "type": "object",
-    "minProperties": 1,
-    "maxProperties": MAX_UNITS,
-    "additionalProperties": {
-        "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}]
-    },
-    "description": "By unit; text keeps an amount exact.",
-    "example": {"cost": "1.50"},
-}
+_SECONDS: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DELAY}
 _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "queue_name": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
     "priority": {"type": "integer", "minimum": PRIORITIES[0], "maximum": PRIORITIES[-1]},
@@ -48,6 +42,8 @@ _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     },
     "max_attempts": {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS},
     "budget": BUDGET_SCHEMA,
+    "ttl": {**_SECONDS, "description": "Seconds within which it has to start; then it is `expired`."},
+    "run_timeout": {**_SECONDS, "description": "Seconds within which it has to end, waits included."},
 }
 OPTIONS_SCHEMA: Final = {
     "type": "object",
@@ -89,13 +85,55 @@ class ReasonIn(BaseModel):
     reason: str = Field(default="", max_length=500)
 
 
-class TopUpIn(BaseModel):
-    """How much more a run and the runs that it waits for may use, by unit."""
+class ResolveIn(BaseModel):
+    """What became of an unsafe step. `output` is the step's result, for one that happened."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"budget": {"cost": "1.50"}}})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"decision": "happened", "output": {"receipt": "r-17"}}}
+    )
 
-    budget: Annotated[Any, WithJsonSchema(BUDGET_SCHEMA)]
+    decision: Literal["happened", "did_not_happen", "fail"]
+    output: Annotated[Any, WithJsonSchema({"description": "The step's result; with `happened` only."})] = None
     reason: str = Field(default="", max_length=500)
+
+
+class ReplayIn(BaseModel):
+    """What the new run is to have instead of the old one's payload and options."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"payload": {}, "reason": "fixed input"}})
+
+    payload: Annotated[Any, WithJsonSchema({"anyOf": [PAYLOAD_SCHEMA, {"type": "null"}]})] = None
+    options: Annotated[dict[str, Any], WithJsonSchema(OPTIONS_SCHEMA)] = Field(default_factory=dict)
+    reason: str = Field(default="", max_length=500)
+
+
+class SignalIn(BaseModel):
+    """A message to a run."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "paid", "payload": {"cents": 99}}})
+
+    name: str = Field(min_length=1, max_length=MAX_NAME)
+    payload: Any = None
+
+
+class CompletionIn(BaseModel):
+    """The value of a token."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"value": {"paid": True}}})
+
+    value: Any
+
+
+class DecisionIn(BaseModel):
+    """The decision of an approval. `form` is what the approval asks for, when it is approved."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"approved": True, "form": None, "comment": ""}}
+    )
+
+    approved: Annotated[bool, Strict()]
+    form: Any = None
+    comment: str = Field(default="", max_length=REASON_LENGTH)
 
 
 class QueueIn(BaseModel):
@@ -140,33 +178,6 @@ class AttemptErrorOut(ErrorOut):
         return cls(**short.model_dump(), traceback=(error or {}).get("traceback")) if short else None
 
 
-class BudgetOut(Schema):
-    """How much of a unit a run and the runs that it waits for may use, and have used together."""
-
-    unit: str
-    budget: Any = Field(description=AMOUNTS)
-    spent: Any = Field(description=AMOUNTS)
-    run: uuid.UUID = Field(description="Whose budget it is: a top-up goes there.")
-
-    @classmethod
-    def of(cls, budget: Budget) -> "BudgetOut":
-        return cls(unit=budget.unit, budget=plain(budget.amount), spent=plain(budget.spent), run=budget.run_id)
-
-
-class ProgressOut(Schema):
-    """How far a run says that it is: 0 to 1, and in words."""
-
-    value: float
-    words: str
-    at: datetime
-
-    @classmethod
-    def of(cls, progress: Progress) -> "ProgressOut | None":
-        if progress.value is None:
-            return None
-        return cls(value=progress.value, words=progress.words, at=progress.at)
-
-
 class RunOut(Schema):
     """One run."""
 
@@ -188,13 +199,16 @@ class RunOut(Schema):
     finished_at: datetime | None
     next_at: datetime | None = Field(description="When a scheduled, retrying or waiting run is due.")
     trace_id: str
-    parent_id: uuid.UUID | None
+    parent_id: uuid.UUID | None = Field(description="The run that started it.")
+    replay_of: uuid.UUID | None = Field(description="The run that it replays.")
     version: str
     usage: Any = Field(description=f"What it has used, by unit. {AMOUNTS}")
     budget: list[BudgetOut] = Field(description="Its own budgets, and those of the runs that wait for it.")
     progress: ProgressOut | None = Field(description="How far it says that it is.")
     metadata: Any = Field(description="What it says of itself.")
-    waiting_for: Any
+    waiting_for: Any = Field(
+        description="Of a waiting run: `kind` and `what` of the first wait, `count` of all, `waits` of the first 20."
+    )
 
     @classmethod
     def of(cls, run: Run) -> "RunOut":
@@ -224,6 +238,7 @@ class AttemptOut(Schema):
     finished_at: datetime | None
     error: AttemptErrorOut | None
     worker: str | None
+    active: float = Field(description="Seconds in a worker's hands: what is waited for does not count.")
     usage: Any = Field(description=f"What this attempt has used, by unit. {AMOUNTS}")
 
     @classmethod
@@ -235,12 +250,13 @@ class AttemptOut(Schema):
             finished_at=attempt.finished_at,
             error=AttemptErrorOut.of(attempt.error),
             worker=attempt.worker.name if attempt.worker else None,
+            active=attempt.active,
             usage=plain_amounts(attempt.usage or {}),
         )
 
 
 class SnapshotOut(Schema):
-    """What a step returned, a checkpoint saved, or a step's failed try."""
+    """What a step returned, a checkpoint saved, a wait brought, or a step's failed try."""
 
     sequence: int
     name: str
@@ -281,6 +297,66 @@ class LogLineOut(Schema):
             fields=line.fields,
             attempt=line.attempt,
             step=line.step or None,
+        )
+
+
+class ChunkOut(Schema):
+    """A piece of a stream, or a mark in it: `restart` says that chunks before it no longer count, because they are sent
+    again. Those of `step`; without a step, those whose `snapshot` is not less than the mark's."""
+
+    sequence: int
+    kind: str = Field(json_schema_extra={"enum": [*ChunkKind.values]})
+    at: datetime
+    data: Any
+    attempt: int
+    step: str | None
+    snapshot: int = Field(description="The run's last snapshot when this was sent.")
+
+    @classmethod
+    def of(cls, chunk: streams.Chunk) -> "ChunkOut":
+        return cls.model_construct(**{name: getattr(chunk, name) for name in cls.model_fields})
+
+
+class WaitOut(Schema):
+    """What a run waits for, or has waited for."""
+
+    id: uuid.UUID
+    run_id: uuid.UUID
+    task: str
+    kind: str
+    name: str = Field(description="Of an approval, its title.")
+    key: str = Field(description="The wait's identity within its run.")
+    created_at: datetime
+    due_at: datetime | None = Field(description="When it ends by itself.")
+    resolved_at: datetime | None
+    outcome: str | None = Field(description="`completed`, `timed_out` or `cancelled`; null while it is open.")
+    output: Any = Field(description="What it brought; of an approval: approved, form, by and comment.")
+    resolved_by: str
+    answer_schema: dict[str, Any] | None = Field(description="JSON Schema of a token's value or an approval's form.")
+    assignee: str | None = Field(description="The only user who may decide.")
+    group: str | None = Field(description="The only group whose members may decide.")
+    default: bool | None = Field(description="What decides when the time is over: true approves. Null: it times out.")
+    context: Any
+    link: str | None = Field(
+        description="A page on which whoever has its address answers without an account. Null when it is over, or not "
+        "for the caller to answer."
+    )
+
+    @classmethod
+    def of(cls, wait: Wait, link: str | None = None) -> "WaitOut":
+        names = ("id", "run_id", "kind", "name", "key", "created_at", "due_at", "resolved_at", "outcome", "output")
+        detail = wait.detail or {}
+        default = detail.get("default")
+        return cls.model_construct(
+            **{name: getattr(wait, name) for name in names},
+            task=wait.run.task_id,
+            resolved_by=wait.resolved_by,
+            answer_schema=detail.get("schema"),
+            assignee=detail.get("assignee"),
+            group=detail.get("group"),
+            default=default.get("approved") if isinstance(default, dict) else None,
+            context=detail.get("context"),
+            link=link,
         )
 
 

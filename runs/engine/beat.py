@@ -48,6 +48,10 @@ class Beat(Duty):
         """For registering, before the thread starts."""
         return self._conn
 
+    def first(self) -> None:
+        """Once registered, and before anything is leased: from here on this process knows the database's time."""
+        self._beat()
+
     def close(self) -> None:
         self._ending.set()
         self.join(5)
@@ -70,7 +74,10 @@ class Beat(Duty):
                 if watch.look(self._conn):
                     self._engine.wake()
             except psycopg.Error as error:
-                # A connection that is well is kept, whatever a statement met: with it the lock would go.
+                # A connection that is well is kept, whatever a statement met: with it the lock would go. One that may
+                # only read will never beat again.
+                if error.sqlstate == db.READ_ONLY:
+                    self._conn.close()
                 if not away:
                     logger.warning("no heartbeat (%s); trying again", str(error).strip().splitlines()[0])
                 away = self._conn.closed or self._conn.broken

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,15 +14,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from runs import store, waitlinks
-from runs.engine import failure, showing
+from runs.engine import failure, showing, steps, unsafe
 from runs.engine.database import tidy_shared
+from runs.engine.fairtime import Within
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
 from runs.engine.port import Port, Sample
 from runs.engine.progress import Progress
+from runs.engine.sending import Sending
 from runs.engine.spending import Spending
-from runs.engine.timing import within
-from runs.engine.waiting import HOLD, Waits
-from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
+from runs.engine.tail import LogTail
+from runs.engine.waiting import Waits
+from runs.errors import InvalidPayload, NonDeterministic
 from runs.models import RollupKind, SnapshotKind
 from runs.sdk import codec
 from runs.sdk.context import RunContext, current_step
@@ -55,19 +56,27 @@ class ActiveRun(RunContext):
         "_partial",
         "_port",
         "_replay_left",
+        "_sending",
         "_sequence",
         "_started_by",
         "_tries",
         "_waited",
         "began",
+        "begun",
+        "cancel_child",
         "cancelled_by_worker",
         "concluding",
+        "intents",
         "main",
+        "may_repeat",
+        "memory_limit",
         "said",
         "spending",
         "started",
+        "tail",
         "task",
         "tasks",
+        "uncertain",
         "unwound",
         "waits",
     )
@@ -90,13 +99,17 @@ class ActiveRun(RunContext):
         self.trace_id = started.trace_id
         self.state = None
         self.began = port.clock.now()
+        self.tail = LogTail(self.id, again=started.attempt > 1 or started.active is not None)
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
         #: Its code has ended, and the hook of its outcome is called: too late to stop it.
         self.concluding = started.ending is not None or started.stopping is not None
         #: The asyncio task that calls the function; those that its code has started, and by whom: they end with it.
-        self.main: asyncio.Task[None] | None = None
+        self.main: asyncio.Task[Any] | None = None
         self.tasks: dict[asyncio.Task[Any], asyncio.Task[Any] | None] = {}
+        #: Of an isolated run: ends its process at once; and in the process itself, the bytes it may allocate.
+        self.cancel_child: Callable[[], None] | None = None
+        self.memory_limit: int | None = None
         self._lock = threading.Lock()  # a sync task may call steps from threads of its own
         self._counts: dict[tuple[str, str], int] = {}
         self._branches: dict[asyncio.Task[Any], str] = {}
@@ -108,18 +121,32 @@ class ActiveRun(RunContext):
         self._over = False
         #: Why the stay is being unwound: whatever the run's code makes of the exception, this is its outcome.
         self.unwound: PutDown | None = None
+        #: The attempt before died. Until a first step ends here, what is executed may have been before.
+        self.may_repeat = started.after_crash
+        #: Unsafe steps: begun without an answer yet (by which attempt), called in this stay, and what those said in
+        #: this stay that cannot tell.
+        self.intents: dict[str, int] = {}
+        self.begun: set[str] = set()
+        self.uncertain: dict[str, Exception] = {}
         self._sequence = facts[-1].sequence if facts else 0
         for fact in facts:
+            if fact.kind == SnapshotKind.INTENT:
+                self.intents[fact.key] = fact.attempt
+                continue
+            if self.intents and fact.kind != SnapshotKind.CHECKPOINT:
+                self.intents.pop(fact.key, None)  # its answer
             if fact.kind == SnapshotKind.STEP:
                 self._done[fact.key] = fact.output
             elif fact.kind == SnapshotKind.WAIT and fact.output is not None:
                 self._waited[fact.key] = fact.output
             elif fact.kind == SnapshotKind.CHECKPOINT:
                 self.state = json.loads(fact.state) if fact.state is not None else None
-            elif fact.attempt == self.attempt:
+            elif fact.kind == SnapshotKind.FAILURE and fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = sum(not key.startswith(PREFIX) for key in self._done) + len(self._waited)
         self.waits = Waits(self, waits)
+        kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
+        self._sending = Sending(started, kept)
         self.spending = Spending(self, port.accounts, port.writer.put_usage)
         self.said = Progress(self.id, port.writer.put_progress)
 
@@ -145,69 +172,10 @@ class ActiveRun(RunContext):
         return found
 
     async def step_async(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key = self._identity(step)
-        if key in self._done:
-            return self._replay(step, key)
-        if key in self._tries:
-            await self.waits.pause(key, self._tries[key])  # the run came back for something else
-        while True:
-            if self.spending.accounts:
-                await self.waits.room_async(key)
-            self.boundary()
-            began, token = self._port.clock.now(), current_step.set(key)
-            try:
-                if step.timeout is None:
-                    value = await step.function(*args, **kwargs)
-                else:
-                    value = await within(step.timeout, step, args, kwargs)
-                output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
-            except Exception as error:
-                delay = self._tried(step, key, began, args, kwargs, error)
-            else:
-                row = self._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
-                stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._store(row, stored, self._count(step, began, "completed", row.finished))
-                await stored
-                return value
-            finally:
-                current_step.reset(token)
-            if delay > HOLD:
-                await self.waits.pause(key, self._tries[key], delay)
-            else:
-                await asyncio.sleep(delay)
+        return await steps.call_async(self, step, args, kwargs)
 
     def step_sync(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.is_async:
-            raise StepMisuse(
-                f"Step {step.name!r} is a plain function and would block the event loop of this async task. Make the "
-                f"step `async def`, or call it in a thread: await asyncio.to_thread({step.name}.function, …) inside an "
-                "async step."
-            )
-        key = self._identity(step)
-        if key in self._done:
-            return self._replay(step, key)
-        while True:
-            if self.spending.accounts:
-                self.waits.room_sync(key)
-            self.boundary()
-            began, token = self._port.clock.now(), current_step.set(key)
-            try:
-                value = step.function(*args, **kwargs)
-                output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
-            except Exception as error:
-                delay = self._tried(step, key, began, args, kwargs, error)
-            else:
-                row = self._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
-                stored: Future[None] = Future()
-                self._store(row, stored, self._count(step, began, "completed", row.finished))
-                stored.result()
-                return value
-            finally:
-                current_step.reset(token)
-            if delay > HOLD:
-                waiting_for = {"kind": "step_retry", "what": f"the next try of {key}", "step": key}
-                raise self.unwind(PutDown(delay, json.dumps(waiting_for)))
-            time.sleep(delay)
+        return steps.call_sync(self, step, args, kwargs)
 
     async def wait_async(self, spec: WaitSpec) -> Any:
         return await self.waits.wait_async(spec)
@@ -262,7 +230,17 @@ class ActiveRun(RunContext):
             self.attempt,
             current_step.get(),
         )
-        self._port.writer.put_log(row)
+        self._port.writer.put_log(row, self.tail)
+
+    def send(self, stream: str, data: str | None) -> None:
+        self._port.writer.wait_for_room()
+        step, at = current_step.get(), self._port.clock.now()
+        with self._lock:
+            if self._over:
+                raise Fenced
+            replaying = self.is_replaying
+            for row in self._sending.rows(stream, data, step, at, self._sequence, self._tries.get(step, 0), replaying):
+                self._port.writer.put_chunk(row)
 
     def printed(self, text: str) -> None:
         """Text that was printed; a line becomes a log line when it ends."""
@@ -294,6 +272,11 @@ class ActiveRun(RunContext):
         """The database's Unix time."""
         return self._port.clock.now()
 
+    @property
+    def hold(self) -> float:
+        """Seconds within which a wait has to be over for the run to stay here at rest."""
+        return self._port.hold
+
     def watch(self) -> None:
         """A branch waits in this worker: bring it answers."""
         self._port.watch(self)
@@ -318,31 +301,9 @@ class ActiveRun(RunContext):
         """The run is to stop, at its next await or the next call of ours, and end as `status`. From any thread."""
         self.unwind(Stop(status))
 
-    # ── hooks ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def is_done(self, key: str) -> bool:
-        """A hook was called to its end."""
-        return key in self._done
-
-    def leave_if_stopping(self) -> None:
-        """Raises HandOver when the worker is stopping."""
-        if self._port.handing_over():
-            raise HandOver
-
-    def count_try(self, key: str) -> int:
-        """One more failed try."""
-        self._tries[key] = self._tries.get(key, 0) + 1
-        return self._tries[key]
-
-    def store_hook(
-        self, hook: Step[..., Any], key: str, began: float, kind: SnapshotKind, error: str | None
-    ) -> Future[None] | None:
-        """Stores a try of a hook. The last one is done when what is returned is."""
-        stored: Future[None] | None = Future() if kind == SnapshotKind.STEP else None
-        self._store(self._row(hook, key, began, (), {}, kind, error=error), stored)
-        if kind == SnapshotKind.STEP:
-            self._done[key] = None
-        return stored
+    def within(self, limit: float | None) -> Within:
+        """A timeout that does not count the time in which others kept the event loop from running."""
+        return Within(limit, self, self._port.loop_watch)
 
     # ── replay and snapshots ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -364,6 +325,29 @@ class ActiveRun(RunContext):
         with self._lock:
             was_open, self._over = not self._over, True
         return was_open
+
+    def next_sequence(self) -> int:
+        """For a snapshot that goes another way than by the writer. Raises Fenced when the stay is over."""
+        with self._lock:
+            if self._over:
+                raise Fenced
+            self._sequence += 1
+            return self._sequence
+
+    def while_open(self, put: Callable[[], None]) -> None:
+        """For rows that come from elsewhere (an isolated run's process). Raises Fenced when the stay is over."""
+        with self._lock:
+            if self._over:
+                raise Fenced
+            put()
+
+    def cancel_hard(self) -> bool:
+        """Ends an isolated run at once, whatever its code is at: it becomes cancelled. False for a run that shares the
+        worker's process, where nobody can."""
+        if self.cancel_child is None:
+            return False
+        self.cancel_child()
+        return True
 
     def _identity(self, step: Step[Any, Any]) -> str:
         if step.key is not None:
@@ -395,6 +379,7 @@ class ActiveRun(RunContext):
             if self._over:
                 raise Fenced
             self._sequence += 1
+            self._sending.past_history |= row.kind != SnapshotKind.CHECKPOINT
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
     def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
@@ -444,6 +429,7 @@ class ActiveRun(RunContext):
         output: str | None = None,
         error: str | None = None,
     ) -> store.SnapshotRow:
+        self.may_repeat = False
         return store.SnapshotRow(
             self.id,
             0,  # numbered when it is stored
@@ -470,6 +456,8 @@ class ActiveRun(RunContext):
         error: Exception,
     ) -> float:
         """A try of a step failed: records it. Returns the delay before the next one, or raises."""
+        if step.unsafe and unsafe.is_open(self, step, key, error):
+            return 0.0  # no failure yet: first it is found out what happened
         tries = self._tries[key] = self._tries.get(key, 0) + 1
         text = failure.encode(failure.describe(error, key))
         row = self._row(step, key, began, args, kwargs, SnapshotKind.FAILURE, error=text)

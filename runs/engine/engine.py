@@ -1,8 +1,8 @@
 """A worker process's engine: its threads, its event loop, its runs in flight.
 
-    leaser ──runs──▶ event loop (async def) / threads (def) ──rows──▶ writer ──commits──▶ PostgreSQL
-       ▲                                                                  │
-       └───────────────────────── something ended, there may be room ─────┘
+    leaser ──runs──▶ event loop (async def) / threads (def) / processes ──rows──▶ writer ──commits──▶ PostgreSQL
+       ▲                                                                            │
+       └─────────────────────────────────── something ended, there may be room ─────┘
     beat: lock, heartbeat, the dead          ear: wake-ups from Redis          hints: open pages
 
 The engine lives as long as the process. A *shift* is the time in which it leases: from a ticket until there has been
@@ -21,11 +21,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
 from django.db import close_old_connections
 
 from holdfast import db
@@ -34,50 +32,38 @@ from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
 from runs import store
-from runs.engine import capture, database, hooks, middleware
+from runs.engine import capture, database, hooks, isolation, middleware
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
+from runs.engine.ending import broken, finish_row, samples
 from runs.engine.execute import execute_async, execute_sync
+from runs.engine.fairtime import LoopWatch
 from runs.engine.hints import Hints
+from runs.engine.isolation import Stay, Wards, Why
 from runs.engine.leaser import Ear, Leaser, Work
+from runs.engine.limits import Limits
 from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
 from runs.engine.outcome import Fenced, Outcome, Stop
 from runs.engine.port import Port, Sample
 from runs.engine.spending import Accounts
+from runs.engine.tail import Trimmer
 from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
 from runs.sdk.context import current
 from runs.sdk.task import registry
-from runs.states import AttemptStatus, Status
+from runs.states import Status
 
 logger = logging.getLogger("holdfast.engine")
 
 #: Seconds without work after which a shift ends.
 LINGER: Final = 5.0
+#: Seconds between two looks whether a shift is to end.
+LOOK: Final = 0.5
 #: Seconds after which a run of a task that this worker does not know is offered again.
 UNKNOWN_DELAY: Final = 5.0
 #: Seconds that runs get to leave at a step boundary once the grace period is over.
 HANDOVER: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one worker takes on."""
-
-    coroutines: int
-    threads: int
-    grace: float  # seconds that running work may go on after a stop was asked for
-    heartbeat_timeout: float
-
-    @classmethod
-    def from_settings(cls) -> Limits:
-        return cls(
-            settings.HOLDFAST_CONCURRENCY,
-            settings.HOLDFAST_THREADS,
-            settings.HOLDFAST_GRACE,
-            settings.HOLDFAST_HEARTBEAT_TIMEOUT,
-        )
 
 
 class Engine:
@@ -96,7 +82,7 @@ class Engine:
         self._handing_over = False
         self._runs: dict[UUID, ActiveRun] = {}
         self._lock = threading.Lock()
-        self._used = {Lane.COROUTINE: 0, Lane.THREAD: 0}
+        self._used = dict.fromkeys(Lane, 0)
         self._busy_at = time.monotonic()
         self._drivers: dict[UUID, asyncio.Task[None]] = {}
         self._watched: dict[UUID, ActiveRun] = {}  # runs with a branch that waits here
@@ -107,12 +93,17 @@ class Engine:
         self._loop.set_task_factory(remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
         self._loop_thread = LoopThread(self._loop)
         self._threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-run")
+        # Apart from the runs' threads: a step must not wait for the end of other runs.
+        self._step_threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-step")
+        self._stays = ThreadPoolExecutor(max(1, limits.processes), thread_name_prefix="holdfast-stay")
+        self._wards: Wards | None = None
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
         """Registers the worker and starts its threads; leases nothing yet."""
         middleware.everywhere()  # one that is not there is said before anything begins
+        control = isolation.start(registry)  # before there is a thread: it forks
         self._beat = Beat(self, self.limits.heartbeat_timeout)
         self.worker_id = queue_store.worker_register(
             self._beat.conn,
@@ -123,15 +114,41 @@ class Engine:
             version=_version(),
             coroutines=self.limits.coroutines,
             threads=self.limits.threads,
+            processes=self.limits.processes,
         )
+        self._beat.first()
         versions = json.dumps({task.id: task.version for task in registry})
-        self._writer = Writer(self.worker_id, self._committed, self.fence)
-        self._port = Port(self._writer, self.clock, lambda: self._handing_over, self._watch, self.accounts)
+        self._trimmer = Trimmer()
+        self._writer = Writer(self.worker_id, self._committed, self.fence, self._trimmer.trim)
+        self._loop_watch = LoopWatch(self._loop, self._run_of)
+        self._port = Port(
+            self._writer,
+            self.clock,
+            lambda: self._handing_over,
+            watch=self._watch,
+            worker_id=self.worker_id,
+            touch=lambda run_id: self._hints.touch([run_id], lists=False),
+            step_threads=self._step_threads,
+            accounts=self.accounts,
+            loop_watch=self._loop_watch,
+        )
         self._leaser = Leaser(self, versions)
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
         capture.install()
-        for thread in (self._loop_thread, self._writer, self._leaser, self._ear, self._hints, self._beat):
+        if control is not None:
+            self._wards = Wards(control, self._port)
+            self._wards.start()
+        for thread in (
+            self._loop_thread,
+            self._loop_watch,
+            self._trimmer,
+            self._writer,
+            self._leaser,
+            self._ear,
+            self._hints,
+            self._beat,
+        ):
             thread.start()
         emit("worker.started", worker=self.name)
 
@@ -144,22 +161,32 @@ class Engine:
         if not self.fenced:
             self._drain()
             self._writer.close(timeout=10)
+        self._trimmer.close()
         self._hints.close()
         if not self.fenced and self._writer.is_alive() is False:
             self._say_goodbye()
         self._beat.close()
+        self._loop_watch.close()
         self._loop_thread.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._step_threads.shutdown(wait=False, cancel_futures=True)
+        if self._wards is not None:
+            self._wards.close()
+        self._stays.shutdown(wait=False, cancel_futures=True)
         emit("worker.stopped", worker=self.name)
 
     def _drain(self) -> None:
         if not self._wait_idle(self.limits.grace):
             logger.info("%d runs are still at work after %g s; handing them over", self.in_flight, self.limits.grace)
             self._handing_over = True
+            if self._wards is not None:
+                self._wards.hand_over()
             if not self._wait_idle(HANDOVER):
                 self.left_work = True
                 self._loop.call_soon_threadsafe(self._cancel_all)
-                self._wait_idle(HANDOVER)
+                if self._wards is not None:
+                    self._wards.kill_all(Why.HAND_OVER)
+                self._wait_idle(HANDOVER + isolation.MERCY)
 
     def _wait_idle(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -196,16 +223,24 @@ class Engine:
         emit("worker.fenced", worker=self.name, runs=len(ids))
         self.left_work = True
         self._loop.call_soon_threadsafe(self._cancel_all)
+        if self._wards is not None:
+            self._wards.kill_all(Why.FENCED)
         self._on_fenced()
 
     # ── shift ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def shift(
-        self, until: Callable[[], bool], *, linger: float = LINGER, tick: Callable[[], None] | None = None
+        self,
+        until: Callable[[], bool],
+        *,
+        linger: float = LINGER,
+        tick: Callable[[], None] | None = None,
+        look: float = LOOK,
     ) -> None:
-        """Works until there has been nothing to do for `linger` seconds, or `until()` says so (asked twice a second).
+        """Works until there has been nothing to do for `linger` seconds, or `until()` says so (asked every `look`
+        seconds).
 
-        `tick` is called about once a second, from this thread.
+        `tick` is called at the same pace, from this thread.
         """
         self._busy_at = time.monotonic()
         self._ear.listen()
@@ -213,7 +248,7 @@ class Engine:
         self._leaser.wake()
         try:
             while not until() and not self.fenced:
-                threading.Event().wait(0.5 if linger >= 0.5 else linger)
+                threading.Event().wait(min(look, linger))
                 if tick is not None:
                     tick()
                 if self._idle_for() >= linger:
@@ -247,20 +282,23 @@ class Engine:
     def in_flight(self) -> int:
         return len(self._runs)
 
-    def free(self) -> tuple[int, int]:
-        """Room for more: coroutines, threads."""
+    def free(self) -> tuple[int, int, int]:
+        """Room for more, by lane: coroutines, threads, processes."""
         if self.draining or self.fenced:
-            return 0, 0
+            return 0, 0, 0
         with self._lock:
             return (
-                self.limits.coroutines - self._used[Lane.COROUTINE],
+                # While one run holds up the loop, a coroutine would only be kept from workers that can run it.
+                0 if self._loop_watch.stands_still else self.limits.coroutines - self._used[Lane.COROUTINE],
                 self.limits.threads - self._used[Lane.THREAD],
+                self.limits.processes - self._used[Lane.PROCESS],
             )
 
     def begin(self, work: Sequence[Work]) -> None:
         """Starts leased runs. Called by the leaser's thread."""
         coroutines: list[ActiveRun] = []
         threads: list[ActiveRun] = []
+        processes: list[tuple[ActiveRun, Work]] = []
         samples: list[Sample] = []
         for item in work:
             started = item.started
@@ -270,7 +308,10 @@ class Engine:
                 self._defer(started)
                 continue
             run = ActiveRun(self._port, task, started, item.facts, item.waits)
-            (coroutines if task.is_async else threads).append(run)
+            if task.isolation is not None:
+                processes.append((run, item))
+            else:
+                (coroutines if task.is_async else threads).append(run)
             earlier, self._runs[run.id] = self._runs.get(run.id), run
             if earlier is not None:
                 earlier.close()
@@ -279,6 +320,7 @@ class Engine:
         with self._lock:
             self._used[Lane.COROUTINE] += len(coroutines)
             self._used[Lane.THREAD] += len(threads)
+            self._used[Lane.PROCESS] += len(processes)
         self._writer.count(samples)
         self._hints.touch([item.started.id for item in work], lists=True)
         if coroutines:
@@ -287,6 +329,9 @@ class Engine:
             context = Context()
             context.run(current.set, run)
             self._threads.submit(context.run, self._drive_sync, run)
+        for run, item in processes:
+            assert self._wards is not None, "this task was known when the worker started"
+            self._stays.submit(self._drive_process, self._wards, self._wards.admit(run), item)
 
     def _defer(self, started: store.Started) -> None:
         """A task that this worker's code does not have: another version's worker may, in a moment."""
@@ -341,11 +386,18 @@ class Engine:
             run = self._runs.get(run_id)
             if run is not None and not run.concluding and not isinstance(run.unwound, Stop):
                 run.stop(status)
+                if run.cancel_hard():
+                    continue
                 self._loop.call_soon_threadsafe(self._cancel, run_id)
 
     def _cancel(self, run_id: UUID) -> None:
         if driver := self._drivers.get(run_id):
             driver.cancel()
+        self.kill(run_id, Why.FENCED)
+
+    def kill(self, run_id: UUID, why: Why) -> bool:
+        """Ends the process of an isolated run. False when this worker has none of it."""
+        return self._wards is not None and self._wards.kill(run_id, why)
 
     def _spawn(self, runs: list[ActiveRun]) -> None:
         for run in runs:
@@ -363,10 +415,19 @@ class Engine:
         except Fenced:
             outcome = None
         except BaseException as error:
-            outcome = _broken(run, error)
+            outcome = broken(run, error)
         finally:
             self._drivers.pop(run.id, None)
+            self._loop_watch.forget(run)
         self._ended(run, outcome, Lane.COROUTINE)
+
+    def _run_of(self, task: asyncio.Task[Any]) -> ActiveRun | None:
+        """Whose code a task of the event loop is."""
+        for run_id, driver in list(self._drivers.items()):
+            run = self._runs.get(run_id)
+            if run is not None and (driver is task or task in set(run.tasks)):
+                return run
+        return None
 
     def _drive_sync(self, run: ActiveRun) -> None:
         try:
@@ -377,9 +438,16 @@ class Engine:
         except Fenced:
             outcome = None
         except BaseException as error:
-            outcome = _broken(run, error)
+            outcome = broken(run, error)
         database.tidy()
         self._ended(run, outcome, Lane.THREAD)
+
+    def _drive_process(self, wards: Wards, stay: Stay, item: Work) -> None:
+        try:
+            outcome = wards.execute(stay, item)
+        except BaseException as error:
+            outcome = broken(stay.run, error)
+        self._ended(stay.run, outcome, Lane.PROCESS)
 
     def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
@@ -388,23 +456,13 @@ class Engine:
         if self._watched.get(run.id) is run:
             del self._watched[run.id]
         if run.close() and outcome is not None and not self.fenced:
-            self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome))
+            self._writer.put_finish(finish_row(run, outcome), samples(run, outcome), run.tail)
         with self._lock:
             self._used[lane] -= 1
         self._busy_at = time.monotonic()
         # Its outcome may be committed already, and the run leased again by this very worker.
         if self._runs.get(run.id) is run:
             del self._runs[run.id]
-
-    def _samples(self, run: ActiveRun, outcome: Outcome) -> list[Sample]:
-        now = self.clock.now()
-        task, queue, version = run.task_id, run.started.queue_id, run.task.version
-        samples: list[Sample] = []
-        if outcome.attempt is not None:
-            samples.append((RollupKind.ATTEMPT, task, queue, "", version, outcome.attempt, now - run.began))
-        if outcome.delay is None:
-            samples.append((RollupKind.RUN, task, queue, "", version, outcome.status, now - run.started.created))
-        return samples
 
     def _committed(self, batch: Batch) -> None:
         """After each group commit, in the writer's thread."""
@@ -419,35 +477,6 @@ class Engine:
         runs = batch.run_ids
         if runs:
             self._hints.touch(runs, lists=bool(batch.finishes))
-
-
-def _finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
-    return store.FinishRow(
-        run.id,
-        run.started.token,
-        outcome.status,
-        outcome.attempt,
-        outcome.output,
-        outcome.error,
-        outcome.failed,
-        outcome.delay,
-        outcome.waiting_for,
-        run.now() - run.began,
-        hooks.stoppable(run.task.hooks) if run.task.hooks else "",
-        run.started.parent,
-        outcome.parked,
-        run.waits.any,
-        tuple(run.started.accounts or ()) if outcome.parked else (),
-    )
-
-
-def _broken(run: ActiveRun, error: BaseException) -> Outcome:
-    """The engine itself failed over this run (its exception cannot be described, say): it must not be held for ever."""
-    logger.error("run %s could not be brought to its end", run.id, exc_info=error)
-    text = json.dumps(
-        {"type": "EngineError", "message": type(error).__name__, "fingerprint": "engine", "traceback": ""}
-    )
-    return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1)
 
 
 def _version() -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
-from runs.engine import failure, hooks, middleware
+from runs.engine import failure, hooks, memory, middleware
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
-from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Stop
+from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Stop, Unresolved
 from runs.errors import InvalidPayload
 from runs.sdk import codec
 from runs.states import AttemptStatus, Status
@@ -17,7 +16,7 @@ from runs.states import AttemptStatus, Status
 
 async def execute_async(run: ActiveRun) -> Outcome:
     """A stay of a coroutine task. Raises Fenced only."""
-    scope = asyncio.timeout(run.time_left)
+    scope = run.within(run.time_left)
     try:
         async with scope:
             value = await _call_async(run)
@@ -85,6 +84,7 @@ def completed(run: ActiveRun, value: Any) -> Outcome:
 
 def failed(run: ActiveRun, error: BaseException) -> Outcome:
     """Again after a delay, or for good."""
+    error = memory.named(run, error)
     text = failure.encode(failure.describe(error))
     failures = run.started.failures + 1
     retry = run.task.retry
@@ -100,9 +100,11 @@ def timed_out(run: ActiveRun, error: BaseException) -> Outcome:
 
 
 def put_down(unwound: PutDown) -> Outcome:
-    """The attempt stays open and the run comes back, unless it was stopped."""
+    """The attempt stays open and the run comes back, unless it was stopped, or a person has to decide first."""
     if isinstance(unwound, Stop):
         return Outcome(Status(unwound.status), AttemptStatus(unwound.status))
+    if isinstance(unwound, Unresolved):
+        return Outcome(Status.UNKNOWN, AttemptStatus.FAILED, error=unwound.error)
     if isinstance(unwound, HandOver):
         return Outcome(Status.QUEUED, None, delay=0.0)
     return Outcome(Status.WAITING, None, delay=unwound.delay, waiting_for=unwound.waiting_for, parked=unwound.parked)

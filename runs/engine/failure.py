@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from runs.errors import ProcessDied
+
 MAX_MESSAGE: Final = 4_000
 MAX_TRACEBACK: Final = 20_000
 MAX_FRAMES: Final = 40
@@ -31,7 +33,8 @@ def clean(text: str, limit: int) -> str:
 
 
 def describe(error: BaseException, step: str = "") -> dict[str, Any]:
-    """{type, message, fingerprint, traceback}, and the step's key where it was one that failed."""
+    """{type, message, fingerprint, traceback}, the step's key where it was one that failed, and how the process
+    of an isolated run ended: `exit`."""
     kind = type(error)
     name = (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
@@ -40,7 +43,7 @@ def describe(error: BaseException, step: str = "") -> dict[str, Any]:
         message = str(error)
     except Exception as unprintable:
         message = f"(its message cannot be shown: {unprintable!r})"
-    found = {
+    found: dict[str, Any] = {
         "type": clean(name, 300),
         "message": clean(message, MAX_MESSAGE),
         "fingerprint": _fingerprint(name, message, error.__traceback__),
@@ -48,6 +51,8 @@ def describe(error: BaseException, step: str = "") -> dict[str, Any]:
     }
     if step:
         found["step"] = step
+    if isinstance(error, ProcessDied):
+        found["exit"] = error.data
     return found
 
 

@@ -22,7 +22,7 @@ from asgiref.sync import async_to_sync
 
 from runs import store
 from runs.engine import failure
-from runs.engine.outcome import Outcome, PutDown, Stop
+from runs.engine.outcome import HandOver, Outcome, PutDown, Stop
 from runs.models import SnapshotKind
 from runs.sdk.context import current_step
 from runs.sdk.hooks import Failure
@@ -101,7 +101,7 @@ async def conclude_async(run: ActiveRun, outcome: Outcome) -> Outcome:
             await asyncio.wrap_future(ack)
         await _once_async(run, hook, _about(run, outcome))
     except (PutDown, asyncio.CancelledError):
-        return Outcome(Status.QUEUED, None, delay=0.0)  # the worker is stopping: the hook is called elsewhere
+        return again()  # the worker is stopping: the hook is called elsewhere
     return outcome
 
 
@@ -118,8 +118,22 @@ def conclude_sync(run: ActiveRun, outcome: Outcome) -> Outcome:
             ack.result()
         _once_sync(run, hook, _about(run, outcome))
     except PutDown:
-        return Outcome(Status.QUEUED, None, delay=0.0)
+        return again()
     return outcome
+
+
+def conclude_later(run: ActiveRun, outcome: Outcome) -> Outcome:
+    """An isolated run whose process did not live to call the hook of its outcome: the outcome is kept, and the run is
+    entered once more, for the hook alone. No code of a run's is called in its worker."""
+    if outcome.delay is not None or _hook_for(run, outcome) is None:
+        return outcome
+    _keep(run, outcome)
+    return again()
+
+
+def again() -> Outcome:
+    """Not the end yet: the run is entered once more, for its hook."""
+    return Outcome(Status.QUEUED, None, delay=0.0)
 
 
 def _hook_for(run: ActiveRun, outcome: Outcome) -> Step[..., Any] | None:
@@ -164,11 +178,11 @@ def _about(run: ActiveRun, outcome: Outcome) -> Any:
 
 async def _once_async(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
     key = f"{hook.name}#1"
-    while not run.is_done(key):
-        run.leave_if_stopping()
+    while key not in run._done:
+        _leave_if_stopping(run)
         began, token = run.now(), current_step.set(key)
         try:
-            async with asyncio.timeout(hook.timeout):
+            async with run.within(hook.timeout):
                 if hook.is_async:
                     await hook.function(about)
                 else:
@@ -176,7 +190,7 @@ async def _once_async(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
         except Exception as error:
             delay, ack = _failed(run, hook, key, began, error)
         else:
-            delay, ack = 0.0, run.store_hook(hook, key, began, SnapshotKind.STEP, None)
+            delay, ack = 0.0, _store(run, hook, key, began, SnapshotKind.STEP, None)
         finally:
             current_step.reset(token)
         if ack is not None:
@@ -187,15 +201,15 @@ async def _once_async(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
 
 def _once_sync(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
     key = f"{hook.name}#1"
-    while not run.is_done(key):
-        run.leave_if_stopping()
+    while key not in run._done:
+        _leave_if_stopping(run)
         began, token = run.now(), current_step.set(key)
         try:
             _call(hook, about)
         except Exception as error:
             delay, ack = _failed(run, hook, key, began, error)
         else:
-            delay, ack = 0.0, run.store_hook(hook, key, began, SnapshotKind.STEP, None)
+            delay, ack = 0.0, _store(run, hook, key, began, SnapshotKind.STEP, None)
         finally:
             current_step.reset(token)
         if ack is not None:
@@ -215,16 +229,33 @@ def _failed(
     run: ActiveRun, hook: Step[..., Any], key: str, began: float, error: Exception
 ) -> tuple[float, Future[None] | None]:
     """A try of a hook failed: the delay before the next one; or it is done with, and what says that this is durable."""
-    tries = run.count_try(key)
+    tries = run._tries[key] = run._tries.get(key, 0) + 1
     text = failure.encode(failure.describe(error, key))
     said = f"{hook.name} failed ({type(error).__name__}: {error})"
     if hook.retry.allows(error, tries):
-        run.store_hook(hook, key, began, SnapshotKind.FAILURE, text)
+        _store(run, hook, key, began, SnapshotKind.FAILURE, text)
         delay = hook.retry.delay(tries, error)
         run.say(logging.WARNING, f"{said}; try {tries + 1} of {hook.retry.max_attempts} in {delay:.1f} s", None)
         return delay, None
     run.say(logging.ERROR, f"{said}; the run's outcome stands", None)
-    return 0.0, run.store_hook(hook, key, began, SnapshotKind.STEP, text)
+    return 0.0, _store(run, hook, key, began, SnapshotKind.STEP, text)
+
+
+def _leave_if_stopping(run: ActiveRun) -> None:
+    """Raises HandOver when the worker is stopping."""
+    if run._port.handing_over():
+        raise HandOver
+
+
+def _store(
+    run: ActiveRun, hook: Step[..., Any], key: str, began: float, kind: SnapshotKind, error: str | None
+) -> Future[None] | None:
+    """Stores a try of a hook. The last one is done when what is returned is."""
+    stored: Future[None] | None = Future() if kind == SnapshotKind.STEP else None
+    run._store(run._row(hook, key, began, (), {}, kind, error=error), stored)
+    if kind == SnapshotKind.STEP:
+        run._done[key] = None
+    return stored
 
 
 async def _now_async(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:

@@ -18,7 +18,7 @@ from holdfast import db
 from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
-from runs import store, usage_store
+from runs import store
 from runs.engine.duty import Duty
 from runs.engine.spending import Account
 from runs.models import SnapshotKind
@@ -119,23 +119,24 @@ class Leaser(Duty):
             self._conn = None
 
     def _lease(self) -> None:
-        coroutines, threads = self._engine.free()
-        coroutines = min(coroutines, MAX_LEASE)
-        threads = min(threads, MAX_LEASE)
-        if not coroutines and not threads:
+        free = [max(0, min(room, MAX_LEASE)) for room in self._engine.free()]  # by lane
+        if not any(free):
             self._call_others()
             return
         conn = self._connected()
         any_entry, limited = queue_store.peek(conn, pools=self._engine.pools)
         if not any_entry:
             return
+        if not free[Lane.COROUTINE]:
+            self._call_others()
         with conn.pipeline(), conn.transaction():
             grants = queue_store.lease(
                 conn,
                 worker=self._engine.worker_id,
                 pools=self._engine.pools,
-                coroutines=coroutines,
-                threads=threads,
+                coroutines=free[Lane.COROUTINE],
+                threads=free[Lane.THREAD],
+                processes=free[Lane.PROCESS],
                 limited=limited,
             )
             if not grants:
@@ -149,18 +150,18 @@ class Leaser(Duty):
         by_id = {grant.entry_id: grant for grant in grants}
         self._engine.begin([Work(run, by_id[run.id], facts.get(run.id, ()), waits.get(run.id, ())) for run in started])
         del accounts  # kept by their runs from now on
-        taken = {Lane.COROUTINE: 0, Lane.THREAD: 0}
+        taken = [0] * len(free)
         for grant in grants:
-            taken[Lane(grant.lane)] += 1
+            taken[grant.lane] += 1
         # As much as could be taken: there is more, and others may help.
-        if taken[Lane.COROUTINE] >= coroutines > 0 or taken[Lane.THREAD] >= threads > 0:
+        if any(took >= room > 0 for took, room in zip(taken, free, strict=True)):
             self._wake.set()
             self._call_others()
 
     def _learn_balances(self, ids: Iterable[UUID]) -> list[Account]:
         """What the budgets of these runs hold, and what others have drawn on them."""
         wanted = list(ids)
-        return self._engine.accounts.learn(usage_store.balances(self._connected(), wanted)) if wanted else []
+        return self._engine.accounts.learn(store.balances(self._connected(), wanted)) if wanted else []
 
     def _look_at_budgets(self) -> None:
         """Other workers draw on the same budgets."""
@@ -241,6 +242,8 @@ class Ear(Duty):
 
     #: Seconds of one wait for a message: how long `deaf()` may take.
     WAIT: Final = 0.2
+    #: Seconds of silence after which Redis is asked whether it is there, and again after which it is not.
+    SILENCE: Final = 2.0
 
     def __init__(self, pools: list[str], heard: Callable[[], None], hearing: Callable[[bool], None]) -> None:
         super().__init__("ear")
@@ -250,6 +253,9 @@ class Ear(Duty):
         self._listening = threading.Event()
         self._silent = threading.Event()
         self._pubsub: redis.client.PubSub | None = None
+        self._heard_at = 0.0
+        self._asked_at: float | None = None
+        self._away = False
         self._closing = False
 
     def listen(self) -> None:
@@ -273,7 +279,9 @@ class Ear(Duty):
                 try:
                     self._hear()
                 except (redis.RedisError, OSError) as error:
-                    logger.warning("Redis is away (%s); polling PostgreSQL until it is back", error)
+                    if not self._away:
+                        logger.warning("Redis is away (%s); polling PostgreSQL until it is back", error)
+                    self._away = True
                     self._hearing(False)
                     self._hang_up()
                     threading.Event().wait(self.WAIT)
@@ -284,13 +292,30 @@ class Ear(Duty):
 
     def _hear(self) -> None:
         if self._pubsub is None:
-            client = redis.Redis.from_url(tickets.url(), socket_timeout=5, socket_connect_timeout=1)
+            client = redis.Redis.from_url(
+                tickets.url(), socket_timeout=self.SILENCE, socket_connect_timeout=1, retry=tickets.no_retry()
+            )
+            self._heard_at, self._asked_at = time.monotonic(), None
             self._pubsub = client.pubsub()  # type: ignore[no-untyped-call]
             self._pubsub.subscribe(*self._channels)
         message = self._pubsub.get_message(timeout=self.WAIT)
-        if message is not None:
-            self._hearing(True)
+        if message is None:
+            self._doubt(self._pubsub)
+            return
+        self._heard_at, self._asked_at, self._away = time.monotonic(), None, False
+        self._hearing(True)
+        if message["type"] != "pong":
             self._heard()
+
+    def _doubt(self, pubsub: redis.client.PubSub) -> None:
+        """Nothing was said. A connection that is dead without having been closed is silent, too: so it is asked."""
+        now = time.monotonic()
+        if self._asked_at is not None:
+            if now - self._asked_at > self.SILENCE:
+                raise redis.TimeoutError(f"no answer for {self.SILENCE:g} s")
+        elif now - self._heard_at > self.SILENCE:
+            self._asked_at = now
+            pubsub.ping()
 
     def _hang_up(self) -> None:
         pubsub, self._pubsub = self._pubsub, None

@@ -33,6 +33,14 @@ class Stop(PutDown):
         self.status = status  # what it ends as
 
 
+class Unresolved(PutDown):
+    """An unsafe step died mid-way and nothing tells what it did: the run ends as `unknown`. `error` is its JSON."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(-1.0)  # before every wait of the same stay
+        self.error = error
+
+
 class Fenced(BaseException):
     """This worker was declared lost: nothing it writes counts any more, and nobody is to be told otherwise."""
 

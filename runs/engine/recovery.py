@@ -18,6 +18,9 @@ CRASH_LIMIT: Final = 5
 #: Seconds for which a worker's lock has to be free, without a heartbeat, before it is believed dead. A living one whose
 #: connection was cut has taken it again by then.
 CERTAIN: Final = 0.9
+#: Seconds for which PostgreSQL has to have taken this rescuer's writes before anybody's silence means something: when
+#: it comes back from an absence, all have been silent.
+SETTLED: Final = 5.0
 #: Seconds that a silent worker's session may stand in the middle of a transaction without a word.
 QUIET: Final = 4.0
 
@@ -33,18 +36,23 @@ class Watch:
     def __init__(self, timeout: float, myself: int | None = None) -> None:
         self._timeout = timeout
         self._myself = myself
+        self._conn: queue_store.Conn | None = None
+        self._since = 0.0
         # Worker → when its lock was first seen free, and its heartbeat then.
         self._free_since: dict[int, tuple[float, float]] = {}
 
     def look(self, conn: queue_store.Conn) -> int:
         """Declares dead workers lost and queues their runs again. Returns how many runs were queued again or ended."""
         taken = 0
+        if conn is not self._conn:  # whoever looks drops a connection that is broken, or takes no writes
+            self._conn, self._since = conn, time.monotonic()
+        settled = time.monotonic() - self._since >= SETTLED
         suspects = [s for s in queue_store.suspects(conn, timeout=self._timeout) if s.id != self._myself]
         self._free_since = {s.id: self._free_since[s.id] for s in suspects if s.id in self._free_since}
         for suspect in suspects:
             with conn.transaction():
                 if suspect.silent:
-                    lost = queue_store.declare_lost(conn, suspect.id, silent_for=self._timeout)
+                    lost = settled and queue_store.declare_lost(conn, suspect.id, silent_for=self._timeout)
                 else:
                     lost = self._lock_is_long_free(conn, suspect) and queue_store.declare_lost(
                         conn, suspect.id, silent_for=None
@@ -52,7 +60,7 @@ class Watch:
                 if lost:
                     emit("worker.lost", worker=suspect.name, silent=suspect.silent)
                     taken += _take_over(conn, suspect.id, suspect.name)
-                elif suspect.silent:
+                elif suspect.silent and settled:
                     queue_store.end_frozen(
                         conn, quiet=QUIET
                     )  # one of its sessions may hold its row: next time it is free
@@ -74,6 +82,7 @@ class Watch:
 
 
 def _take_over(conn: queue_store.Conn, worker: int, name: str) -> int:
+    queue_store.end_sessions(conn, worker)
     seized = queue_store.seize(conn, worker)
     if not seized:
         return 0

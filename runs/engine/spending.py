@@ -4,6 +4,9 @@ Usage goes to the writer at once and is committed with the next batch. Whether a
 costs no query: by what was committed for the budget's whole tree when this worker last saw it, and what this worker has
 handed to its writer since. It sees the balances when a run begins a stay, with each of its own commits that draw on the
 budget, and once a second.
+
+The process of an isolated run is told the balances when its stay begins, and counts what it uses itself on top. What
+others draw meanwhile it learns when it comes back.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from weakref import WeakValueDictionary
 from runs.sdk.context import current_step
 from runs.sdk.usage import digits
 from runs.sdk.wait import WaitKind, WaitSpec
-from runs.usage_store import Balance, Charges, UsageRow
+from runs.store import Balance, Charges, UsageRow
 
 if TYPE_CHECKING:
     from runs.engine.context import ActiveRun
@@ -76,6 +79,14 @@ class Accounts:
                 account.spent[balance.unit] = max(known[1], balance.spent)
         return found
 
+    def balances(self, account: Account) -> list[Balance]:
+        """What an account holds as far as it is known here."""
+        with self._lock:
+            return [
+                Balance(account.id, unit, amount, account.spent.get(unit, ZERO) + account.pending.get(unit, ZERO))
+                for unit, amount in account.amounts.items()
+            ]
+
     def spend(self, accounts: Iterable[Account], unit: str, amount: Decimal) -> None:
         """Handed to the writer."""
         with self._lock:
@@ -124,6 +135,15 @@ class Spending:
                 used[unit] = used.get(unit, ZERO) + amount
             self._accounts.spend(self.accounts, unit, amount)
             self._put(UsageRow(self._run.id, self._run.attempt, self._run.task_id, unit, amount, self._ids))
+
+    def pass_on(self, row: UsageRow) -> None:
+        """What the process of an isolated run says that it has used."""
+        self._accounts.spend(self.accounts, row.unit, row.amount)
+        self._put(row)
+
+    def balances(self) -> list[Balance]:
+        """For the process of an isolated run: the budgets, and what has been drawn on them or is about to be."""
+        return [balance for account in self.accounts for balance in self._accounts.balances(account)]
 
     def of_try(self, step: str) -> str | None:
         """What this try of a step has used, as JSON; the next try begins at nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Final
 
 from django.conf import settings
@@ -15,8 +16,12 @@ from queues.store import Conn
 from runs import partitions, store
 from runs.engine import recovery
 
+logger = logging.getLogger("holdfast.schedule")
+
 #: Timers that one statement makes leasable.
 PROMOTE_LIMIT: Final = 1_000
+#: Seconds after which a timer that was not noticed is worth a warning.
+LATE: Final = 5.0
 #: Seconds: a timer is noticed at the latest after the first; the others are the pace of their duty.
 TIMERS, DEADLINES, SWEEP, RECOVERY, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 3_600.0
 #: Deadlines that one transaction acts upon.
@@ -41,11 +46,14 @@ def promote_timers(conn: Conn) -> float | None:
     with conn.transaction():
         due = queue_store.promote(conn, limit=PROMOTE_LIMIT)
         if due:
-            store.ready(conn, [entry_id for entry_id, _ in due])
+            store.ready(conn, [timer.entry_id for timer in due])
     if not due:
         return queue_store.next_due(conn)
-    emit("runs.promoted", runs=len(due))
-    tickets.wake({pool for _, pool in due})
+    late = max(timer.late for timer in due)
+    emit("runs.promoted", runs=len(due), late=round(late, 3))
+    if late >= LATE:
+        logger.warning("%d timers fell due up to %.0f s ago, and no scheduler was there", len(due), late)
+    tickets.wake({timer.pool for timer in due})
     return 0.0
 
 

@@ -185,7 +185,7 @@ class Waits:
         if any(self._winner(parked.runners) is not None for parked in self._parked):
             return  # about to go on
         runners = [runner for parked in self._parked for runner in parked.runners]
-        if self._left(runners) <= HOLD:
+        if self._left(runners) <= run.hold and run.hold > 0:
             return
         run.unwind(self._put_down(runners))
         if run.main is not None:

@@ -5,6 +5,7 @@ RQ wakes, counts, suspends and stops it as any other worker; the runs themselves
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -21,12 +22,16 @@ from rq.suspension import is_suspended
 
 from queues import tickets
 from runs import discovery, registration
-from runs.engine.engine import Engine, Limits
+from runs.engine.engine import Engine
+from runs.engine.limits import Limits
 
 logger = logging.getLogger("holdfast.worker")
 
 #: Seconds between the signs of life that RQ expects, and between looks whether RQ has been suspended.
 RQ_BEAT, SUSPENSION_LOOK = 30.0, 1.0
+#: Seconds that the main loop waits for a ticket at a time, and that Redis may take to answer beyond that: so soon is
+#: a connection noticed that is dead and was never closed.
+TICKET_WAIT, REDIS_ANSWER = 10, 3
 #: Seconds that threads of runs that were left get to end before the process does.
 LAST_CALL: Final = 2.0
 #: Exit code of a worker that was declared lost while it lived.
@@ -61,6 +66,14 @@ class ShiftWorker(SimpleWorker):
         self._job: Job | None = None
 
     # ── RQ's life cycle ──────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return TICKET_WAIT
+
+    @property
+    def connection_timeout(self) -> int:
+        return TICKET_WAIT + REDIS_ANSWER
 
     def work(self, burst: bool = False, *args: Any, **kwargs: Any) -> bool:
         """As rq's. The engine starts with it and stops with it.
@@ -107,10 +120,40 @@ class ShiftWorker(SimpleWorker):
         """RQ calls it around every dequeue. When Redis is away, so are tickets: work a shift without one."""
         try:
             super().heartbeat(timeout, pipeline)
-        except redis.RedisError:
-            if self.engine is not None and not self._stop_requested and not self.engine.draining:
-                self.engine.shift(self._redis_is_back, linger=float("inf"))
-            raise
+        except redis.RedisError as error:
+            self._without_redis(error)
+
+    def set_state(self, state: Any, pipeline: Any = None) -> None:
+        """For RQ's pages; without Redis there is nobody to tell, and rq's loop would end over it."""
+        with contextlib.suppress(redis.RedisError):
+            super().set_state(state, pipeline)
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Without Redis nobody has suspended us."""
+        with contextlib.suppress(redis.RedisError):
+            super().check_for_suspension(burst)
+
+    def run_maintenance_tasks(self) -> None:
+        """Not without Redis."""
+        with contextlib.suppress(redis.RedisError):
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+
+    def teardown(self) -> None:
+        """A goodbye that Redis does not hear is no reason to end with an error: the registration expires."""
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            logger.debug("no goodbye to RQ: %s", error)
+
+    def _without_redis(self, error: redis.RedisError) -> None:
+        if self.engine is None or self._must_end():
+            return
+        logger.warning("Redis is away (%s); looking for work in PostgreSQL until it is back", error)
+        self.engine.shift(self._redis_is_back, linger=float("inf"))
+        if not self._must_end():
+            # It may have come back empty. Whoever finds itself registered still says so by a ValueError.
+            with contextlib.suppress(redis.RedisError, ValueError):
+                self.register_birth()  # type: ignore[no-untyped-call]
 
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
@@ -132,7 +175,7 @@ class ShiftWorker(SimpleWorker):
         if self._must_end():
             return True
         try:
-            return bool(self.connection.ping())
+            return bool(tickets.connection().ping())
         except redis.RedisError:
             return False
 

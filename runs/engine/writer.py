@@ -28,11 +28,12 @@ from psycopg.rows import TupleRow
 
 from holdfast import db
 from queues import store as queue_store
-from runs import progress_store, store, usage_store
+from runs import store
 from runs.engine import failure
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
 from runs.engine.port import Sample
+from runs.engine.tail import LogTail, Trim
 from runs.errors import UnknownQueue
 from runs.histogram import bucket
 from runs.states import AttemptStatus, Status
@@ -41,7 +42,7 @@ logger = logging.getLogger("holdfast.writer")
 
 #: Operations of one commit at most: keeps a commit short, and memory flat.
 MAX_BATCH: Final = 2_000
-#: Log lines that may wait to be written before `print` and `log` in threads have to wait.
+#: Operations that may wait to be written before streams in threads have to wait.
 MAX_WAITING: Final = 50_000
 #: Seconds between two commits for which nobody waits (ends of attempts, log lines): small ones gather meanwhile.
 PACE: Final = 0.01
@@ -49,11 +50,6 @@ PACE: Final = 0.01
 RECONNECT: Final = 0.2
 #: Characters of text of one commit at most (a single larger row goes alone).
 MAX_TEXT: Final = 32 * 1024 * 1024
-#: What PostgreSQL says (first characters of the SQLSTATE) when the same statement may well succeed later: rolled back
-#: by a deadlock, disk full or too many connections, a lock not given, cancelled by an operator, an error of the
-#: system, read-only for a while.
-PASSING: Final = ("40", "53", "55", "57", "58", "25006")
-
 #: Children that one statement enqueues.
 SPAWN: Final = 2_000
 #: Kinds of waits that end by the clock alone.
@@ -64,13 +60,14 @@ _REFUSED: Final = (Status.FAILED, AttemptStatus.FAILED)
 Row = (
     store.SnapshotRow
     | store.LogRow
+    | store.ChunkRow
     | store.FinishRow
     | store.WaitRow
     | store.SpawnRow
     | store.GiveUpRow
     | store.EndingRow
-    | usage_store.UsageRow
-    | progress_store.ProgressRow
+    | store.UsageRow
+    | store.ProgressRow
 )
 Ack = asyncio.Future[None] | Future[None] | None
 
@@ -85,6 +82,7 @@ class Operation:
     size: int = 0  # characters of text, roughly
     last: bool = False  # stands for a row that was refused: no more is tried
     refused: Exception | None = None  # why the row was left out of a commit that its neighbours are in
+    tail: LogTail | None = None  # lines that have to be written before it
 
 
 @dataclass(slots=True)
@@ -94,16 +92,17 @@ class Batch:
     operations: list[Operation]
     snapshots: list[store.SnapshotRow] = field(default_factory=list)
     logs: list[store.LogRow] = field(default_factory=list)
+    chunks: list[store.ChunkRow] = field(default_factory=list)
     finishes: list[store.FinishRow] = field(default_factory=list)
     waits: list[store.WaitRow] = field(default_factory=list)
     spawns: list[Operation] = field(default_factory=list)
     given_up: list[store.GiveUpRow] = field(default_factory=list)
     endings: list[store.EndingRow] = field(default_factory=list)
-    progress: list[progress_store.ProgressRow] = field(default_factory=list)
-    usage: list[usage_store.UsageRow] = field(default_factory=list)
+    progress: list[store.ProgressRow] = field(default_factory=list)
+    usage: list[store.UsageRow] = field(default_factory=list)
     #: What is drawn on budgets, and the balances after it.
     charges: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)
-    balances: list[usage_store.Balance] = field(default_factory=list)
+    balances: list[store.Balance] = field(default_factory=list)
     #: Pools that have work by this commit.
     pools: set[str] = field(default_factory=set)
     rollups: dict[store.RollupKey, tuple[int, float]] = field(default_factory=dict)
@@ -117,15 +116,17 @@ class Batch:
                 batch.snapshots.append(row)
             elif isinstance(row, store.LogRow):
                 batch.logs.append(row)
+            elif isinstance(row, store.ChunkRow):
+                batch.chunks.append(row)
             elif isinstance(row, store.FinishRow):
                 batch.finishes.append(row)
             elif isinstance(row, store.WaitRow):
                 batch.waits.append(row)
             elif isinstance(row, store.SpawnRow):
                 batch.spawns.append(operation)
-            elif isinstance(row, usage_store.UsageRow):
+            elif isinstance(row, store.UsageRow):
                 batch.usage.append(row)
-            elif isinstance(row, progress_store.ProgressRow):
+            elif isinstance(row, store.ProgressRow):
                 batch.progress.append(row)
             elif isinstance(row, store.EndingRow):
                 batch.endings.append(row)
@@ -135,7 +136,7 @@ class Batch:
                 key = store.RollupKey(*sample[:6], bucket(sample[6]))
                 count, seconds = batch.rollups.get(key, (0, 0.0))
                 batch.rollups[key] = (count + 1, seconds + sample[6])
-        batch.charges = usage_store.charges(batch.usage)
+        batch.charges = store.charges(batch.usage)
         return batch
 
     def to_lock(self) -> set[UUID]:
@@ -155,7 +156,15 @@ class Batch:
 
     @property
     def run_ids(self) -> set[UUID]:
-        rows: list[Any] = [*self.snapshots, *self.logs, *self.finishes, *self.waits, *self.usage, *self.progress]
+        rows: list[Any] = [
+            *self.snapshots,
+            *self.logs,
+            *self.chunks,
+            *self.finishes,
+            *self.waits,
+            *self.usage,
+            *self.progress,
+        ]
         return {row.run_id for row in rows}
 
 
@@ -166,13 +175,15 @@ class Writer(Duty):
         worker: Id of the worker's row.
         committed: Called after each commit with the batch (in this thread).
         fenced: Called once when the worker turns out to have been declared lost.
+        trim: Called with a run whose log has grown so much that its oldest lines may have to go.
     """
 
-    def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None]) -> None:
+    def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None], trim: Trim) -> None:
         super().__init__("writer")
         self._worker = worker
         self._committed = committed
         self._on_fenced = fenced
+        self._trim = trim
         self._waiting: deque[Operation] = deque()
         self._wake = threading.Event()
         self._urgent = threading.Event()
@@ -190,13 +201,23 @@ class Writer(Duty):
         """`ack` is settled when the snapshot is durable."""
         self._put(Operation(row, ack, samples, len(row.input or "") + len(row.output or "") + len(row.state or "")))
 
-    def put_log(self, row: store.LogRow) -> None:
+    def wait_for_room(self) -> None:
+        """Holds a thread while too much waits to be written; an event loop is never held."""
         if not self._room.is_set() and not _in_event_loop():
             self._room.wait()
-        self._put(Operation(row, size=len(row.message) + len(row.fields or "")))
 
-    def put_finish(self, row: store.FinishRow, samples: Sequence[Sample]) -> None:
-        self._put(Operation(row, None, samples, len(row.output or "")))
+    def put_chunk(self, row: store.ChunkRow) -> None:
+        """Never waits: callers come through `wait_for_room` before they lock anything."""
+        self._put(Operation(row, size=len(row.data or "")))
+
+    def put_log(self, row: store.LogRow, tail: LogTail) -> None:
+        """The line joins its run's others; threads wait when these are too many."""
+        if tail.add(row, may_wait=not _in_event_loop()):
+            self._put(Operation(None, tail=tail))
+
+    def put_finish(self, row: store.FinishRow, samples: Sequence[Sample], tail: LogTail | None = None) -> None:
+        """After the lines of `tail`: whoever reads that a run has ended finds all that it said."""
+        self._put(Operation(row, None, samples, len(row.output or ""), tail=tail))
 
     def put_wait(
         self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None
@@ -205,10 +226,10 @@ class Writer(Duty):
         size = sum(map(len, row.new.payloads)) if isinstance(row, store.SpawnRow) else 0
         self._put(Operation(row, ack, size=size))
 
-    def put_progress(self, row: progress_store.ProgressRow) -> None:
+    def put_progress(self, row: store.ProgressRow) -> None:
         self._put(Operation(row, size=len(row.metadata or "")))
 
-    def put_usage(self, row: usage_store.UsageRow) -> None:
+    def put_usage(self, row: store.UsageRow) -> None:
         self._put(Operation(row))
 
     def count(self, samples: Sequence[Sample]) -> None:
@@ -224,6 +245,8 @@ class Writer(Duty):
     def _put(self, operation: Operation) -> None:
         if self._refused:
             _resolve([operation], Fenced())
+            if operation.tail is not None:
+                operation.tail.close()
             return
         self._waiting.append(operation)
         if len(self._waiting) > MAX_WAITING:
@@ -256,12 +279,26 @@ class Writer(Duty):
     def _take(self) -> list[Operation]:
         operations: list[Operation] = []
         size = 0
+        again: list[Operation] = []  # in the next round: a run that says a lot takes turns with the others
         while self._waiting and len(operations) < MAX_BATCH and size < MAX_TEXT:
-            operations.append(self._waiting.popleft())
-            size += operations[-1].size
+            operation = self._waiting.popleft()
+            if operation.tail is not None and self._take_lines(operation.tail, operations):
+                again.append(operation)
+            else:
+                operations.append(operation)
+            size += operation.size
+        self._waiting.extend(again)
         if not self._room.is_set() and len(self._waiting) < MAX_WAITING // 2:
             self._room.set()
         return operations
+
+    def _take_lines(self, tail: LogTail, operations: list[Operation]) -> bool:
+        """Adds the next lines of a run. True when there are more."""
+        rows, more = tail.take()
+        operations += [Operation(row, size=len(row.message) + len(row.fields or "")) for row in rows]
+        if tail.is_due():
+            self._trim(tail.run_id)
+        return more
 
     def _write(self, operations: list[Operation]) -> None:
         batch = Batch.of(operations)
@@ -306,8 +343,11 @@ class Writer(Duty):
                 if error.sqlstate == queue_store.RECORDED:
                     return  # by our broken connection, whose server had not noticed when we asked
                 if self._conn is not None and not self._conn.closed and not self._conn.broken:
-                    if not (error.sqlstate or "").startswith(PASSING):
+                    if not db.is_passing(error):
                         raise  # the server lives and says no; the caller tells whom it concerns
+                    if error.sqlstate == db.READ_ONLY:
+                        self._conn.close()  # this session stays so, whatever becomes of the server
+                        self._conn = None
                     logger.warning("PostgreSQL cannot write (%s); retrying", str(error).strip().splitlines()[0])
                 else:
                     logger.warning("PostgreSQL is away (%s); retrying", str(error).strip().splitlines()[0])
@@ -330,9 +370,9 @@ class Writer(Duty):
             if locked := batch.to_lock():
                 store.lock_waits(cur, locked)
             if batch.usage:
-                usage_store.add_usage(cur, self._worker, batch.usage)
+                store.add_usage(cur, self._worker, batch.usage)
             if batch.charges:
-                usage_store.charge(charged, batch.charges)
+                store.charge(charged, batch.charges)
             if batch.given_up:
                 store.give_up_waits(cur, [wait for row in batch.given_up for wait in row.ids])
             if batch.waits:
@@ -343,8 +383,10 @@ class Writer(Duty):
                 store.add_snapshots(cur, batch.snapshots)
             if batch.logs:
                 store.add_logs(cur, batch.logs)
+            if batch.chunks:
+                store.add_chunks(cur, batch.chunks)
             if batch.progress:
-                progress_store.set_progress(cur, batch.progress)
+                store.set_progress(cur, batch.progress)
             if batch.endings:
                 store.set_endings(cur, batch.endings)
             if batch.finishes:
@@ -359,14 +401,17 @@ class Writer(Duty):
             if batch.rollups:
                 store.add_rollups(cur, self._worker, batch.rollups)
         if batch.charges:
-            batch.balances = [usage_store.Balance(*row) for row in charged.fetchall()]
+            batch.balances = [store.Balance(*row) for row in charged.fetchall()]
 
     def _refuse(self, operations: list[Operation]) -> None:
         self._refused = True
         _resolve(operations, Fenced())
         self._room.set()
         while self._waiting:
-            _resolve([self._waiting.popleft()], Fenced())
+            operation = self._waiting.popleft()
+            _resolve([operation], Fenced())
+            if operation.tail is not None:
+                operation.tail.close()
         self._on_fenced()
 
 

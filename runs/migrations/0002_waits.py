@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='snapshot',
             name='kind',
-            field=models.CharField(choices=[('step', 'step'), ('checkpoint', 'checkpoint'), ('wait', 'wait'), ('failure', 'failed try of a step')], max_length=10),
+            field=models.CharField(choices=[('step', 'step'), ('checkpoint', 'checkpoint'), ('wait', 'wait'), ('failure', 'failed try of a step'), ('intent', 'beginning of an unsafe step'), ('cleared', 'word that an unsafe step did not happen')], max_length=10),
         ),
         migrations.AddIndex(
             model_name='run',

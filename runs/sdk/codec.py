@@ -71,29 +71,12 @@ def dump(adapter: TypeAdapter[Any] | None, value: Any, path: str, limit: int | N
 def _check_text(adapter: TypeAdapter[Any] | None, value: Any, text: str, path: str) -> None:
     try:
         plain = (adapter or _FALLBACK).dump_python(value, mode="python", warnings=False)
-        if _has_nonfinite(plain):
-            raise NotSerializable(
-                f"{path} holds NaN or infinity, which JSON lacks. Use None, or text.",
-                path=path,
-                errors=[{"field": path, "message": "holds NaN or infinity, which JSON lacks; use null"}],
-            )
+        if odd := jsonvalue.odd_number(plain, path):
+            field, fault = odd
+            raise NotSerializable(f"{field} {fault}.", path=field, errors=[{"field": field, "message": fault}])
         jsonvalue.check(json.loads(text), path, NotSerializable)
     except (ValueError, RecursionError) as error:
         raise NotSerializable(f"{path} cannot be stored as JSON: {error}", path=path) from error
-
-
-def _has_nonfinite(value: Any) -> bool:
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, float):
-            if item != item or item in (float("inf"), float("-inf")):
-                return True
-        elif isinstance(item, dict):
-            todo.extend(item.values())
-        elif isinstance(item, list | tuple | set | frozenset):
-            todo.extend(item)
-    return False
 
 
 def _culprit(adapter: TypeAdapter[Any] | None, value: Any, path: str, error: Exception) -> HoldfastError:

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from runs.errors import NotInRun
+from runs.errors import NotInRun, StepMisuse
 
 if TYPE_CHECKING:
     from runs.sdk.step import Step
@@ -39,6 +39,21 @@ class RunContext(ABC):
     @abstractmethod
     def is_async(self) -> bool:
         """True when the task is `async def`."""
+
+    @property
+    def step_key(self) -> str:
+        """Names the step that is being executed, in this run: the same in each of its tries and attempts, and in no
+        other run. An idempotency key for the services that the step calls.
+
+        Raises:
+            StepMisuse: no step is being executed.
+        """
+        key = current_step.get()
+        if not key:
+            raise StepMisuse(
+                "current_run().step_key was asked for outside a step. Read it inside the function that @step wraps."
+            )
+        return f"{self.id}:{key}"
 
     @abstractmethod
     async def step_async(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
@@ -77,6 +92,10 @@ class RunContext(ABC):
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:
         """Adds a log line."""
 
+    @abstractmethod
+    def send(self, stream: str, data: str | None) -> None:
+        """Adds a chunk (JSON text) to a stream; None closes it."""
+
 
 current: ContextVar[RunContext | None] = ContextVar("holdfast_current_run", default=None)
 #: The step that is being executed, by its key; steps nest no steps.
@@ -84,7 +103,8 @@ current_step: ContextVar[str] = ContextVar("holdfast_current_step", default="")
 
 
 def current_run() -> RunContext:
-    """The run this code is executed for: `id, attempt, task_id, tags, trace_id, state, is_replaying`.
+    """The run this code is executed for: `id, attempt, task_id, tags, trace_id, state, is_replaying`, and inside a
+    step `step_key`.
 
     Raises:
         NotInRun: called outside a run.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from pydantic import TypeAdapter
 
 from runs.errors import RunFailed, UnknownRun
+from runs.sdk import streamtoken
 from runs.states import FINAL, Status
 
 R = TypeVar("R")
@@ -91,6 +93,15 @@ class RunHandle(Generic[R]):
             )
         value = self._row.output
         return cast(R, self._output.validate_python(value) if self._output is not None else value)
+
+    def stream_token(self, stream: str | None = None, *, ttl: float | timedelta = streamtoken.DEFAULT_TTL) -> str:
+        """A token with which a page of your own reads this run's streams at `/streams/<token>`, and nothing else.
+
+        Args:
+            stream: The one stream that it is for; None is any of this run's.
+            ttl: Seconds that it holds: an hour unless told otherwise.
+        """
+        return streamtoken.issue(self.id, stream, ttl)
 
     async def aresult(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 - the twin of `result`
         """`result` for `async def`."""

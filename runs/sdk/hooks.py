@@ -38,7 +38,7 @@ class Failure:
         return cls(**{name: str(error.get(name, "")) for name in cls.__slots__})
 
 
-def declared(hooks: Mapping[str, Hook | None], where: str) -> dict[str, Step[..., Any]]:
+def hook_steps(hooks: Mapping[str, Hook | None], where: str) -> dict[str, Step[..., Any]]:
     """The hooks that are given, as steps. Raises DeclarationError for what cannot be called with one argument."""
     return {name: _step(name, hook, where) for name, hook in hooks.items() if hook is not None}
 

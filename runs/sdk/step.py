@@ -14,6 +14,7 @@ from runs.sdk import codec
 from runs.sdk.context import current, current_step
 from runs.sdk.options import is_word
 from runs.sdk.retry import NO_RETRY, Retry
+from runs.sdk.safety import AT_LEAST_ONCE, Guarantee, Safety, guarantee
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,7 +45,14 @@ class Step(Generic[P, R]):
     """A durable step. Call it like the function it wraps; outside a run it *is* that function."""
 
     def __init__(
-        self, function: Callable[P, R], *, name: str, retry: Retry, timeout: float | None, key: str | None = None
+        self,
+        function: Callable[P, R],
+        *,
+        name: str,
+        retry: Retry,
+        timeout: float | None,
+        key: str | None = None,
+        promise: Guarantee = AT_LEAST_ONCE,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -52,6 +60,9 @@ class Step(Generic[P, R]):
         self.retry = retry
         self.timeout = timeout
         self.key = key
+        self.promise = promise
+        self.transaction = promise.transaction
+        self.unsafe = promise.unsafe
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
         if timeout is not None and not self.is_async:
@@ -65,7 +76,7 @@ class Step(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current.get()
         if run is None:
-            return self.function(*args, **kwargs)
+            return self._outside(args, kwargs) if self.transaction else self.function(*args, **kwargs)
         if outer := current_step.get():
             raise StepMisuse(
                 f"Step {self.name!r} was called inside step {outer!r}. Steps nest no steps: call it from the task, or "
@@ -79,6 +90,20 @@ class Step(Generic[P, R]):
                 )
             return cast(R, run.step_async(self, args, kwargs))
         return cast(R, run.step_sync(self, args, kwargs))
+
+    async def acall(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The step with transaction=True for `async def` tasks, in the words of type checkers: `await s.acall(…)` is
+        `await s(…)`."""
+        value = self(*args, **kwargs)
+        return cast(R, await value if inspect.isawaitable(value) else value)
+
+    def _outside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        """Outside a run a step with transaction=True is its function in a transaction; to be awaited in async code."""
+        from asgiref.sync import sync_to_async
+        from django.db import transaction
+
+        wrapped = transaction.atomic(self.function)
+        return cast(R, sync_to_async(wrapped)(*args, **kwargs) if _loop_runs() else wrapped(*args, **kwargs))
 
     def using(
         self, *, key: str | None = None, retry: Retry | None = None, timeout: float | timedelta | None = None
@@ -95,6 +120,7 @@ class Step(Generic[P, R]):
             retry=retry or self.retry,
             timeout=seconds(timeout, f"step {self.name!r}: timeout") or self.timeout,
             key=key or self.key,
+            promise=self.promise,
         )
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +132,13 @@ class Step(Generic[P, R]):
 def step(function: Callable[P, R], /) -> Step[P, R]: ...
 @overload
 def step(
-    *, name: str | None = None, retry: Retry | None = None, timeout: float | timedelta | None = None
+    *,
+    name: str | None = None,
+    retry: Retry | None = None,
+    timeout: float | timedelta | None = None,
+    transaction: bool = False,
+    safety: Safety = "safe",
+    reconcile: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 def step(
     function: Callable[P, R] | None = None,
@@ -115,6 +147,9 @@ def step(
     name: str | None = None,
     retry: Retry | None = None,
     timeout: float | timedelta | None = None,
+    transaction: bool = False,
+    safety: Safety = "safe",
+    reconcile: Callable[..., Any] | None = None,
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """Makes a function a durable step.
 
@@ -122,12 +157,26 @@ def step(
         name: What the step is called in snapshots and charts; the function's name unless given.
         retry: Its own retry policy; without one a failure goes straight to the task.
         timeout: Seconds for one try (`async def` only).
+        transaction: The step's writes by Django's ORM and its snapshot are committed together: exactly once.
+        safety: "unsafe" for what must not be done twice and cannot be undone. A step that died mid-way is then never
+            called again on a guess.
+        reconcile: Finds out for an unsafe step what happened: called with the step's arguments and `step_key=`,
+            answers with a `Reconciled`.
     """
 
     def wrap(f: Callable[P, R]) -> Step[P, R]:
         called = name or f.__name__
         if not is_word(called, NAME_LIMIT):
             raise DeclarationError(f"step {called!r:.60}: write a name of 1 to {NAME_LIMIT} characters")
-        return Step(f, name=called, retry=retry or NO_RETRY, timeout=seconds(timeout, f"step {called!r}: timeout"))
+        where = f"step {called!r}"
+        promise = guarantee(
+            where,
+            is_async=inspect.iscoroutinefunction(f),
+            transaction=transaction,
+            safety=safety,
+            reconcile=reconcile,
+        )
+        limit = seconds(timeout, f"{where}: timeout")
+        return Step(f, name=called, retry=retry or NO_RETRY, timeout=limit, promise=promise)
 
     return wrap(function) if function is not None else wrap

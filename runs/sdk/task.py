@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Generic, NotRequired, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, Literal, NotRequired, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -19,7 +19,8 @@ from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
 from runs.sdk.handle import RunHandle
-from runs.sdk.hooks import Hook, declared
+from runs.sdk.hooks import Hook, hook_steps
+from runs.sdk.isolation import Isolation, declared
 from runs.sdk.options import Options
 from runs.sdk.retry import NO_RETRY, Retry
 from runs.sdk.step import seconds
@@ -46,6 +47,7 @@ class Task(Generic[P, R]):
         max_duration: float | None = None,
         run_timeout: float | None = None,
         ttl: float | None = None,
+        isolation: Isolation | None = None,
         budget: Mapping[str, Number] | None = None,
         hooks: Mapping[str, Hook | None] | None = None,
         middleware: Iterable[Callable[[Any], Any]] = (),
@@ -58,7 +60,8 @@ class Task(Generic[P, R]):
         self.max_duration = max_duration
         self.run_timeout = run_timeout
         self.ttl = ttl
-        self.hooks = declared(hooks or {}, f"task {id!r}")
+        self.isolation = isolation
+        self.hooks = hook_steps(hooks or {}, f"task {id!r}")
         self.middleware = tuple(middleware)
         self.budget = _budget(budget, f"task {id!r}: budget")
         self.is_async = inspect.iscoroutinefunction(function)
@@ -291,6 +294,9 @@ def task(
     max_duration: float | timedelta | None = None,
     run_timeout: float | timedelta | None = None,
     ttl: float | timedelta | None = None,
+    isolation: Literal["process"] | None = None,
+    memory_limit: int | None = None,
+    memory_limit_max: int | None = None,
     budget: Mapping[str, Number] | None = None,
     on_start: Hook | None = None,
     on_success: Hook | None = None,
@@ -310,6 +316,9 @@ def task(
     max_duration: float | timedelta | None = None,
     run_timeout: float | timedelta | None = None,
     ttl: float | timedelta | None = None,
+    isolation: Literal["process"] | None = None,
+    memory_limit: int | None = None,
+    memory_limit_max: int | None = None,
     budget: Mapping[str, Number] | None = None,
     on_start: Hook | None = None,
     on_success: Hook | None = None,
@@ -328,6 +337,9 @@ def task(
         max_duration: Longest active time of one attempt, in seconds; waits do not count.
         run_timeout: Longest time from the enqueue (or its `run_after`) to the end, waits and retries included.
         ttl: Longest time in the queue before the first start.
+        isolation: "process" executes each stay in a process of its own, which may crash, be killed and be limited.
+        memory_limit: Bytes that such a process may allocate.
+        memory_limit_max: Bytes up to which the limit grows with attempts that ran out of memory.
         budget: What a run and the runs that it waits for may use, by unit (see `usage`). When one is used up, the run
             is parked before its next step until somebody tops it up.
         on_start, on_success, on_failure, on_cancel: Called once in a run's life, each: before the function is first
@@ -359,6 +371,7 @@ def task(
             max_duration=seconds(max_duration, f"task {called!r}: max_duration"),
             run_timeout=seconds(run_timeout, f"task {called!r}: run_timeout"),
             ttl=seconds(ttl, f"task {called!r}: ttl"),
+            isolation=declared(f"task {called!r}", isolation, memory_limit, memory_limit_max),
             budget=budget,
             hooks=hooks,
             middleware=middleware,

@@ -324,9 +324,14 @@ def _named(kind: WaitKind, name: Any) -> str:
 def _spec(kind: WaitKind, name: str, type_: Any, timeout: float | timedelta | None) -> WaitSpec:
     label = f"wait.{kind}"
     adapter = codec.adapter_for(type_, f"{label} {name!r:.60}: its value")
-    detail: dict[str, Any] = {} if type_ is Any else {"schema": adapter.json_schema()}
+    detail: dict[str, Any] = {} if type_ is Any else {"schema": _ordered(adapter.json_schema())}
     decode = _decoder(adapter, f"{kind} {name!r:.60}")
     return WaitSpec(kind, _named(kind, name), delay=_delay(timeout, f"{label}: timeout"), detail=detail, decode=decode)
+
+
+def _ordered(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with the order of its fields, which jsonb forgets: forms are drawn in it."""
+    return {**schema, "propertyOrder": list(schema["properties"])} if schema.get("properties") else schema
 
 
 def _decoder(adapter: TypeAdapter[Any], label: str) -> Callable[[Any], Any]:
@@ -364,7 +369,7 @@ def _approval_spec(
     if context is not None:
         detail["context"] = json.loads(codec.dump(None, context, "context"))
     if form is not None:
-        detail["schema"] = form.model_json_schema()
+        detail["schema"] = _ordered(form.model_json_schema())
     if default is not None:
         detail["default"] = {"approved": default == "approve", "by": "timeout"}
     adapter: TypeAdapter[Any] = TypeAdapter(form) if form is not None else TypeAdapter(Any)

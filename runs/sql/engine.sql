@@ -29,6 +29,9 @@ SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.ma
        b.lease_token, extract(epoch FROM b.created_at)::float8, CASE WHEN b.parent_wait IS NOT NULL THEN b.parent_id END,
        -- Only this statement's own snapshot can say so: an attempt that was open before it.
        (SELECT a.active FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS active,
+       b.attempt > 1 AND EXISTS (
+           SELECT 1 FROM runs_attempt a
+           WHERE a.run_id = b.id AND a.number = b.attempt - 1 AND a.status = 'crashed') AS after_crash,
        b.accounts, b.stopping, b.ending::text
 FROM begun b;
 
@@ -37,6 +40,14 @@ SELECT s.run_id, s.sequence, s.kind, s.key, s.attempt, s.output::text, s.state::
 FROM runs_snapshot s
 WHERE s.run_id = ANY(%(ids)s)
 ORDER BY s.run_id, s.sequence;
+
+-- name: ran_out_at
+-- An isolated run's attempts say at which limit they ran out of memory: that outlives whatever crashes. One that the
+-- kernel killed (it has a signal) says nothing about the limit: the machine was too small.
+SELECT max((a.error -> 'exit' ->> 'memory_limit')::bigint)
+FROM runs_attempt a
+WHERE a.run_id = %(id)s AND a.error ->> 'type' = 'runs.errors.OutOfMemory'
+  AND a.error -> 'exit' ->> 'signal' IS NULL;
 
 -- name: finish
 -- Attempts end, or are put down (status queued or waiting: the attempt stays open). `failed` counts towards
@@ -118,6 +129,35 @@ FROM unnest(
     %(attempts)s::int[], %(steps)s::text[]
 ) WITH ORDINALITY AS l (run_id, at, level, message, fields, attempt, step, ord)
 ORDER BY l.ord;
+
+-- name: trim_logs
+-- The newest lines that fit into `keep` bytes stay. The one before them becomes the line that says what was dropped,
+-- with what earlier such lines had said.
+WITH sized AS (
+    SELECT l.sequence, sum(octet_length(l.message) + coalesce(pg_column_size(l.fields), 0))
+                           OVER (ORDER BY l.sequence DESC) AS size
+    FROM runs_logline l WHERE l.run_id = %(run)s
+), cut AS (
+    SELECT max(s.sequence) AS sequence FROM sized s WHERE s.size > %(keep)s
+), old AS (
+    SELECT l.sequence,
+           CASE jsonb_typeof(l.fields -> 'dropped_lines')
+               WHEN 'number' THEN (l.fields ->> 'dropped_lines')::numeric ELSE 1 END AS lines,
+           CASE jsonb_typeof(l.fields -> 'dropped_bytes')
+               WHEN 'number' THEN (l.fields ->> 'dropped_bytes')::numeric ELSE octet_length(l.message) END AS bytes
+    FROM runs_logline l, cut WHERE l.run_id = %(run)s AND l.sequence <= cut.sequence
+), total AS (
+    SELECT count(*) AS rows, sum(o.lines) AS lines, sum(o.bytes) AS bytes FROM old o
+), gone AS (
+    DELETE FROM runs_logline l USING cut WHERE l.run_id = %(run)s AND l.sequence < cut.sequence
+)
+UPDATE runs_logline l
+SET level = 30, step = '', fields = jsonb_build_object('dropped_lines', t.lines, 'dropped_bytes', t.bytes),
+    message = to_char(t.lines, 'FM999,999,999,999') || ' lines before this one were dropped: a run''s log keeps its last '
+              || %(shown)s || '.'
+FROM cut, total t
+WHERE l.run_id = %(run)s AND l.sequence = cut.sequence AND t.rows > 1
+RETURNING t.rows;
 
 -- name: rollups
 INSERT INTO runs_rollup AS r (minute, kind, task_id, queue_id, worker_id, name, version, status, bucket, count, seconds)

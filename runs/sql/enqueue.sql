@@ -50,6 +50,10 @@ RETURNING run_id, payload_hash;
 -- name: settle_key
 UPDATE runs_idempotencykey SET run_id = %(run_id)s WHERE task_id = %(task)s AND key = %(key)s;
 
+-- name: mark_replay
+-- In the transaction that enqueued it.
+UPDATE runs_run SET replay_of = %(of)s WHERE id = %(id)s;
+
 -- name: register_task
 INSERT INTO runs_task (id, module, doc, queue_id, lane, retry, max_duration, payload_schema, output_schema, version,
                        hooks, registered_at)

@@ -3,7 +3,10 @@
 -- name: live_run
 SELECT r.status, r.attempt, r.failures, r.max_attempts, r.next_at, r.created_at, r.started_at, r.finished_at,
        r.error ->> 'type' AS error_type, left(r.error ->> 'message', 500) AS error_message,
-       r.worker_id IS NOT NULL AND r.status = 'running' AS held,
+       r.worker_id IS NOT NULL AND r.status = 'running' AS held, r.waiting_for ->> 'what' AS waits_for,
+       CASE WHEN r.status = 'waiting' THEN (
+           SELECT min(w.created_at) FROM runs_wait w WHERE w.run_id = r.id AND w.resolved_at IS NULL
+       ) END AS waits_since,
        -- Changes with what the run and those who share its budgets have used.
        concat((SELECT sum(u.amount) FROM runs_usage u WHERE u.run_id = r.id),
               (SELECT string_agg(concat('/', b.spent, '/', b.amount), '') FROM runs_budget b
@@ -28,15 +31,25 @@ WHERE s.run_id = %(run)s AND s.sequence > %(after)s
 ORDER BY s.sequence
 LIMIT %(limit)s;
 
+-- name: live_snapshots_late
+-- Snapshots that were passed over: a step's own transaction and the group commit number them from one count, and what
+-- has the lower number may be committed a moment later.
+SELECT s.sequence, s.kind, s.name, s.key, s.attempt, s.started_at, s.finished_at,
+       left(s.error ->> 'message', 500) AS error
+FROM runs_snapshot s
+WHERE s.run_id = %(run)s AND s.sequence = ANY(%(missing)s)
+ORDER BY s.sequence;
+
 -- name: live_logs
-SELECT l.sequence, l.at, l.level, l.message, l.fields, l.attempt, l.step
+-- A message is cut here and not by whoever reads it: a batch of the longest ones would be megabytes.
+SELECT l.sequence, l.at, l.level, left(l.message, %(most)s) AS message, length(l.message) AS length, l.fields, l.attempt, l.step
 FROM runs_logline l
 WHERE l.run_id = %(run)s AND l.sequence > %(after)s
 ORDER BY l.sequence
 LIMIT %(limit)s;
 
 -- name: live_logs_before
-SELECT l.sequence, l.at, l.level, l.message, l.fields, l.attempt, l.step
+SELECT l.sequence, l.at, l.level, left(l.message, %(most)s) AS message, length(l.message) AS length, l.fields, l.attempt, l.step
 FROM runs_logline l
 WHERE l.run_id = %(run)s AND l.sequence < %(before)s
 ORDER BY l.sequence DESC

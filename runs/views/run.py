@@ -1,4 +1,4 @@
-"""One run: its page, its live stream over HTTP, its log as text, a snapshot's contents; retry and cancel."""
+"""One run: its page, its live stream over HTTP, its log as text, a snapshot's contents; what may be done to it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest, requires
-from runs import budgets, live, pages, services
+from holdfast.access.grants import Actor
+from runs import answers, budgets, jsonvalue, live, pages, services
 from runs.errors import HoldfastError, UnknownRun
 
 T = TypeVar("T")
@@ -25,7 +26,8 @@ T = TypeVar("T")
 @requires("runs.view")
 def run(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
     """The run; for htmx its summary alone."""
-    context = {"page": _or_404(pages.run_page, run_id)}
+    base = request.build_absolute_uri("/")
+    context = {"page": _or_404(pages.run_page, run_id, actor=request.actor, base=base)}
     return render(request, "runs/_run.html" if request.headers.get("HX-Request") else "runs/run.html", context)
 
 
@@ -33,7 +35,7 @@ def run(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 @requires("runs.view")
 def run_live(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
     """What the websocket would tell after these cursors, for pages that cannot have one."""
-    cursor = live.cursor_from(run_id, request.GET.get("after", ""), request.GET.get("snapshots", ""))
+    cursor = live.cursor_from(run_id, *(request.GET.get(name, "") for name in ("after", "snapshots", "chunks")))
     batch = live.reads(cursor)
     if batch.gone:
         raise Http404(f"There is no run {run_id}.")
@@ -77,8 +79,9 @@ def run_retry(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 @require_POST
 @requires("runs.cancel")
 def run_cancel(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
-    """Cancels a run that has not started, or waits for its next attempt."""
-    return _act(request, run_id, services.run_cancel, "The run is cancelled.")
+    """Cancels a run and those that it waits for; one that a worker holds is stopped."""
+    words = {"cancelling": "The run is being stopped: it says cancelled when its code has ended."}
+    return _act(request, run_id, services.run_cancel, lambda status: words.get(str(status), "The run is cancelled."))
 
 
 @require_POST
@@ -98,15 +101,68 @@ def _uuid(text: str) -> uuid.UUID | None:
         return None
 
 
+@require_POST
+@requires("runs.retry")
+def run_resolve(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Says what became of the unsafe step of a run that is unknown."""
+    text = request.POST.get("output", "").strip()
+
+    def resolve(run_id: uuid.UUID, **who: Any) -> None:
+        decision = services.decision_of(request.POST.get("decision", ""))
+        happened = decision is services.Decision.HAPPENED and text
+        output = jsonvalue.parse(text.encode("utf-8", "replace")) if happened else None
+        services.run_resolve_unknown(run_id, decision=decision, output=output, **who)
+
+    return _act(request, run_id, resolve, "Your decision is stored, and the run goes by it.")
+
+
+@require_POST
+@requires("runs.enqueue")
+def run_replay(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Starts a new run with this one's payload and options, and leads to it."""
+    try:
+        new = _or_404(services.run_replay, run_id, actor=request.actor, reason=request.POST.get("reason", ""))
+    except (HoldfastError, AccessError) as error:
+        messages.error(request, str(error))
+        return redirect("runs:run", run_id)
+    messages.success(request, "This is the new run.")
+    return redirect("runs:run", new)
+
+
+@require_POST
+@requires("runs.signal")
+def run_signal(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Sends the run a signal; an empty value is null."""
+    name, text = request.POST.get("name", ""), request.POST.get("payload", "").strip() or "null"
+
+    def send(run_id: uuid.UUID, *, actor: Actor, reason: str) -> None:
+        del reason
+        answers.run_signal(run_id, name, jsonvalue.parse(text.encode()), actor=actor)
+
+    return _act(request, run_id, send, f"The run has the signal {name}.")
+
+
+@require_safe
+@requires("runs.view")
+def run_children(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """The runs that it started, as a fragment."""
+    _or_404(pages.run_exists, run_id)
+    return render(request, "runs/_run_children.html", {"run_id": run_id, "children": pages.children(run_id)})
+
+
 def _act(
-    request: ActorRequest, run_id: uuid.UUID, service: Callable[..., object], done: str, back: uuid.UUID | None = None
+    request: ActorRequest,
+    run_id: uuid.UUID,
+    service: Callable[..., Any],
+    done: str | Callable[[Any], str],
+    back: uuid.UUID | None = None,
 ) -> HttpResponse:
     try:
-        _or_404(service, run_id, actor=request.actor, reason=request.POST.get("reason", ""))
+        became = _or_404(service, run_id, actor=request.actor, reason=request.POST.get("reason", ""))
     except (HoldfastError, AccessError) as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, done)
+        messages.success(request, done if isinstance(done, str) else done(became))
     return HttpResponseRedirect(reverse("runs:run", args=(back or run_id,)), status=303)
 
 

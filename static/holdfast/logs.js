@@ -4,6 +4,7 @@
   "use strict";
   const ROW = 20; // pixels; --row in tokens.css
   const OVERSCAN = 20;
+  const KEEP = 100000, KEEP_TEXT = 32 << 20; // lines and characters held; beyond that the oldest quarter goes
   const STEPS = 200; // offered in the choice of steps; searching finds the others
   const LEVELS = ["debug", "info", "warning", "error", "critical"];
   const ANSI = /\u001b\[([0-9;]*)m/g;
@@ -47,6 +48,8 @@
       this.lines = [];
       this.shown = []; // indexes into lines that pass the filters
       this.seen = new Set();
+      this.text = 0; // characters
+      this.dropped = 0;
       this.following = true;
       this.build();
       this.draw();
@@ -100,15 +103,27 @@
       for (const line of lines) {
         if (line.sequence !== undefined && this.seen.has(line.sequence)) continue;
         this.seen.add(line.sequence);
+        this.text += String(line.message).length;
         if (line.step) this.offer(line.step);
         const last = this.lines.at(-1);
         if (last && line.sequence < last.sequence) sorted = false;
         this.lines.push({ ...line, level: levelName(line.level), rows: String(line.message).split("\n") });
       }
       if (!sorted) this.lines.sort((a, b) => a.sequence - b.sequence);
-      if (sorted) this.admit(this.done ?? 0);
-      else this.filter();
+      if (this.letGo() || !sorted) this.filter();
+      else this.admit(this.done ?? 0);
       this.plan();
+    }
+
+    // A run that never stops talking must not fill the browser's memory.
+    letGo() {
+      if (this.lines.length <= KEEP && this.text <= KEEP_TEXT) return false;
+      while (this.lines.length > KEEP * 0.75 || this.text > KEEP_TEXT * 0.75) {
+        const gone = this.lines.splice(0, Math.max(1, Math.floor(this.lines.length / 4)));
+        for (const line of gone) { this.text -= String(line.message).length; this.seen.delete(line.sequence); }
+        this.dropped += gone.length;
+      }
+      return true;
     }
 
     offer(step) {
@@ -161,7 +176,8 @@
       this.window.style.top = `${first * ROW}px`;
       this.window.replaceChildren(...this.shown.slice(first, last).map(([i, part]) => this.row(this.lines[i], part)));
       const hidden = this.lines.length && !this.shown.length ? "No line fits. " : "";
-      this.foot.textContent = `${hidden}${this.lines.length.toLocaleString("en")} line${this.lines.length === 1 ? "" : "s"}`;
+      const dropped = this.dropped ? `${this.dropped.toLocaleString("en")} older lines let go, see the download · ` : "";
+      this.foot.textContent = `${dropped}${hidden}${this.lines.length.toLocaleString("en")} line${this.lines.length === 1 ? "" : "s"}`;
       requestAnimationFrame(() => { this.drawing = false; });
     }
 

@@ -9,7 +9,8 @@
   const log = HoldfastLog.attach(document.getElementById("log"));
   const waterfall = new HoldfastWaterfall.Waterfall(document.getElementById("waterfall"), openSnapshot);
   const table = document.getElementById("snapshots"), body = table.tBodies[0];
-  const state = { after: null, snapshots: 0, run: null, attempts: new Map(), steps: [], all: false, skew: 0, earliest: null };
+  const streams = HoldfastStreams.attach(document.getElementById("streams"));
+  const state = { after: null, chunks: null, snapshots: 0, run: null, attempts: new Map(), steps: [], known: new Set(), all: false, skew: 0, earliest: null };
 
   function message(data) {
     if (data.type === "hello") hello(data);
@@ -17,6 +18,7 @@
     else if (data.type === "attempts") for (const attempt of data.items) state.attempts.set(attempt.number, attempt);
     else if (data.type === "snapshots") addSnapshots(data);
     else if (data.type === "logs") addLines(data);
+    else if (data.type === "chunks") addChunks(data);
     if (data.type !== "beat") draw();
   }
 
@@ -28,7 +30,10 @@
   function setRun(run) {
     state.run = run;
     const summary = document.getElementById("run-summary");
-    const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message, run.spending, run.progress]);
+    streams.tell(run.status);
+    const now = JSON.stringify([
+      run.status, run.attempt, run.next_at, run.error_message, run.waits_for, run.spending, run.progress,
+    ]);
     const drawn = summary.dataset.drawn ?? null;
     summary.dataset.drawn = now;
     const asRendered = summary.dataset.statusNow === run.status && summary.dataset.attemptNow === String(run.attempt);
@@ -51,7 +56,8 @@
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
     // A question that is being answered ("cancel this run?") is not swept away.
-    if (event.target.id === "run-summary" && document.querySelector("#run-actions details[open], #run-usage details[open]")) {
+    const asked_now = "#run-actions details[open], #run-waits details[open], #run-usage details[open]";
+    if (event.target.id === "run-summary" && document.querySelector(asked_now)) {
       event.preventDefault();
       asked = false;
       setTimeout(refresh, 1000);
@@ -62,6 +68,12 @@
     state.after = data.next;
     state.earliest ??= data.items[0]?.sequence ?? null;
     log.append(data.items);
+  }
+
+  function addChunks(data) {
+    const fresh = data.items.filter((chunk) => chunk.sequence > (state.chunks ?? 0));
+    state.chunks = data.next;
+    streams.add(fresh, data.earlier);
   }
 
   function offerEarlier() {
@@ -87,7 +99,8 @@
 
   // Snapshots ---------------------------------------------------------------------------------------------------------
   function addSnapshots(data) {
-    const fresh = data.items.filter((s) => s.sequence > state.snapshots);
+    const fresh = data.items.filter((s) => !state.known.has(s.sequence));
+    for (const s of fresh) state.known.add(s.sequence);
     state.snapshots = data.next;
     state.steps.push(...fresh);
     table.hidden = false;
@@ -120,7 +133,7 @@
   }
   document.getElementById("snapshots-all").addEventListener("click", showAll);
 
-  const KINDS = { step: "step", checkpoint: "checkpoint", failure: "failed try" };
+  const KINDS = { step: "step", checkpoint: "checkpoint", wait: "wait", failure: "failed try", intent: "intent", cleared: "did not happen" };
   function snapshotRow(snapshot) {
     const row = document.createElement("tr");
     row.dataset.sequence = snapshot.sequence;
@@ -184,8 +197,17 @@
   }
   setInterval(() => { if (state.run && !FINAL.includes(state.run.status) && !document.hidden && !Holdfast.live.paused) draw(); }, 500);
 
+  // Children come and go without a word to their parent's page: it asks, while it has some.
+  setInterval(() => {
+    if (!document.querySelector("#run-children[data-children]") || document.hidden || Holdfast.live.paused) return;
+    if (state.run && !FINAL.includes(state.run.status)) document.body.dispatchEvent(new CustomEvent("holdfast:children"));
+  }, 3000);
+
   // Connection --------------------------------------------------------------------------------------------------------
-  const cursors = () => (state.after === null ? `snapshots=${state.snapshots}` : `after=${state.after}&snapshots=${state.snapshots}`);
+  const cursors = () => {
+    const known = { after: state.after, snapshots: state.snapshots, chunks: state.chunks };
+    return new URLSearchParams(Object.entries(known).filter(([, sequence]) => sequence !== null)).toString();
+  };
   async function poll() {
     for (let more = true; more; ) {
       const answer = await fetch(`${page.dataset.liveUrl}?${cursors()}`, { headers: { Accept: "application/json" } });

@@ -1,4 +1,4 @@
-// The form of "Try it": lists that grow and shrink, optional groups that open, and tidy JSON. Without this script the
+// The form of "Try it", and of an answer: lists that grow and shrink, optional groups that open, and tidy JSON. Without this script the
 // form still works, with the items that the server drew.
 (() => {
   "use strict";
@@ -62,9 +62,9 @@
   form.addEventListener("change", (event) => {
     if (event.target.matches("[data-opens]")) open(event.target.closest("fieldset"));
   });
-  // Control or Command with Enter starts the run from any field.
+  // Control or Command with Enter starts the run from any field; a decision is asked for again first.
   form.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+    if (form.dataset.tryit !== "ask" && event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
 
   open(form);

@@ -13,6 +13,8 @@
     step: '<circle cx="8" cy="8" r="3"/>',
     checkpoint: '<path d="M4 14V2.500h8l-2 3 2 3H4"/>',
     failure: '<path d="m4 4 8 8M12 4l-8 8"/>',
+    intent: '<path d="M5.500 5.750a2.500 2.500 0 1 1 3.600 2.250C8.300 8.450 8 8.900 8 10M8 12.750v.010"/>',
+    cleared: '<path d="M3.500 8h9"/>',
     wait: '<path d="M5.500 3.500v9M10.500 3.500v9"/>',
   };
 
@@ -57,6 +59,8 @@
   function rows(run, attempts, snapshots, now) {
     const made = [];
     const created = ms(run.created_at), ended = ms(run.finished_at) ?? now;
+    const last = new Map(); // an intent that has been answered is shown by its answer
+    for (const s of snapshots) last.set(s.key, Math.max(s.sequence, last.get(s.key) ?? 0));
     const first = attempts.length ? ms(attempts[0].started_at) : ended;
     const whole = [{ kind: "soft", from: created, to: first }];
     const byAttempt = new Map();
@@ -76,22 +80,49 @@
         key: `attempt${attempt.number}`, name: `attempt ${attempt.number}`, status: attempt.status, depth: 1,
         bars: [{ kind: "", from, to }], time: seconds(from, to), title: attempt.worker ? `on ${attempt.worker}` : "",
       });
-      for (const s of byAttempt.get(attempt.number) ?? []) made.push(step(s));
+      for (const s of byAttempt.get(attempt.number) ?? []) if (s.kind !== "intent" || last.get(s.key) === s.sequence) made.push(step(s));
       before = to;
     }
     if (run.status === "retrying" && before !== null) {
       const due = ms(run.next_at);
       made.push({ key: "next", name: "waits for the next attempt", status: "retrying", depth: 1, icon: "wait", bars: [{ kind: "wait", from: before, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(before, now) });
     }
+    if (run.status === "waiting" && before !== null) {
+      const since = waitingSince(run, attempts, snapshots), due = ms(run.next_at);
+      made.push({ key: "waits", name: run.waits_for ? `waits for ${run.waits_for}` : "waits", status: "waiting", depth: 2, icon: "wait", bars: [{ kind: "wait", from: since, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(since, now) });
+    }
     return made;
+  }
+
+  // Since when a run waits: as its waits say, else since it last did something.
+  const waitingSince = (run, attempts, snapshots) =>
+    ms(run.waits_since) ?? Math.max(ms(attempts.at(-1).started_at), ...snapshots.slice(-1).map((s) => ms(s.finished_at)));
+
+  // When something was done: the attempts, less the time in which they only waited.
+  function busy(run, attempts, snapshots, now) {
+    const waits = snapshots.filter((s) => s.kind === "wait").map((s) => [ms(s.started_at), ms(s.finished_at)]);
+    if (run.status === "waiting" && attempts.length) waits.push([waitingSince(run, attempts, snapshots), now]);
+    const spans = attempts.map((a) => [ms(a.started_at), ms(a.finished_at) ?? now]);
+    if (!waits.length) return spans;
+    waits.sort((a, b) => a[0] - b[0]);
+    const acted = snapshots.filter((s) => s.kind !== "wait").map((s) => [ms(s.started_at), ms(s.finished_at)]);
+    for (let [from, to] of spans) {
+      for (const [start, end] of waits) {
+        if (end <= from || start >= to) continue;
+        if (start > from) acted.push([from, start]);
+        from = Math.max(from, end);
+      }
+      if (to > from) acted.push([from, to]);
+    }
+    return acted;
   }
 
   function step(s) {
     const from = ms(s.started_at), to = ms(s.finished_at);
-    const status = s.kind === "failure" ? "failed" : s.kind === "checkpoint" ? "waiting" : "completed";
+    const status = { failure: "failed", checkpoint: "waiting", wait: "waiting", intent: "unknown", cleared: "unknown" }[s.kind] ?? "completed";
     return {
       key: `s${s.sequence}`, snapshot: s.sequence, name: s.key || s.name, status, depth: 2, icon: s.kind,
-      bars: [{ kind: "", from, to }], time: s.kind === "checkpoint" ? "saved" : seconds(from, to), title: s.error ?? "",
+      bars: [{ kind: s.kind === "wait" ? "wait" : "", from, to }], time: s.kind === "checkpoint" ? "saved" : seconds(from, to), title: s.error ?? "",
     };
   }
 
@@ -126,7 +157,7 @@
       const [run, attempts, snapshots, now] = this.data;
       const all = rows(run, attempts, snapshots, now);
       const start = ms(run.created_at), end = Math.max(ms(run.finished_at) ?? now, start + 1);
-      const map = scale(start, end, attempts.map((a) => [ms(a.started_at), ms(a.finished_at) ?? now]));
+      const map = scale(start, end, busy(run, attempts, snapshots, now));
       const [first, last] = this.range(all.length);
       this.list.style.paddingTop = `${first * ROW}px`;
       this.list.style.paddingBottom = `${(all.length - last) * ROW}px`;

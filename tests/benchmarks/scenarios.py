@@ -119,6 +119,33 @@ def latency(stage: Stage, scale: float) -> Figures:
     }
 
 
+def isolation(stage: Stage, scale: float) -> Figures:
+    """What a process of its own costs a run: on one worker, beside the thread lane."""
+    count = max(20, int(100 * scale))
+
+    def start(name: str) -> float:
+        """From the enqueue to the function's first line, in ms, one run at a time."""
+        waits = []
+        for _ in range(count):
+            called = time.time()
+            waits.append(1_000 * (_task(name).enqueue().result(timeout=20) - called))
+        return statistics.median(waits)
+
+    with stage.crew(1):
+        _task("clock-isolated").enqueue().result(timeout=20)
+        _task("clock-sync").enqueue().result(timeout=20)
+        thread_start, isolated_start = start("clock-sync"), start("clock-isolated")
+        _, threads = _flood(stage, "noop-sync", int(2_000 * scale))
+        _, isolated = _flood(stage, "noop-isolated", int(400 * scale))
+    return {
+        "no-op runs/s, one worker's threads": threads,
+        "no-op runs/s, one worker's processes": isolated,
+        "overhead per isolated run, ms": 1_000 / isolated - 1_000 / threads,
+        "first line p50, thread, ms": thread_start,
+        "first line p50, isolated, ms": isolated_start,
+    }
+
+
 def sleepers(stage: Stage, scale: float) -> Figures:
     """500 async runs that sleep a second each, on one worker."""
     count = int(500 * scale)
@@ -162,4 +189,4 @@ def recovery(stage: Stage, scale: float) -> Figures:
     return {"kill -9 to going on, median s": statistics.median(gaps), "kill -9 to going on, max s": max(gaps)}
 
 
-ALL = (throughput, single_enqueue, latency, sleepers, recovery)
+ALL = (throughput, single_enqueue, latency, isolation, sleepers, recovery)

@@ -19,6 +19,21 @@ def noop_sync(n: int = 0) -> None:
     return None
 
 
+@task(id="bench-noop-isolated", isolation="process")
+def noop_isolated(n: int = 0) -> None:
+    return None
+
+
+@task(id="bench-clock-sync")
+def clock_sync(n: int = 0) -> float:
+    return time.time()
+
+
+@task(id="bench-clock-isolated", isolation="process")
+def clock_isolated(n: int = 0) -> float:
+    return time.time()
+
+
 @step
 async def tiny_step(n: int) -> int:
     return n

@@ -15,7 +15,17 @@ from runs.models import Run
 from tests.support.browsing import Site, Visitor
 from tests.support.waiting import eventually
 
-PATHS = ("/", "/runs/", "/queues/", "/tasks/", "/tasks/research-agent/", "/demo/orders/", "/design/", "/no-such-page/")
+PATHS = (
+    "/",
+    "/runs/",
+    "/approvals/",
+    "/queues/",
+    "/tasks/",
+    "/tasks/research-agent/",
+    "/demo/orders/",
+    "/design/",
+    "/no-such-page/",
+)
 Theme = Literal["light", "dark"]
 THEMES: list[tuple[Theme, int]] = [("light", 1280), ("dark", 320)]
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

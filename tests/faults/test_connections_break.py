@@ -19,6 +19,7 @@ from holdfast import db
 from queues import store as queue_store
 from queues.models import Lease, Worker
 from runs.engine.recovery import Watch
+from runs.engine.tail import LogTail
 from runs.engine.writer import Batch, Writer
 from runs.models import Attempt, Run
 from runs.store import LogRow
@@ -148,11 +149,11 @@ def test_fault_13_a_batch_that_postgresql_still_executes_is_not_written_a_second
             beat, name="w", pools=["default"], hostname="h", pid=1, version="", coroutines=1, threads=1
         )
         committed: list[Batch] = []
-        writer = Writer(worker, committed.append, lambda: None)
+        writer, tail = Writer(worker, committed.append, lambda: None, lambda run_id: None), LogTail(handle.id)
         writer.start()
 
         def say(message: str) -> None:
-            writer.put_log(LogRow(handle.id, time.time(), 20, message, None, 1, ""))
+            writer.put_log(LogRow(handle.id, time.time(), 20, message, None, 1, ""), tail)
 
         say("first")
         eventually(lambda: len(lines(handle.id)) == 1, "the writer is connected")

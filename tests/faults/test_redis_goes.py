@@ -1,13 +1,19 @@
-"""Faults 17 and 18: Redis is emptied, or away, while work goes on. PostgreSQL is the only truth."""
+"""Faults 9, 17 and 18: Redis is emptied, away or silent while work goes on. PostgreSQL is the only truth."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
+import pytest
+from django.conf import settings
+
+from queues.models import Worker
 from queues.tickets import channel, connection
 from tests.support.processes import Fleet
-from tests.support.runs import all_final, statuses, the
+from tests.support.proxy import Proxy
+from tests.support.runs import all_final, attempts, statuses, the
 from tests.support.waiting import eventually
 
 
@@ -49,3 +55,114 @@ def test_fault_17_an_idle_worker_is_woken_although_its_tickets_were_flushed(flee
     began = time.monotonic()
     assert handle.result(timeout=20) == 2
     assert time.monotonic() - began <= 2.5
+
+
+@pytest.fixture
+def proxy(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Between Redis and those processes that get `through(proxy)` as their environment."""
+    found, url = Proxy.of_redis(fleet.environment["REDIS_URL"])
+    with found:
+        monkeypatch.setitem(fleet.environment, "PROXIED", url)
+        yield found
+        fleet.stop()
+
+
+def through(fleet: Fleet) -> dict[str, str]:
+    return {"REDIS_URL": fleet.environment["PROXIED"]}
+
+
+def listeners() -> int:
+    ((_, count),) = connection().pubsub_numsub(channel("default"))
+    return int(count)
+
+
+def test_fault_9_a_shift_whose_connection_to_redis_is_dead_notices_and_reconnects(fleet: Fleet, proxy: Proxy) -> None:
+    worker = fleet.worker("worker-1", **through(fleet))
+    fleet.scheduler()
+    long = the("wall").enqueue(60, 0.2)  # keeps the shift open
+    eventually(lambda: listeners() == 1, "it listens")
+    proxy.freeze()
+    eventually(lambda: "Redis is away" in worker.said(), "it notices that nobody answers", timeout=10)
+    for number in range(3):  # by polling
+        began = time.monotonic()
+        assert the("echo").enqueue(number).result(timeout=10) == number
+        assert time.monotonic() - began <= 2.0
+    proxy.refuse()  # the dead connections are gone for good; it has to make new ones
+    proxy.thaw()
+    proxy.accept()
+    eventually(lambda: listeners() == 1, "it listens again", timeout=20)
+    assert the("echo").enqueue("woken").result(timeout=5) == "woken"
+    assert long.result(timeout=30) == list(range(60))
+    assert [a.status for a in attempts(long.id)] == ["completed"]
+    assert not Worker.objects.exclude(lost_at=None).exists()
+
+
+def test_fault_9_an_idle_worker_whose_connection_to_redis_is_dead_leaves_work_to_others_and_comes_back(
+    fleet: Fleet, proxy: Proxy
+) -> None:
+    deaf = fleet.worker("worker-deaf", **through(fleet))
+    fleet.scheduler()
+    assert the("echo").enqueue("warm").result(timeout=20) == "warm"
+    eventually(lambda: not connection().pubsub_channels(channel("default")), "its shift ends", timeout=20)
+    proxy.freeze()
+    other = fleet.worker("worker-other")
+    for number in range(5):
+        assert the("echo").enqueue(number).result(timeout=5) == number, "others take the work"
+    eventually(lambda: "Redis is away" in deaf.said(), "it notices that nobody answers", timeout=40)
+    other.popen.terminate()
+    other.wait()
+    assert the("echo").enqueue("alone").result(timeout=10) == "alone", "it finds work by polling"
+    proxy.thaw()
+    eventually(lambda: not connection().pubsub_channels(channel("default")), "it waits for tickets again", timeout=30)
+    assert the("echo").enqueue("by ticket").result(timeout=10) == "by ticket"
+    assert deaf.popen.poll() is None
+    assert "Traceback" not in deaf.said()
+
+
+#: Seconds for which Redis is gone.
+GONE = 10.0
+
+
+@pytest.mark.parametrize("at_work", [True, False], ids=["in a shift", "idle"])
+def test_fault_18_while_redis_is_killed_enqueues_succeed_and_runs_start_by_polling(
+    fleet: Fleet, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, at_work: bool
+) -> None:
+    workers = [fleet.worker(f"worker-{number}", **through(fleet)) for number in (1, 2)]
+    fleet.scheduler(**through(fleet))
+    ids = [the("wall").enqueue(60, 0.2).id for _ in range(4)] if at_work else [the("echo").enqueue(0).id]
+    if at_work:
+        eventually(lambda: fleet.ledger.count("end") >= 4, "they are at work")
+    else:
+        eventually(lambda: not connection().pubsub_channels(channel("default")), "the shifts end", timeout=20)
+    direct = settings.HOLDFAST_REDIS_URL
+    monkeypatch.setattr(settings, "HOLDFAST_REDIS_URL", fleet.environment["PROXIED"])
+    connection.cache_clear()
+    proxy.refuse()
+    killed = time.monotonic()
+    slowest = 0.0
+    # What was asleep in Redis when it was killed looks again within a second or two.
+    first = the("echo").enqueue("first")
+    assert first.result(timeout=5) == "first"
+    number = 0
+    while time.monotonic() - killed < GONE:
+        began = time.monotonic()
+        handle = the("echo").enqueue(number)
+        slowest = max(slowest, time.monotonic() - began)
+        assert handle.result(timeout=5) == number
+        ids.append(handle.id)
+        number += 1
+    assert number >= 10
+    assert slowest < 1.0, "an enqueue does not wait for Redis"
+    assert [w.popen.poll() for w in workers] == [None, None], "nobody ends over it"
+    proxy.accept()
+    monkeypatch.setattr(settings, "HOLDFAST_REDIS_URL", direct)
+    connection.cache_clear()
+    assert the("echo").enqueue("back").result(timeout=5) == "back"
+    all_final(ids)
+    assert statuses(ids) == {"completed"}
+    assert fleet.ledger.repeated("begin") == []
+    eventually(lambda: not connection().pubsub_channels(channel("default")), "tickets are waited for again", timeout=30)
+    assert the("echo").enqueue("by ticket").result(timeout=5) == "by ticket"
+    assert [w.popen.poll() for w in workers] == [None, None]
+    assert not Worker.objects.exclude(lost_at=None).exists()
+    assert "Traceback" not in "".join(w.said() for w in workers)

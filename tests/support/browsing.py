@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from tests.support.processes import Fleet, Process
-from tests.support.waiting import eventually
+from tests.support.web import port_of
 
 
 @dataclass
@@ -24,25 +23,14 @@ class Site:
     def start(cls, fleet: Fleet) -> Site:
         fleet.environment["HOLDFAST_DEMO"] = "1"
         web = fleet.start("web", "web", "--port", "0")
-        return cls(fleet, f"http://127.0.0.1:{_port(web)}", web)
+        return cls(fleet, f"http://127.0.0.1:{port_of(web)}", web)
 
     def restart_web(self, **environment: str) -> None:
         """Another web process at the same address."""
         self.web.popen.kill()
         self.web.wait()
         self.web = self.fleet.start("web again", "web", "--port", str(urlsplit(self.url).port), **environment)
-        _port(self.web)
-
-
-def _port(web: Process) -> int:
-    def port() -> int | None:
-        assert web.popen.poll() is None, f"web ended: {web.said()}"
-        found = re.search(r"listens on \S+ port (\d+)", web.said())
-        return int(found[1]) if found else None
-
-    found = eventually(port, "web listens", timeout=40)
-    assert found is not None
-    return found
+        port_of(self.web)
 
 
 @dataclass

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import HARD_TASKS, HOOK_TASKS, TASKS, USAGE_TASKS, WAIT_TASKS, Fleet, Ledger
+from tests.support.processes import (
+    FAULT_TASKS,
+    HARD_TASKS,
+    HOOK_TASKS,
+    ISOLATED_TASKS,
+    STEP_TASKS,
+    STREAM_TASKS,
+    TASKS,
+    USAGE_TASKS,
+    WAIT_TASKS,
+    Fleet,
+    Ledger,
+)
 
 
 @pytest.fixture
@@ -81,13 +93,38 @@ def hooks(fleet: Fleet) -> Fleet:
     return _knowing(fleet, HOOK_TASKS)
 
 
-def _knowing(fleet: Fleet, tasks: Path) -> Fleet:
+@pytest.fixture
+def streaming(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `stream_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, STREAM_TASKS)
+
+
+@pytest.fixture
+def stepping(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `step_tasks.py` as well, and the demo's table that they write to."""
+    fleet.environment["HOLDFAST_DEMO"] = "1"
+    return _knowing(fleet, STEP_TASKS)
+
+
+@pytest.fixture
+def isolated(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `isolated_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, ISOLATED_TASKS)
+
+
+@pytest.fixture
+def faulty(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `fault_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, FAULT_TASKS)
+
+
+def _knowing(fleet: Fleet, more: Path) -> Fleet:
     from django.conf import settings
 
     from runs import registration
 
-    settings.HOLDFAST_TASKS = [str(TASKS), str(tasks)]
-    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{tasks}"
+    settings.HOLDFAST_TASKS = [str(TASKS), str(more)]
+    fleet.environment["HOLDFAST_TASKS"] = f"{TASKS},{more}"
     registration.discover()
     registration.register_all()
     return fleet

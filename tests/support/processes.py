@@ -20,6 +20,11 @@ WAIT_TASKS = Path(__file__).with_name("wait_tasks.py")
 USAGE_TASKS = Path(__file__).with_name("usage_tasks.py")
 HOOK_TASKS = Path(__file__).with_name("hook_tasks.py")
 HARD_TASKS = Path(__file__).with_name("hard_tasks.py")
+STEP_TASKS = Path(__file__).with_name("step_tasks.py")
+CANCELS = Path(__file__).with_name("cancels.py")
+ISOLATED_TASKS = Path(__file__).with_name("isolated_tasks.py")
+STREAM_TASKS = Path(__file__).with_name("stream_tasks.py")
+FAULT_TASKS = Path(__file__).with_name("fault_tasks.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,12 @@ class Fleet:
     environment: dict[str, str]
     ledger: Ledger
     processes: list[Process] = field(default_factory=list)
+    script: Path = ROOT / "manage.py"
 
     def start(self, name: str, *command: str, **environment: str) -> Process:
         output = tempfile.NamedTemporaryFile(prefix=f"{name}-", dir=self.ledger.folder, delete=False)  # noqa: SIM115
         popen = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), *command],
+            [sys.executable, str(self.script), *command],
             env={**self.environment, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,

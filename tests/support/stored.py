@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from queues.models import Entry, Queue, Worker
 from runs import histogram
-from runs.models import Attempt, LogLine, Rollup, Run, Snapshot, Task
+from runs.engine.waiting import wait_id
+from runs.models import Attempt, Chunk, LogLine, Rollup, Run, Snapshot, Task, Wait
 from runs.states import FINAL
 
 _number = itertools.count(1)
@@ -79,6 +80,15 @@ def attempt(of: Run, number: int = 1, status: str = "running", **fields: Any) ->
     )
 
 
+def wait(of: Run, kind: str = "approval", name: str = "Publish?", *, age: float = 30.0, **fields: Any) -> Wait:
+    """What a run began to wait for `age` seconds ago. `detail` goes into the wait as the engine would have put it."""
+    number = next(_number)
+    key = f"{kind}:{name}#{number}"
+    at = timezone.now() - timedelta(seconds=age)
+    values = {"sequence": number, "detail": {}, "created_at": at, **fields}
+    return Wait.objects.create(id=wait_id(of.id, key), run=of, key=key, kind=kind, name=name, **values)
+
+
 def snapshots(of: Run, first: int, last: int, **fields: Any) -> None:
     """Steps with these sequences."""
     at = of.created_at
@@ -113,3 +123,10 @@ def ended(
         count=count,
         seconds=seconds * count,
     )
+
+
+def chunks(of: Run, *data: Any, name: str = "answer", **fields: Any) -> list[int]:
+    """Chunks of a stream; their sequences."""
+    values = {"kind": "chunk", "at": timezone.now(), "attempt": 1, "step": "", "snapshot": 0, **fields}
+    made = Chunk.objects.bulk_create(Chunk(run=of, stream=name, data=item, **values) for item in data)
+    return [chunk.sequence for chunk in made]

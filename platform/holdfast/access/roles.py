@@ -12,13 +12,20 @@ from django.db import models
 
 class Role(models.TextChoices):
     VIEWER = "viewer", "viewer: sees everything, changes nothing"
-    OPERATOR = "operator", "operator: also retries, cancels and pauses"
+    OPERATOR = "operator", "operator: also retries, cancels, answers and pauses"
     DEVELOPER = "developer", "developer: also starts runs"
     ADMIN = "admin", "admin: also edits limits and manages access"
 
 
 _VIEWER = frozenset({"runs.view", "queues.view"})
-_OPERATOR = _VIEWER | {"runs.retry", "runs.cancel", "runs.top_up", "queues.pause"}
+_OPERATOR = _VIEWER | {
+    "runs.retry",
+    "runs.cancel",
+    "runs.signal",
+    "runs.answer",
+    "runs.top_up",
+    "queues.pause",
+}
 _DEVELOPER = _OPERATOR | {"runs.enqueue"}
 _ADMIN = _DEVELOPER | {"queues.edit", "access.manage"}
 

@@ -1,6 +1,6 @@
 """Template tags of the design system: `{% load holdfast %}`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from holdfast import words
 from holdfast.access.grants import Actor, actor_of
 from holdfast.icons import ICONS
-from holdfast.navigation import PLACES
+from holdfast.navigation import PLACES, badge
 
 register = template.Library()
 
@@ -90,7 +90,11 @@ def nav(context: RequestContext) -> dict[str, Any]:
     actor = _actor(context)
     grants = actor.grants if actor else frozenset()
     path = request.path if request else ""
-    return {"places": [(place, place.is_current(path)) for place in PLACES if place.grant in grants]}
+    # Functions that count what waits at a place for somebody, by its address: asked only where the menu is drawn.
+    badges: Mapping[str, Callable[[], int]] = context.get("badges") or {}
+    places = [place for place in PLACES if place.grant in grants]
+    counts = {place.path: badge(badges[place.path]()) for place in places if place.path in badges}
+    return {"places": [(place, place.is_current(path), counts.get(place.path)) for place in places]}
 
 
 @register.simple_tag(takes_context=True)

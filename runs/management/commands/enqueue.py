@@ -43,7 +43,7 @@ class Command(BaseCommand):
         from runs.api.schemas import RunOut
 
         registration.discover()
-        payload = jsonvalue.parse(_read(options["payload"]))
+        payload = read_json(options["payload"])
         chosen = {name: options[name] for name in (*_OPTIONS, "tags") if options[name] is not None}
         run_id, created = services.task_enqueue(options["task"], payload, chosen, actor=Actor.local())
         run = selectors.run_get(run_id)
@@ -55,6 +55,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{run_id}  {run.task_id} is {run.status}; this key started it before.")
 
 
-def _read(text: str) -> bytes:
+def read_json(text: str) -> Any:
+    """The value of a JSON argument; `-` reads it from stdin. Raises InvalidPayload."""
     # An argument that is not UTF-8 comes with surrogates; the reader says so.
-    return sys.stdin.buffer.read() if text == "-" else text.encode("utf-8", "surrogateescape")
+    return jsonvalue.parse(sys.stdin.buffer.read() if text == "-" else text.encode("utf-8", "surrogateescape"))

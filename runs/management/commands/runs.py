@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|tail|retry|cancel|top-up`."""
+"""`manage.py runs list|show|tail|retry|cancel|resolve|replay|signal|top-up`."""
 
 import json
 import time
@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Final
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
-from runs import budgets, selectors, services, spending
-from runs.errors import HoldfastError, UnknownRun
+from holdfast.words import status_words
+from runs import answers, budgets, jsonvalue, registration, selectors, services, spending
+from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, RunFilter, parse_cursor, parse_limit
+from runs.management.commands.enqueue import read_json
 from runs.models import LogLine, Run
 from runs.states import FINAL
 
@@ -20,7 +22,7 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical"
 
 
 class Command(VerbCommand):
-    help = "Lists, shows and follows runs, retries and cancels them."
+    help = "Lists, shows and follows runs; retries, cancels, resolves and replays them, and sends them signals."
     mistakes: ClassVar = (HoldfastError, AccessError)
 
     def add_verbs(self, verbs: Any) -> None:
@@ -35,13 +37,27 @@ class Command(VerbCommand):
         tail.add_argument("--level", choices=sorted(LEVELS, key=LEVELS.__getitem__), default="debug")
         tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
         retry = verbs.add_parser("retry", help="Let runs that ended badly go on with their next attempt.")
-        cancel = verbs.add_parser("cancel", help="Cancel runs that no worker holds.")
+        resolve = verbs.add_parser("resolve", help="Say what became of the unsafe step of a run that is unknown.")
+        decision = resolve.add_mutually_exclusive_group(required=True)
+        decision.add_argument("--happened", metavar="JSON", help="It happened; its result, as JSON.")
+        decision.add_argument("--did-not-happen", action="store_true", help="It did not happen; call it again.")
+        decision.add_argument("--fail", action="store_true", help="The run has failed.")
+        resolve.add_argument("--reason", default="", help="Why; kept in the audit log.")
+        cancel = verbs.add_parser("cancel", help="Cancel runs, and those that they wait for.")
+        replay = verbs.add_parser("replay", help="Start a new run with a run's task, payload and options.")
+        replay.add_argument("id", help="The run's id.")
+        replay.add_argument("--payload", metavar="JSON", help="Another payload; - reads stdin.")
+        replay.add_argument("--reason", default="", help="Why; kept in the audit log.")
+        signal = verbs.add_parser("signal", help="Send a run a signal.")
+        signal.add_argument("id", help="The run's id.")
+        signal.add_argument("name", help="The signal's name.")
+        signal.add_argument("payload", nargs="?", default="null", metavar="JSON", help="Its value; - reads stdin.")
         top_up = verbs.add_parser("top-up", help="Raise a run's budget; what is parked for it goes on.")
         for unit in ("cost", "tokens-in", "tokens-out"):
             top_up.add_argument(f"--{unit}", metavar="AMOUNT", help=f"So much more {unit}.")
         top_up.add_argument("--unit", action="append", default=[], metavar="NAME=AMOUNT", help="Any other unit.")
         top_up.add_argument("--reason", default="", help="Why; kept in the audit log.")
-        for verb in (show, tail, top_up):
+        for verb in (show, tail, resolve, top_up):
             verb.add_argument("id", help="The run's id.")
         for verb in (retry, cancel):
             verb.add_argument("ids", nargs="+", metavar="id", help="The runs' ids.")
@@ -107,10 +123,10 @@ class Command(VerbCommand):
             self.stderr.write(f"{run_id} is {run.status}")
 
     def do_retry(self, options: dict[str, Any]) -> None:
-        self._each(options, services.run_retry, "goes on")
+        self._each(options, services.run_retry)
 
     def do_cancel(self, options: dict[str, Any]) -> None:
-        self._each(options, services.run_cancel, "is cancelled")
+        self._each(options, services.run_cancel)
 
     def do_top_up(self, options: dict[str, Any]) -> None:
         names = ("cost", "tokens_in", "tokens_out")
@@ -127,14 +143,52 @@ class Command(VerbCommand):
         for bar in spending.bars(run):
             self.stdout.write(f"{account}: {bar.spent} of {bar.amount} {bar.budget.unit} spent")
 
-    def _each(self, options: dict[str, Any], service: Any, words: str) -> None:
+    def do_resolve(self, options: dict[str, Any]) -> None:
+        run_id, text = _id(options["id"]), options["happened"]
+        if text is not None:
+            decision, words = services.Decision.HAPPENED, "goes on with that result"
+        elif options["did_not_happen"]:
+            decision, words = services.Decision.DID_NOT_HAPPEN, "goes on and calls the step again"
+        else:
+            decision, words = services.Decision.FAIL, "has failed"
+        services.run_resolve_unknown(
+            run_id,
+            decision=decision,
+            output=None if text is None else jsonvalue.parse(text.encode("utf-8", "surrogateescape")),
+            actor=Actor.local(),
+            reason=options["reason"],
+        )
+        if options["json"]:
+            self.json(describe(selectors.run_get(run_id)))
+        else:
+            self.stdout.write(f"{run_id} {words}.")
+
+    def do_replay(self, options: dict[str, Any]) -> None:
+        registration.discover()
+        payload = None if options["payload"] is None else read_json(options["payload"])
+        if payload is None and options["payload"] is not None:
+            raise InvalidPayload("payload must be an object with the task's parameters, not null")
+        old = _id(options["id"])
+        new = services.run_replay(old, payload=payload, actor=Actor.local(), reason=options["reason"])
+        self._tell(new, f"replays {old} and ", as_json=options["json"])
+
+    def do_signal(self, options: dict[str, Any]) -> None:
+        run_id, payload = _id(options["id"]), read_json(options["payload"])
+        answers.run_signal(run_id, options["name"], payload, actor=Actor.local())
+        self._tell(run_id, f"has the signal {options['name']}; it ", as_json=options["json"])
+
+    def _each(self, options: dict[str, Any], service: Any) -> None:
         ids = [_id(text) for text in options["ids"]]
         for run_id in ids:
             service(run_id, actor=Actor.local(), reason=options["reason"])
-            if options["json"]:
-                self.json(describe(selectors.run_get(run_id)))
-            else:
-                self.stdout.write(f"{run_id} {words}.")
+            self._tell(run_id, "", as_json=options["json"])
+
+    def _tell(self, run_id: uuid.UUID, words: str, *, as_json: bool) -> None:
+        run = selectors.run_get(run_id)
+        if as_json:
+            self.json(describe(run))
+        else:
+            self.stdout.write(f"{run_id} {words}is {status_words(run.status)}.")
 
     def _line(self, line: LogLine, *, as_json: bool) -> None:
         from runs.api.schemas import LogLineOut, level_name

@@ -15,6 +15,8 @@ OPEN = {
     "sign-in/": "the way in",
     "sign-in/<str:token>/": "the way in",
     "sign-out/": "the way out",
+    "streams/<str:token>": "the token in the address is the permission, for one run",
+    "waits/<str:signed>/": "the signature is the way in; it opens one wait and nothing else",
     "assets/plotly-<str:name>.min.js": "a public library, the same for everybody",
 }
 GUARDED_OTHERWISE = {
@@ -45,7 +47,7 @@ def test_every_address_asks_for_a_grant_or_says_why_not():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/", "/runs/", "/queues/", "/tasks/", "/demo/orders/", "/design/"])
+@pytest.mark.parametrize("path", ["/", "/runs/", "/approvals/", "/queues/", "/tasks/", "/demo/orders/", "/design/"])
 def test_strangers_see_the_sign_in_page_and_nothing_else(path):
     response = Client().get(path)
     assert response.status_code == 302

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 # Django is not set up yet when pytest reads this file: what needs it is imported by the fixtures.
 if TYPE_CHECKING:
     from tests.support.api import Caller
+    from tests.support.processes import Fleet
+
+LISTENS = re.compile(r"web server listens on .* port (\d+)")
 
 
 @pytest.fixture
@@ -58,3 +63,39 @@ def refused() -> Callable[..., dict[str, Any]]:
         return body
 
     return check
+
+
+@pytest.fixture
+def server(fleet: Fleet) -> str:
+    """A web server's address, without a path."""
+    from tests.support.waiting import eventually
+
+    web = fleet.start("web", "web", "--port", "0")
+
+    def port() -> str:
+        assert web.popen.poll() is None, web.said()
+        found = LISTENS.search(web.said())
+        return found[1] if found else ""
+
+    address = f"127.0.0.1:{eventually(port, 'the web server listens', 60)}"
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"http://{address}/api/v1/openapi.json").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    eventually(ready, "the web server answers", 60)
+    return address
+
+
+@pytest.fixture
+def client(server: str) -> Iterator[httpx.Client]:
+    """A program with an admin's token, at the real server."""
+    from holdfast.access import services
+    from holdfast.access.grants import Actor
+
+    _, plaintext = services.token_create(name="live", role="admin", actor=Actor.local())
+    headers = {"Authorization": f"Bearer {plaintext}"}
+    with httpx.Client(base_url=f"http://{server}/api/v1", headers=headers, timeout=30) as found:
+        yield found

@@ -10,6 +10,7 @@ from tests.support.api import Caller, problem
 from tests.support.people import signed_in
 
 RUN = "/runs/01900000-0000-7000-8000-000000000000"
+WAIT = "/waits/01900000-0000-7000-8000-000000000001"
 #: One call of each kind, and the lowest role that may do it.
 CALLS = [
     ("GET", "/tasks", "viewer"),
@@ -19,14 +20,20 @@ CALLS = [
     ("GET", f"{RUN}/attempts", "viewer"),
     ("GET", f"{RUN}/snapshots", "viewer"),
     ("GET", f"{RUN}/logs", "viewer"),
+    ("GET", f"{RUN}/streams/default", "viewer"),
+    ("GET", f"{RUN}/waits", "viewer"),
+    ("GET", "/waits", "viewer"),
     ("GET", "/queues", "viewer"),
     ("GET", "/queues/default", "viewer"),
     ("POST", f"{RUN}/retry", "operator"),
     ("POST", f"{RUN}/cancel", "operator"),
+    ("POST", f"{RUN}/signal", "operator"),
+    ("POST", f"{WAIT}/complete", "operator"),
     ("POST", "/queues/default/pause", "operator"),
     ("POST", "/queues/default/resume", "operator"),
     ("POST", "/tasks/echo/runs", "developer"),
     ("POST", "/tasks/echo/batch", "developer"),
+    ("POST", f"{RUN}/replay", "developer"),
     ("PATCH", "/queues/default", "admin"),
 ]
 ROLES = ["viewer", "operator", "developer", "admin"]
@@ -56,7 +63,7 @@ def test_nobody_gets_in_without_a_token(db: None, method: str, address: str, low
 def test_every_operation_of_the_api_asks_for_a_grant_and_is_in_the_list_above() -> None:
     from runs.api.api import api
 
-    listed = {(m, a.replace(RUN, "/runs/{run_id}")) for m, a, _ in CALLS}
+    listed = {(m, a.replace(RUN, "/runs/{run_id}").replace(WAIT, "/waits/{token}")) for m, a, _ in CALLS}
     found = set()
     for router in api._get_bound_routers():
         for path, view in router.path_operations.items():

@@ -43,7 +43,9 @@ def nested(levels: int) -> bytes:
         pytest.param(b'{"payload":{"value":1}} {}', 400, "", id="two values"),
     ],
 )
-def test_a_bad_body_is_refused_with_its_field(api: Any, refused: Any, body: bytes, status: int, field: str) -> None:
+def test_fault_31_a_bad_body_is_refused_with_its_field(
+    api: Any, refused: Any, body: bytes, status: int, field: str
+) -> None:
     refused(api.post("/tasks/echo/runs", body), status, None, field)
 
 
@@ -57,7 +59,7 @@ def test_json_in_another_charset_is_refused(api: Any, refused: Any) -> None:
     refused(response, 415, "unsupported_media_type", "Content-Type")
 
 
-def test_a_payload_over_the_limit_is_refused_with_the_limit(api: Any, refused: Any) -> None:
+def test_fault_31_a_payload_over_the_limit_is_refused_with_the_limit(api: Any, refused: Any) -> None:
     body = refused(api.post("/tasks/echo/runs", {"payload": {"value": "x" * LIMIT}}), 413, "payload_too_large")
     assert f"{LIMIT:,}" in body["detail"]
 
@@ -72,12 +74,12 @@ def test_the_limit_counts_bytes_not_characters(api: Any, refused: Any) -> None:
     refused(api.post("/tasks/echo/runs", body), 413, "payload_too_large")
 
 
-def test_a_body_over_the_limit_is_refused(api: Any, refused: Any) -> None:
+def test_fault_31_a_body_over_the_limit_is_refused(api: Any, refused: Any) -> None:
     body = refused(api.post("/tasks/echo/runs", b" " * (LIMIT + ENVELOPE + 1)), 413, "body_too_large")
     assert f"{LIMIT + ENVELOPE:,}" in body["detail"]
 
 
-def test_the_declared_length_is_enough_to_refuse_a_body(api: Any, refused: Any) -> None:
+def test_fault_31_the_declared_length_is_enough_to_refuse_a_body(api: Any, refused: Any) -> None:
     response = api.client.generic(
         "POST",
         "/api/v1/tasks/echo/runs",

@@ -85,6 +85,20 @@ def test_any_json_may_be_sent_to_a_queue(api: Any, body: Any) -> None:
 
 
 @QUIET
+@given(
+    body=st.fixed_dictionaries(
+        {}, optional={"decision": st.just("happened") | SCALARS, "output": VALUES, "reason": SCALARS, "x": SCALARS}
+    )
+)
+def test_any_json_may_be_sent_as_a_decision(api: Any, body: Any) -> None:
+    from tests.support import stored
+
+    run = stored.run("unknown", name="echo", error={**stored.error(), "step": "pay#1"})
+    stored.snapshots(run, 1, 1, name="pay", key="pay#1", kind="intent")
+    sound(api.post(f"/runs/{run.id}/resolve", sent(body)))
+
+
+@QUIET
 @given(headers=HEADERS, body=ITEMS)
 def test_any_headers_may_be_sent(api: Any, headers: dict[str, str], body: Any) -> None:
     response = api.client.generic(

@@ -2,51 +2,14 @@
 
 import http.client
 import json
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
 import httpx
-import pytest
 
 from tests.support.processes import Fleet
 from tests.support.waiting import eventually
-
-LISTENS = re.compile(r"web server listens on .* port (\d+)")
-
-
-@pytest.fixture
-def server(fleet: Fleet) -> str:
-    """A web server's address, without a path."""
-    web = fleet.start("web", "web", "--port", "0")
-
-    def port() -> str:
-        assert web.popen.poll() is None, web.said()
-        found = LISTENS.search(web.said())
-        return found[1] if found else ""
-
-    address = f"127.0.0.1:{eventually(port, 'the web server listens', 60)}"
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"http://{address}/api/v1/openapi.json").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    eventually(ready, "the web server answers", 60)
-    return address
-
-
-@pytest.fixture
-def client(server: str) -> Iterator[httpx.Client]:
-    from holdfast.access import services
-    from holdfast.access.grants import Actor
-
-    _, plaintext = services.token_create(name="live", role="admin", actor=Actor.local())
-    headers = {"Authorization": f"Bearer {plaintext}"}
-    with httpx.Client(base_url=f"http://{server}/api/v1", headers=headers, timeout=30) as found:
-        yield found
 
 
 def test_a_run_goes_from_the_api_through_a_worker_and_back(client: httpx.Client, fleet: Fleet) -> None:

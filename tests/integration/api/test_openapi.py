@@ -6,6 +6,7 @@ from typing import Any
 
 from runs.api.schemas import OPTIONS_SCHEMA
 from runs.sdk.options import Options
+from tests.support import stored
 from tests.support.api import Caller
 
 
@@ -37,7 +38,8 @@ def test_every_operation_names_its_security_and_its_refusals(db: None) -> None:
     assert len(paths) >= 15
     for path, operations in paths.items():
         for method, operation in operations.items():
-            assert operation["security"] == [{"BearerAuth": []}, {"SessionAuth": []}], (path, method)
+            signed = [{}] if operation["operationId"] == "wait_complete" else []  # its signed form needs no account
+            assert operation["security"] == [{"BearerAuth": []}, {"SessionAuth": []}, *signed], (path, method)
             assert {"401", "403", "422"} <= set(operation["responses"])
             assert list(operation["responses"]["422"]["content"]) == ["application/problem+json"]
             assert ("requestBody" in operation) == (method != "get")
@@ -59,5 +61,7 @@ def test_answers_have_the_documented_fields(api: Caller) -> None:
     same("RunOut", run)
     same("PageOut_RunOut_", api.get("/runs").json())
     same("TaskOut", api.get("/tasks/echo").json())
+    wait = stored.wait(stored.run("waiting"), "approval", "Publish?")
+    same("WaitOut", api.get(f"/runs/{wait.run_id}/waits").json()["items"][0])
     same("QueueOut", api.get("/queues/default").json())
     same("Problem", api.get("/runs/x").json())

@@ -62,7 +62,7 @@ def test_fault_20_a_cancel_that_meets_the_timer_as_it_falls_due_takes_effect(reg
 
 def _promote(conn: db.Conn) -> int:
     due = queue_store.promote(conn, limit=10)
-    store.ready(conn, [entry_id for entry_id, _ in due])
+    store.ready(conn, [timer.entry_id for timer in due])
     return len(due)
 
 

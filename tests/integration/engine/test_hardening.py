@@ -145,8 +145,9 @@ def test_no_log_line_however_odd_fails_a_run_or_is_lost(worked: Fleet) -> None:
 def test_ten_thousand_lines_arrive_whole_and_in_order(worked: Fleet, name: str) -> None:
     handle = the(name).enqueue(10_000)
     handle.result(timeout=60)
-    eventually(lambda: len(lines(handle.id)) == 10_000, "all lines", timeout=30)
-    assert [line.message for line in lines(handle.id)] == [str(n) for n in range(10_000)]
+    # On a slow machine there is one more, which says that it held up the event loop.
+    said = [line.message for line in lines(handle.id) if line.message.isdecimal()]
+    assert said == [str(n) for n in range(10_000)]
 
 
 # ── what is left behind ──────────────────────────────────────────────────────────────────────────────────────────

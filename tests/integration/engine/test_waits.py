@@ -120,7 +120,7 @@ def test_an_approval_brings_the_filled_form_and_who_decided(waiting: Fleet) -> N
     put_down(handle.id)
     with pytest.raises(InvalidPayload) as error:
         answers.approval_decide(asked.pk, approved=True, form={"words": "many"}, actor=ACTOR)
-    assert {e["field"] for e in error.value.data["errors"]} == {"form", "form.words"}
+    assert {e["field"] for e in error.value.data["errors"]} == {"form.title", "form.words"}
     answers.approval_decide(asked.pk, approved=True, form={"title": "Kelp"}, comment="fine", actor=ACTOR)
     assert handle.result(timeout=20) == [True, "Kelp", "test", "fine"]
 

@@ -25,7 +25,7 @@ def test_the_page_asks_as_little_for_many_queues_as_for_one(
     client = signed_in("viewer")
     Queue.objects.bulk_create(Queue(name=f"q{number}") for number in range(40))
     with django_assert_num_queries(
-        4
+        5
     ):  # session, user, role, the queues' rows (their figures and the workers by psycopg)
         page = client.get("/queues/").content.decode()
     assert page.count('class="queue"') == 41

@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from holdfast import bigtables
 from queues.models import Lane, Queue
-from runs.models import Attempt, IdempotencyKey, LogLine, Rollup, Run, Snapshot, Task
+from runs.models import Attempt, Deadline, IdempotencyKey, LogLine, Rollup, Run, Signal, Snapshot, Task, Wait
 
 pytestmark = pytest.mark.django_db
-MODELS = (Task, Run, Attempt, Snapshot, LogLine, IdempotencyKey, Rollup)
+MODELS = (Task, Run, Attempt, Snapshot, Wait, Signal, Deadline, LogLine, IdempotencyKey, Rollup)
 
 
 @pytest.fixture
@@ -39,6 +39,12 @@ def run() -> Run:
     Snapshot.objects.create(
         run=run, sequence=1, kind="step", name="s", key="s", attempt=1, started_at=now, finished_at=now
     )
+    wait = Wait.objects.create(
+        id=uuid.uuid4(), run=run, key="signal:s#1", kind="signal", name="<b>s</b>", sequence=1, created_at=now,
+        resolved_at=now, outcome="completed", output={"x": "<i>"},
+    )  # fmt: skip
+    Signal.objects.create(run=run, name="s", payload={"x": "<i>"}, sent_at=now, wait_id=wait.pk)
+    Deadline.objects.create(run=run, kind="timeout", at=now)
     LogLine.objects.create(run=run, at=now, level=20, message="said <i>", attempt=1)
     IdempotencyKey.objects.create(task=task, key="k", run_id=run.id, payload_hash=b"x" * 32)
     Rollup.objects.create(
@@ -60,7 +66,7 @@ def test_lists_and_pages_show_and_never_change(admin: Client, run: Run, model: t
     assert admin.get(f"{home}{row.pk}/delete/").status_code == 403
 
 
-@pytest.mark.parametrize("model", [Attempt, Snapshot, LogLine, IdempotencyKey], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("model", [m for m in MODELS if m not in (Task, Run, Rollup)], ids=lambda m: m.__name__)
 def test_what_belongs_to_a_run_is_found_by_the_runs_id(admin: Client, run: Run, model: type) -> None:
     home = f"/admin/runs/{model._meta.model_name}/"
     assert admin.get(home, {"q": str(run.pk)}).context["cl"].result_count == 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runs import live
+from runs import live, streams
 from runs.live import Cursor
 from runs.models import Attempt, Run
 from tests.support import stored
@@ -46,6 +46,24 @@ def test_a_page_that_opens_gets_the_last_lines_of_a_long_run() -> None:
     assert batch.more
     assert [line["sequence"] for line in logs["items"]] == lines[30 : 30 + live.BATCH]
     assert sequences(told(cursor)) == lines[30 + live.BATCH :]
+
+
+def test_a_snapshot_that_is_committed_after_one_with_a_higher_number_is_told_as_well() -> None:
+    run = stored.run("running")
+    stored.snapshots(run, 1, 2)
+    stored.snapshots(run, 5, 5)
+    cursor = Cursor(run.id)
+    assert [s["sequence"] for s in told(cursor)["snapshots"]["items"]] == [1, 2, 5]
+    stored.snapshots(run, 4, 4)
+    stored.snapshots(run, 6, 6)
+    late = told(cursor)["snapshots"]
+    assert ([s["sequence"] for s in late["items"]], late["next"]) == ([4, 6], 6)
+    assert live.reads(cursor).messages == []
+    stored.snapshots(run, 3, 3)
+    stored.snapshots(run, 8, 8)
+    late = told(cursor)["snapshots"]
+    assert ([s["sequence"] for s in late["items"]], late["next"]) == ([3, 8], 8)
+    assert cursor.missing == [7]
 
 
 def test_what_was_told_is_not_told_again() -> None:
@@ -126,3 +144,38 @@ def test_cursors_of_an_address_are_read_without_error(after: str, snapshots: str
 )
 def test_levels_have_names(level: int, name: str) -> None:
     assert live.level_name(level) == name
+
+
+def test_chunks_of_all_streams_are_told_once_in_the_order_they_were_sent() -> None:
+    run, other = stored.run("running"), stored.run("running")
+    first = stored.chunks(run, "a", {"b": 2**60}) + stored.chunks(run, None, name="b", kind="closed")
+    stored.chunks(other, "of another run")
+    cursor = Cursor(run.id)
+    chunks = told(cursor)["chunks"]
+    assert [c["sequence"] for c in chunks["items"]] == first
+    assert [(c["stream"], c["kind"], c["data"]) for c in chunks["items"]] == [
+        ("answer", "chunk", "a"),
+        ("answer", "chunk", {"b": str(2**60)}),
+        ("b", "closed", None),
+    ]
+    assert (chunks["next"], chunks["earlier"]) == (first[-1], [])
+    assert "chunks" not in told(cursor)
+    new = stored.chunks(run, "c", name="c")
+    back = live.cursor_from(run.id, "0", "0", str(first[-1]))
+    assert [c["sequence"] for c in told(back)["chunks"]["items"]] == new
+
+
+def test_a_page_that_opens_gets_the_last_chunks_of_each_stream() -> None:
+    run = stored.run("completed")
+    few = stored.chunks(run, "only one", name="few")
+    long = stored.chunks(run, *range(streams.TAIL + 30), name="long")
+    cursor, seen = Cursor(run.id), []
+    while True:
+        batch = live.reads(cursor)
+        for message in batch.messages:
+            if message["type"] == "chunks":
+                assert message["earlier"] == ([] if seen else ["long"])
+                seen += [c["sequence"] for c in message["items"]]
+        if not batch.more:
+            break
+    assert seen == few + long[30:]

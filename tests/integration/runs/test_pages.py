@@ -21,6 +21,8 @@ pytestmark = pytest.mark.django_db
 FRAGMENT = {"HX-Request": "true"}
 #: Queries that every page makes to know who asks: session, user, role.
 WHO = 3
+#: And the one of the menu, for its number of open approvals.
+MENU = 1
 
 
 def page(client: Client, path: str, status: int = 200, **headers: str) -> str:
@@ -91,13 +93,13 @@ def test_now_takes_as_many_queries_for_much_as_for_little() -> None:
     client = signed_in("viewer")
     stored.worker()
     stored.run("running")
-    with statements(WHO + 7):
+    with statements(WHO + MENU + 7):
         page(client, "/")
     for number in range(12):
         stored.run("failed", f"task-{number}", error=stored.error(f"m{number}"))
         stored.run("queued", f"task-{number}")
         stored.queue(f"queue-{number}")
-    with statements(WHO + 7):
+    with statements(WHO + MENU + 7):
         page(client, "/")
 
 
@@ -187,7 +189,7 @@ def test_pages_follow_each_other_without_gap_or_double() -> None:
     client = signed_in("viewer")
     path, seen = "/runs/", []
     while path:
-        with statements(WHO + 4):
+        with statements(WHO + MENU + 4):
             text = page(client, path)
         seen += ids(text)
         older = re.search(r'href="(/runs/\?[^"]*cursor=[^"]+)"', text)
@@ -205,7 +207,7 @@ def test_waiting_runs_say_why() -> None:
         stored.run("queued", name)
     stored.run("retrying", next_at=timezone.now() + timedelta(seconds=300), error=stored.error())
     client = signed_in("viewer")
-    with statements(WHO + 7):
+    with statements(WHO + MENU + 7):
         text = page(client, "/runs/")
     for words in ("queue paused: key is spent", "no worker for pool gpu", "next in line", "next attempt"):
         assert words in text
@@ -252,7 +254,7 @@ def test_the_run_shows_payload_result_and_every_digit() -> None:
     run = stored.run("completed", payload={"seed": big, "topic": "<script>"}, output={"sum": 7}, tags=["nightly"])
     stored.attempt(run, 1, "completed", worker=stored.worker("wrack"))
     client = signed_in("viewer")
-    with statements(WHO + 5):  # run, attempt, usage, progress, children
+    with statements(WHO + MENU + 5):  # run, attempt, usage, progress, children
         text = page(client, f"/runs/{run.id}/")
     assert str(big) in text
     assert "&quot;sum&quot;: 7" in text
@@ -291,7 +293,15 @@ def test_a_queued_run_can_be_cancelled() -> None:
     assert Run.objects.get(pk=run.id).status == "cancelled"
 
 
-@pytest.mark.parametrize(("status", "action"), [("completed", "retry"), ("running", "cancel"), ("running", "retry")])
+def test_a_running_run_is_stopped_and_the_page_says_that_it_is_not_over_yet() -> None:
+    run = stored.run("running", lease_token=7)
+    client = signed_in("operator")
+    client.post(f"/runs/{run.id}/cancel/")
+    assert Run.objects.get(pk=run.id).status == "cancelling"
+    assert "The run is being stopped" in page(client, f"/runs/{run.id}/")
+
+
+@pytest.mark.parametrize(("status", "action"), [("completed", "retry"), ("completed", "cancel"), ("running", "retry")])
 def test_what_comes_too_late_changes_nothing_and_says_so(status: str, action: str) -> None:
     run = stored.run(status)
     client = signed_in("operator")
@@ -314,7 +324,7 @@ def test_the_fragment_of_a_run_swaps_what_the_server_draws() -> None:
     run = stored.run("completed", output=1)
     text = page(signed_in("viewer"), f"/runs/{run.id}/", **FRAGMENT)
     assert text.lstrip().startswith('<div class="stack" id="run-summary"')
-    for part in ("run-status", "run-actions", "run-result"):
+    for part in ("run-status", "run-actions", "run-waits", "run-children", "run-result"):
         assert re.search(rf'id="{part}"[^>]* hx-swap-oob="true"', text), part
 
 
@@ -353,7 +363,7 @@ def test_polling_tells_what_came_after_the_cursors() -> None:
     stored.snapshots(run, 1, 3)
     sequences = stored.lines(run, "one", "two", "three", step="add#1")
     client = signed_in("viewer")
-    with statements(WHO + 4):
+    with statements(WHO + 5):
         answer: dict[str, Any] = client.get(f"/runs/{run.id}/live/?after={sequences[0]}&snapshots=2").json()
     told = {message["type"]: message for message in answer["messages"]}
     assert set(told) == {"attempts", "snapshots", "logs", "run"}

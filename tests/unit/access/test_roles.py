@@ -23,6 +23,10 @@ def test_each_role_holds_all_that_the_lower_one_holds_and_more():
     ("role", "may", "may_not"),
     [
         (Role.VIEWER, "runs.view", "runs.retry"),
+        (Role.VIEWER, "runs.view", "runs.signal"),
+        (Role.VIEWER, "runs.view", "runs.answer"),
+        (Role.OPERATOR, "runs.signal", "runs.enqueue"),
+        (Role.OPERATOR, "runs.answer", "runs.enqueue"),
         (Role.OPERATOR, "queues.pause", "runs.enqueue"),
         (Role.DEVELOPER, "runs.enqueue", "queues.edit"),
         (None, None, "runs.view"),

@@ -9,9 +9,9 @@ import pytest
 
 from runs import Failure, Retry, step
 from runs.errors import DeclarationError, InvalidProgress
-from runs.progress_store import ProgressRow
-from runs.sdk.hooks import RETRY, declared
+from runs.sdk.hooks import RETRY, hook_steps
 from runs.sdk.progress import checked_metadata, checked_progress
+from runs.store import ProgressRow
 
 
 def test_a_hook_takes_what_it_is_about_or_nothing() -> None:
@@ -23,7 +23,7 @@ def test_a_hook_takes_what_it_is_about_or_nothing() -> None:
     def without() -> None:
         seen.append("nothing")
 
-    hooks = declared({"on_success": with_it, "on_start": without, "on_wait": None}, "task 'x'")
+    hooks = hook_steps({"on_success": with_it, "on_start": without, "on_wait": None}, "task 'x'")
     assert sorted(hooks) == ["on_start", "on_success"]
     hooks["on_success"].function(7)
     hooks["on_start"].function(7)
@@ -37,7 +37,7 @@ def test_a_step_as_a_hook_brings_its_retry_policy() -> None:
     @step(retry=own)
     async def tells() -> None: ...
 
-    hook = declared({"on_failure": tells}, "task 'x'")["on_failure"]
+    hook = hook_steps({"on_failure": tells}, "task 'x'")["on_failure"]
     assert (hook.retry, hook.is_async) == (own, True)
 
 
@@ -45,9 +45,9 @@ def test_what_cannot_be_a_hook_is_refused_where_it_is_declared() -> None:
     def takes_two(a: Any, b: Any) -> None: ...
 
     with pytest.raises(DeclarationError, match="task 'x': on_start is 'takes_two', which takes more than one argument"):
-        declared({"on_start": takes_two}, "task 'x'")
+        hook_steps({"on_start": takes_two}, "task 'x'")
     with pytest.raises(DeclarationError, match="task 'x': on_start is 7; give it a function"):
-        declared({"on_start": 7}, "task 'x'")  # type: ignore[dict-item]
+        hook_steps({"on_start": 7}, "task 'x'")  # type: ignore[dict-item]
 
 
 def test_a_failure_is_made_of_a_stored_error() -> None:

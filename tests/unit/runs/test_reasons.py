@@ -37,6 +37,21 @@ def test_the_first_gate_that_is_closed_is_the_reason(
 
 
 @pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"what": "signal 'paid'", "count": 1}, "waits for signal 'paid'"),
+        ({"what": "approval 'Publish?'", "count": 3}, "waits for approval 'Publish?' and 2 more"),
+        ({"what": "the next try of fetch#1"}, "waits for the next try of fetch#1"),
+        (None, "waits"),
+        ("odd", "waits"),
+    ],
+)
+def test_a_waiting_run_says_for_what_and_until_when(told: Any, words: str) -> None:
+    said = reason(Run(status="waiting", waiting_for=told, next_at=SOON), gate(), set(), NOW)
+    assert (said.words, said.at, said.stuck) == (words, SOON, False)
+
+
+@pytest.mark.parametrize(
     ("status", "words"), [("scheduled", "scheduled"), ("retrying", "next attempt"), ("queued", "next attempt")]
 )
 def test_what_is_not_due_names_its_time(status: str, words: str) -> None:

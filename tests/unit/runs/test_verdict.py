@@ -21,7 +21,7 @@ def flow(
 
 def worker(*pools: str, silent: bool = False, draining: bool = False) -> AliveWorker:
     served = list(pools) or ["default"]
-    return AliveWorker(1, "kelp", served, "reef", 7, 10, 4, 0, 0, AT, AT, AT if draining else None, silent)
+    return AliveWorker(1, "kelp", served, "reef", 7, 10, 4, 2, 0, 0, AT, AT, AT if draining else None, silent)
 
 
 def hour(task: str = "sums", *, ended: int, failed: int) -> TaskHour:

@@ -8,8 +8,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('queues', '0002_timers_without_a_time'),
-        ('runs', '0002_waits'),
+        ('queues', '0003_worker_processes'),
+        ('runs', '0004_replays_and_waits_to_answer'),
     ]
 
     operations = [

@@ -1,41 +1,17 @@
-"""The door to usage and budgets, for the writer and for top-ups; as `runs.store`, which lends its statements."""
+"""What runs use and may use, and what they say of themselves. The SQL is `runs/sql/usage.sql` and `engine.sql`."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from queues.store import Conn
-from runs.store import SQL
-
-
-class UsageRow(NamedTuple):
-    """What a run has used. `accounts` are the runs whose budgets it draws on."""
-
-    run_id: uuid.UUID
-    attempt: int
-    task: str
-    unit: str
-    amount: Decimal
-    accounts: tuple[uuid.UUID, ...] = ()
-
-
-class Balance(NamedTuple):
-    """A budget: what may be used of a unit, and has been."""
-
-    account: uuid.UUID
-    unit: str
-    amount: Decimal
-    spent: Decimal
-
-
-#: (account, unit) → amount.
-Charges = Mapping[tuple[uuid.UUID, str], Decimal]
+from runs.store.rows import Balance, Charges, ProgressRow, UsageRow
+from runs.store.statements import SQL
 
 
 def add_usage(cur: Cursor[TupleRow], worker: int, rows: Sequence[UsageRow]) -> None:
@@ -93,20 +69,36 @@ def top_up(conn: Conn, account: uuid.UUID, amounts: Mapping[str, Decimal]) -> li
     return [Balance(*row) for row in conn.execute(SQL.top_up, parameters)]
 
 
-def end_waits(conn: Conn, account: uuid.UUID, by: str) -> list[uuid.UUID]:
+def end_budget_waits(conn: Conn, account: uuid.UUID, by: str) -> list[uuid.UUID]:
     """Ends the waits for a run's budget, if it has room again. Returns the runs that waited. Call with its lock
     held."""
     parameters = {"accounts": [account], "runs": None, "by": by}
     return [row[0] for row in conn.execute(SQL.match_budgets, parameters).fetchall()]
 
 
-def waited_for(conn: Conn, run: uuid.UUID) -> uuid.UUID | None:
+def budget_waited_for(conn: Conn, run: uuid.UUID) -> uuid.UUID | None:
     """The run for whose budget this one is parked."""
     row = conn.execute(SQL.budget_waited_for, {"run": run}).fetchone()
     return None if row is None else row[0]
 
 
-def tree(conn: Conn, run: uuid.UUID, limit: int) -> tuple[dict[str, Decimal], int]:
+def tree_usage(conn: Conn, run: uuid.UUID, limit: int) -> tuple[dict[str, Decimal], int]:
     """What a run and the runs that it waits for have used, and how many runs were counted."""
     rows = conn.execute(SQL.tree_usage, {"run": run, "limit": limit}).fetchall()
     return {row[0]: row[1] for row in rows if row[0] is not None}, rows[0][2] if rows else 0
+
+
+def set_progress(cur: Cursor[TupleRow], rows: Iterable[ProgressRow]) -> None:
+    """One row for each run, however often it said something."""
+    latest: dict[uuid.UUID, ProgressRow] = {}
+    for row in rows:
+        known = latest.get(row.run_id)
+        latest[row.run_id] = row if known is None else known.followed_by(row)
+    chosen = sorted(latest.values(), key=lambda row: row.run_id)
+    parameters = {
+        "ids": [row.run_id for row in chosen],
+        "values": [row.value for row in chosen],
+        "words": [row.words for row in chosen],
+        "metadata": [row.metadata for row in chosen],
+    }
+    cur.execute(SQL.progress, parameters, prepare=True)

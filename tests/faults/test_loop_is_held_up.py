@@ -1,0 +1,51 @@
+"""Fault 5: a task computes and never yields. Nobody takes its worker for dead, and its neighbours are not to blame."""
+
+from __future__ import annotations
+
+import pytest
+
+from queues.models import Worker
+from tests.support.processes import Fleet
+from tests.support.runs import all_final, attempts, lines, run, the
+from tests.support.waiting import eventually
+
+
+def test_fault_5_a_task_that_never_yields_is_not_taken_for_dead(faulty: Fleet) -> None:
+    quick = {"HOLDFAST_HEARTBEAT_TIMEOUT": "5"}
+    faulty.worker("worker-1", **quick)
+    hog = the("hog").enqueue(8.0)
+    eventually(lambda: faulty.ledger.count("hog", "begins"), "it computes")
+    faulty.worker("worker-2", **quick)
+    assert the("echo").enqueue("meanwhile").result(timeout=5) == "meanwhile", "others take what comes"
+    assert hog.result(timeout=30) == "done"
+    assert not Worker.objects.exclude(lost_at=None).exists()
+    assert [(a.status, a.overlap_at) for a in attempts(hog.id)] == [("completed", None)]
+
+
+@pytest.mark.parametrize("name", ["neighbour", "neighbour-step"])
+def test_fault_5_neighbours_are_not_timed_out_for_time_in_which_the_loop_stood_still(faulty: Fleet, name: str) -> None:
+    faulty.worker("worker-1")
+    neighbours = [the(name).enqueue() for _ in range(5)]
+    eventually(lambda: faulty.ledger.count("neighbour", "begins") == 5, "they have begun")
+    hog = the("hog").enqueue(4.0)
+    all_final([hog.id, *(n.id for n in neighbours)])
+    assert faulty.ledger.count("hog", "ends") == 1
+    assert [n.result(timeout=1) for n in neighbours] == ["in time"] * 5
+    said = [line.message for line in lines(hog.id)]
+    assert any("held up the event loop" in message for message in said), "the log of the one to blame says so"
+
+
+def test_fault_5_a_timeout_still_falls_when_the_neighbour_itself_is_late(faulty: Fleet) -> None:
+    faulty.worker("worker-1")
+    late = the("neighbour").enqueue(60)
+    eventually(lambda: faulty.ledger.count("neighbour", "begins"), "it has begun")
+    hog = the("hog").enqueue(1.0)
+    all_final([hog.id, late.id], timeout=15)
+    assert run(late.id).status == "timed_out"
+
+
+def test_fault_5_whoever_holds_up_the_loop_pays_for_it_with_its_own_time(faulty: Fleet) -> None:
+    faulty.worker("worker-1")
+    handle = the("hog-of-its-own-time").enqueue()
+    all_final([handle.id])
+    assert run(handle.id).status == "timed_out"

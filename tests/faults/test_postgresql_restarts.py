@@ -1,0 +1,114 @@
+"""Faults 11 and 12: PostgreSQL is restarted: under load again and again, and while a dead worker is recovered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from holdfast.embedded import EmbeddedServers
+from queues.models import Lane
+from tests.support.installation import Installation, environment_of
+from tests.support.processes import TASKS, Fleet, Ledger
+from tests.support.waiting import eventually
+
+#: Seconds of load under restarts, and between them.
+UNDER_FIRE, BETWEEN = 20.0, 3.0
+
+
+@pytest.fixture
+def own(request: pytest.FixtureRequest, data_dir: Path, ledger: Ledger) -> Iterator[Installation]:
+    """Servers of this test alone."""
+    servers = EmbeddedServers(data_dir, durable=False, die_with_parent=True)
+    servers.start()
+    more = {"HOLDFAST_TASKS": str(TASKS), "HOLDFAST_DEMO": "0", "TESTS_LEDGER": str(ledger.path)}
+    found = Installation(servers, Fleet(environment_of(servers, dict(os.environ), **more), ledger))
+    try:
+        found.migrate()
+        yield found
+        outcome = getattr(request.node, "outcome_of_call", None)
+        if outcome is None or outcome.failed:
+            print(found.fleet.report())
+    finally:
+        found.close()
+
+
+def nothing_is_held(own: Installation) -> None:
+    assert [own.count(table) for table in ("queues_lease", "queues_entry", "queues_timer")] == [0, 0, 0]
+    assert own.ask("SELECT run_id, number FROM runs_attempt WHERE finished_at IS NULL") == []
+
+
+def test_fault_11_runs_finish_right_while_postgresql_is_restarted_every_few_seconds(own: Installation) -> None:
+    for number in (1, 2):
+        own.worker(f"worker-{number}")
+    own.fleet.start("scheduler", "schedule")
+    acknowledged: list[UUID] = []
+    ways = [signal.SIGINT, signal.SIGKILL, signal.SIGQUIT]
+    began = restarted = time.monotonic()
+    restarts = 0
+    while time.monotonic() - began < UNDER_FIRE:
+        if time.monotonic() - restarted > BETWEEN:
+            own.restart_postgresql(ways[restarts % len(ways)])
+            restarts, restarted = restarts + 1, time.monotonic()
+        try:
+            acknowledged += own.enqueue("wall", Lane.COROUTINE, [{"bricks": 5, "seconds": 0.1}] * 2)
+            acknowledged += own.enqueue("dam", Lane.THREAD, [{"stones": 3, "seconds": 0.1}])
+            acknowledged += own.enqueue("second-time-lucky", Lane.COROUTINE, [{}], delay=0.5)
+        except psycopg.Error:
+            continue  # not acknowledged: it may be there or not
+    assert restarts >= 4
+    own.all_final(acknowledged)
+    assert own.statuses(acknowledged) == {"completed"}
+    wrong = own.ask(
+        "SELECT id, output FROM runs_run WHERE status = 'completed' AND output IS DISTINCT FROM CASE task_id "
+        "WHEN 'wall' THEN '[0, 1, 2, 3, 4]'::jsonb WHEN 'dam' THEN '[0, 1, 2]'::jsonb ELSE '42'::jsonb END"
+    )
+    assert wrong == []
+    assert own.ask("SELECT run_id, key FROM runs_snapshot WHERE kind = 'step' GROUP BY 1, 2 HAVING count(*) > 1") == []
+    nothing_is_held(own)
+    assert own.ask("SELECT name FROM queues_worker WHERE lost_at IS NOT NULL") == [], "nobody was taken for dead"
+    assert own.ask("SELECT id FROM runs_run WHERE crashes > 0") == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_fault_12_a_restart_in_the_middle_of_a_recovery_strands_nothing(own: Installation, how: signal.Signals) -> None:
+    victim = own.worker("worker-victim")
+    ids = own.enqueue("wall", Lane.COROUTINE, [{"bricks": 50, "seconds": 0.2}] * 4)
+    ids += own.enqueue("dam", Lane.THREAD, [{"stones": 50, "seconds": 0.2}] * 4)
+    own.fleet.start("scheduler", "schedule")
+    eventually(lambda: own.fleet.ledger.count("end") >= len(ids), "all are at work", timeout=30)
+    own.worker("worker-rescuer")
+    finished = {e.words[1:] for e in own.fleet.ledger.entries("end")}
+    # `closing`: its transaction goes with the server, there is nothing to commit.
+    with closing(psycopg.connect(own.servers.database_url)) as holder:
+        # The recovery waits for one of the runs, in the middle of its transaction.
+        holder.execute("SELECT id FROM runs_run WHERE id = %s FOR UPDATE", [ids[0]])
+        victim.signal(signal.SIGKILL)
+        victim.wait()
+
+        def recovering() -> bool:
+            rows = own.ask(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s "
+                "AND application_name LIKE 'holdfast%%'",
+                "%crashes%",
+            )
+            return bool(rows)
+
+        eventually(recovering, "somebody recovers the dead worker's runs")
+        own.restart_postgresql(how)
+    own.all_final(ids)
+    assert own.statuses(ids) == {"completed"}
+    nothing_is_held(own)
+    crashed = own.ask("SELECT run_id, count(*) FROM runs_attempt WHERE status = 'crashed' GROUP BY 1")
+    assert sorted(crashed) == sorted((run_id, 1) for run_id in ids), "recovered once each"
+    again = {e.words[1:] for e in own.fleet.ledger.entries("begin") if e.pid != victim.pid}
+    kept = own.ask("SELECT run_id, attempt, count(*), min(sequence), max(sequence) FROM runs_snapshot GROUP BY 1, 2")
+    assert not finished & again, f"no finished step was called again: {sorted(finished & again)}, {kept}"
+    assert own.ask("SELECT name FROM queues_worker WHERE lost_at IS NOT NULL") == [("worker-victim",)]

@@ -1,0 +1,57 @@
+"""The examples of the page about waits do what the page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.access.grants import Actor
+from runs import answers, registration
+from runs.models import Wait
+from runs.sdk.handle import RunHandle
+from tests.support.processes import ROOT, Fleet
+from tests.support.runs import run, the
+from tests.support.waiting import eventually
+
+ACTOR = Actor.system("test")
+PAGE = ROOT / "platform" / "docs" / "waits.md"
+
+
+@pytest.fixture
+def examples(fleet: Fleet, data_dir: Path, settings: Any) -> Fleet:
+    """A fleet whose tasks are those of the page."""
+    path = data_dir / "waits_of_the_page.py"
+    path.write_text("\n".join(re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)))
+    settings.HOLDFAST_TASKS = [str(path)]
+    fleet.environment["HOLDFAST_TASKS"] = str(path)
+    registration.discover()
+    registration.register_all()
+    fleet.worker("worker-1")
+    fleet.scheduler()
+    return fleet
+
+
+def asked(handle: RunHandle[Any], kind: str) -> Wait:
+    eventually(lambda: run(handle.id).status == "waiting", "the run waits", timeout=30)
+    return Wait.objects.get(run_id=handle.id, kind=kind)
+
+
+def test_every_example_of_the_page_runs(examples: Fleet) -> None:
+    assert the("sum-of-squares").enqueue(4).result(timeout=30) == 14
+    assert the("remind").enqueue("water the kelp", 0.00001).result(timeout=30) is None
+    order = the("order").enqueue(7)
+    answers.run_signal(order.id, "paid", 1995, actor=ACTOR)
+    assert order.result(timeout=30) == "order 7: 1995 cents"
+    pay = the("pay").enqueue(1995)
+    answers.wait_complete(asked(pay, "token").pk, True, actor=ACTOR)
+    assert pay.result(timeout=30) is True
+    publish = the("publish").enqueue("Kelp forests are …")
+    form = {"title": "Kelp"}
+    answers.approval_decide(asked(publish, "approval").pk, approved=True, form=form, actor=ACTOR)
+    assert publish.result(timeout=30) == "Kelp, by test"
+    race = the("order-or-give-up").enqueue(7)
+    answers.run_signal(race.id, "cancelled", None, actor=ACTOR)
+    assert race.result(timeout=30) == "cancelled"
