@@ -3,12 +3,13 @@ times that are right."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import datetime
 
 
 class Clock:
-    """`now()` is the database's Unix time. `set` is called with each heartbeat."""
+    """`now()` is the database's Unix time. `set` is called with each heartbeat. Tests of users have one that jumps."""
 
     __slots__ = ("_offset",)
 
@@ -20,3 +21,11 @@ class Clock:
 
     def now(self) -> float:
         return time.monotonic() + self._offset
+
+    def sleep(self, seconds: float) -> None:
+        """Holds this thread: for delays that are too short to leave the worker for."""
+        time.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """`sleep` for coroutines."""
+        await asyncio.sleep(seconds)

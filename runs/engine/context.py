@@ -272,6 +272,10 @@ class ActiveRun(RunContext):
         """The database's Unix time."""
         return self._port.clock.now()
 
+    def rest(self, seconds: float) -> None:
+        """Holds this thread."""
+        self._port.clock.sleep(seconds)
+
     @property
     def hold(self) -> float:
         """Seconds within which a wait has to be over for the run to stay here at rest."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from asgiref.sync import SyncToAsync
 from django.db import Error, connections
 
 logger = logging.getLogger("holdfast.engine")
+
+
+def in_transaction() -> bool:
+    """Whether the code that calls has opened a transaction in this thread. One that a test case has opened around
+    everything does not count, as it does not for Django's own durable blocks."""
+    innermost: list[Any] = [block for w in connections.all(initialized_only=True) for block in w.atomic_blocks[-1:]]
+    return not all(block._from_testcase for block in innermost)
 
 
 def tidy() -> None:

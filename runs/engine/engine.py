@@ -86,6 +86,7 @@ class Engine:
         self._busy_at = time.monotonic()
         self._drivers: dict[UUID, asyncio.Task[None]] = {}
         self._watched: dict[UUID, ActiveRun] = {}  # runs with a branch that waits here
+        self._let_go: set[UUID] = set()  # runs whose leases were gone: if we were declared lost, they overlap
         self._tokens: set[int] = set()  # leases whose end has not been committed yet
         #: Work had to be left in the middle: its threads may go on for as long as they like.
         self.left_work = False
@@ -215,7 +216,7 @@ class Engine:
             return
         self.fenced = True
         self._leaser.active = False
-        ids = list(self._runs)
+        ids = [*self._runs, *self._let_go]
         logger.error("declared lost while %d runs were at work; they belong to others now", len(ids))
         with db.connect("fenced") as conn, conn.transaction():
             queue_store.worker_returned(conn, self.worker_id)
@@ -360,6 +361,7 @@ class Engine:
             # One whose end was committed meanwhile is closed already.
             if leases.get(run_id) != run.started.token and run.close():
                 logger.warning("the lease of run %s is gone; leaving the run to others", run_id)
+                self._let_go.add(run_id)
                 self._loop.call_soon_threadsafe(self._cancel, run_id)
 
     def _watch(self, run: ActiveRun) -> None:

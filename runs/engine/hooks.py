@@ -14,7 +14,6 @@ import asyncio
 import inspect
 import json
 import logging
-import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +195,7 @@ async def _once_async(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
         if ack is not None:
             await asyncio.wrap_future(ack)
         if delay:
-            await asyncio.sleep(delay)
+            await run._port.clock.asleep(delay)
 
 
 def _once_sync(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
@@ -215,7 +214,7 @@ def _once_sync(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
         if ack is not None:
             ack.result()
         if delay:
-            time.sleep(delay)
+            run.rest(delay)
 
 
 def _call(hook: Step[..., Any], about: Any) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +56,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
         if delay > HOLD:
             await run.waits.pause(key, run._tries[key], delay)
         else:
-            await asyncio.sleep(delay)
+            await run._port.clock.asleep(delay)
 
 
 def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -97,7 +96,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
         if delay > HOLD:
             waiting_for = {"kind": "step_retry", "what": f"the next try of {key}", "step": key}
             raise run.unwind(PutDown(delay, json.dumps(waiting_for)))
-        time.sleep(delay)
+        run._port.clock.sleep(delay)
 
 
 async def _timed(

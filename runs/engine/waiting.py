@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import connections
-
 from runs import store
+from runs.engine import database
 from runs.engine.outcome import PutDown
 from runs.errors import StepMisuse
 from runs.models import SnapshotKind
@@ -91,9 +89,7 @@ class Waits:
         key, runners = self._identify(spec)
         if (known := self._run.recall(key)) is not None:
             return _value(spec, json.loads(known))
-        if spec.kind != WaitKind.BUDGET and any(
-            wrapper.in_atomic_block for wrapper in connections.all(initialized_only=True)
-        ):
+        if spec.kind != WaitKind.BUDGET and database.in_transaction():
             raise StepMisuse(
                 f"{spec.label} was waited for inside transaction.atomic(). The run leaves its worker while it waits, "
                 "and a transaction cannot: end the block first."
@@ -104,7 +100,7 @@ class Waits:
                 ack.result()
         winner = self._winner(runners)
         if winner is None and spec.kind == WaitKind.SLEEP and self._left(runners) <= HOLD:
-            time.sleep(max(0.0, self._left(runners)))
+            self._run.rest(max(0.0, self._left(runners)))
             self._run.boundary()
             now = self._run.now()
             winner = store.WaitFact(runners[0].id, key, spec.kind, "completed", None, now, now, now)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 
-from runs import current_run, step, task
+from runs import current_run, step, task, wait
 
 
 @task(id="bench-noop-async")
@@ -56,6 +56,21 @@ async def clock(n: int = 0) -> float:
 @task(id="bench-sleep")
 async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
+
+
+@task(id="bench-wait")
+async def waits(seconds: float) -> None:
+    await wait.asleep(seconds)
+
+
+@task(id="bench-number")
+async def number(n: int) -> int:
+    return n
+
+
+@task(id="bench-fan")
+async def fan(count: int) -> int:
+    return sum(await number.aenqueue_many_and_wait([{"n": n} for n in range(count)]))
 
 
 @step

@@ -85,7 +85,10 @@ def test_fault_12_a_restart_in_the_middle_of_a_recovery_strands_nothing(own: Ins
     own.fleet.start("scheduler", "schedule")
     eventually(lambda: own.fleet.ledger.count("end") >= len(ids), "all are at work", timeout=30)
     own.worker("worker-rescuer")
-    finished = {e.words[1:] for e in own.fleet.ledger.entries("end")}
+    # What is durable: a step whose side effect is there and whose snapshot is not yet may be called once more.
+    rows = own.ask("SELECT run_id::text, output::text FROM runs_snapshot WHERE kind = 'step'")
+    finished = set(rows)
+    assert finished
     # `closing`: its transaction goes with the server, there is nothing to commit.
     with closing(psycopg.connect(own.servers.database_url)) as holder:
         # The recovery waits for one of the runs, in the middle of its transaction.
@@ -109,6 +112,5 @@ def test_fault_12_a_restart_in_the_middle_of_a_recovery_strands_nothing(own: Ins
     crashed = own.ask("SELECT run_id, count(*) FROM runs_attempt WHERE status = 'crashed' GROUP BY 1")
     assert sorted(crashed) == sorted((run_id, 1) for run_id in ids), "recovered once each"
     again = {e.words[1:] for e in own.fleet.ledger.entries("begin") if e.pid != victim.pid}
-    kept = own.ask("SELECT run_id, attempt, count(*), min(sequence), max(sequence) FROM runs_snapshot GROUP BY 1, 2")
-    assert not finished & again, f"no finished step was called again: {sorted(finished & again)}, {kept}"
+    assert finished & again == set(), "no finished step was called again"
     assert own.ask("SELECT name FROM queues_worker WHERE lost_at IS NOT NULL") == [("worker-victim",)]

@@ -3,7 +3,6 @@
 # ruff: noqa: S311, T201 - pretended work may be random, and `print` inside a run is a feature to show
 
 import asyncio
-import logging
 import random
 import time
 from datetime import date
@@ -13,99 +12,15 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 from pydantic import BaseModel, Field
 
+from holdfast.demo.agent.task import research_agent as research_agent  # the agent has a folder of its own
 from holdfast.demo.models import Order
 from queues import Queue
-from runs import Retry, acheckpoint, current_run, log, step, task
+from runs import Retry, log, step, task
 
-logger = logging.getLogger("demo.research")
-
-llm = Queue("llm-calls", concurrency_limit=4)
 reports = Queue("reports", concurrency_limit=2)
 
-Topic = Annotated[str, Field(min_length=1, max_length=200, description="What to look into.", examples=["kelp forests"])]
-Depth = Annotated[int, Field(ge=1, le=8, description="How many searches run side by side.")]
 Text = Annotated[str, Field(min_length=1, max_length=20_000, description="Any text.")]
 Share = Annotated[float, Field(ge=0, le=0.9, description="The share of tries that fails.")]
-
-ANGLES = ("history", "how it works", "open questions", "in numbers", "criticism", "people", "neighbours", "outlook")
-
-
-# --- research-agent: parallel steps, a checkpoint, and a failure that it recovers from --------------------------------
-
-
-class Source(BaseModel):
-    """A page that a search found."""
-
-    title: str
-    url: str
-    words: int
-
-
-class Report(BaseModel):
-    """What research-agent returns."""
-
-    topic: str
-    summary: str
-    sources: list[Source]
-    words_read: int
-
-
-class SourcesUnreadable(Exception):
-    """The first attempt ends with this on purpose, so that you see a retry go on where it stopped."""
-
-
-@step
-async def search(topic: str, angle: str) -> list[Source]:
-    """Stands for a call of a search engine."""
-    log.info("searching", topic=topic, angle=angle)
-    await asyncio.sleep(random.uniform(1.0, 2.0))
-    url = "https://example.org/" + f"{topic} {angle}".lower().replace(" ", "-")
-    found = Source(title=f"{topic.capitalize()}: {angle}", url=url, words=random.randint(400, 2400))
-    print(f"{angle}: found a page of {found.words} words")
-    return [found]
-
-
-@step(retry=Retry(max_attempts=3, min_delay=0.2, max_delay=1.0), timeout=30)
-async def read(source: Source) -> str:
-    """Stands for fetching and reading a page."""
-    logger.info("reading %s", source.url)
-    await asyncio.sleep(0.6)
-    return f"{source.title} ({source.words} words)"
-
-
-@step
-async def summarize(topic: str, notes: list[str]) -> str:
-    """Stands for a call of a language model."""
-    log.info("summarizing", notes=len(notes))
-    await asyncio.sleep(2.0)
-    return f"{len(notes)} sources on {topic} agree on little and are worth reading: {'; '.join(notes)}."
-
-
-@task(
-    id="research-agent",
-    queue=llm,
-    retry=Retry(max_attempts=3, factor=2.0, min_delay=1.5, max_delay=3.0),
-    max_duration=300,
-)
-async def research_agent(topic: Topic, depth: Depth = 3) -> Report:
-    """Searches side by side, reads what it found and sums it up. Its first attempt fails on purpose."""
-    run = current_run()
-    log.info("research begins" if run.attempt == 1 else "research goes on", attempt=run.attempt, state=run.state)
-    pages = await asyncio.gather(*(search(topic, angle) for angle in ANGLES[:depth]))
-    sources = [source for page in pages for source in page]
-    if run.state is None:
-        await acheckpoint({"sources_found": len(sources)})
-    if run.attempt == 1:
-        log.warning("the reader does not answer")
-        raise SourcesUnreadable(
-            f"All {len(sources)} searches finished, then the reader timed out. This demo fails once on purpose: "
-            "the next attempt keeps the searches and goes on from here."
-        )
-    notes = [await read(source) for source in sources]
-    summary = await summarize(topic, notes)
-    words = sum(source.words for source in sources)
-    log.info("done", sources=len(sources), words=words)
-    return Report(topic=topic, summary=summary, sources=sources, words_read=words)
 
 
 # --- count-words: a plain function in a thread ------------------------------------------------------------------------

@@ -144,6 +144,7 @@ def test_an_error_has_type_message_and_fingerprint_and_a_list_no_traceback(api: 
         "error": {**expected, "traceback": "Traceback …"},
         "worker": None,
         "usage": {},
+        "active": 0.0,
     }
 
 
@@ -223,12 +224,13 @@ def test_retry_and_cancel_answer_with_the_run_and_leave_an_audit_row(api: Any) -
     ]
 
 
-def test_a_run_that_runs_cannot_be_cancelled_yet_and_says_so(api: Any) -> None:
+def test_a_run_in_a_workers_hands_is_cancelling_and_is_cancelled_only_once(api: Any) -> None:
     from queues.models import Entry
 
     run = api.post("/tasks/echo/runs", {}).json()
     Entry.objects.all().delete()
-    Run.objects.update(status="running", started_at=START)
+    Run.objects.update(status="running", started_at=START, lease_token=7)
+    assert api.post(f"/runs/{run['id']}/cancel").json()["status"] == "cancelling"
     response = api.post(f"/runs/{run['id']}/cancel")
     assert response.status_code == 409
-    assert "running" in response.json()["detail"]
+    assert "cancelling" in response.json()["detail"]

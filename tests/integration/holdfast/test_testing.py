@@ -1,0 +1,72 @@
+"""The test kit beside the ORM: a run shares the connection, and so the transaction, of the test that executes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, transaction
+
+from holdfast.demo.models import Order
+from holdfast.demo.tasks import send_receipt
+from holdfast.testing import crash_at, run_inline
+from runs import step, task, wait
+from runs.sdk.task import registry
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def own_tasks() -> Iterator[None]:
+    known = dict(registry._tasks)
+    yield
+    registry._tasks.clear()
+    registry._tasks.update(known)
+
+
+@step(transaction=True)
+def place(customer: str) -> int:
+    return Order.objects.create(customer=customer, item="kelp").pk
+
+
+@task(id="kit-place")
+def placing(customer: str) -> int:
+    order = place(customer)
+    wait.sleep(60)
+    return order
+
+
+@task(id="kit-aplace")
+async def placing_async(customer: str) -> int:
+    order = await place.acall(customer)
+    await wait.asleep(60)
+    assert await Order.objects.filter(pk=order).aexists()
+    return order
+
+
+def test_a_task_sees_the_rows_of_the_test_and_the_test_those_of_the_task() -> None:
+    order = Order.objects.create(customer="ann", item="kelp")
+    result = run_inline(send_receipt, order_id=order.pk)
+    assert result.output == f"R-{order.pk:06d}: 1 × kelp for ann"
+    order.refresh_from_db()
+    assert order.receipt == result.output
+
+
+@pytest.mark.parametrize("placing", [placing, placing_async], ids=["sync", "async"])
+@pytest.mark.parametrize("point", ["step-called", "snapshot-written"])
+def test_a_step_with_a_transaction_happens_once_wherever_it_dies(placing, point: str) -> None:  # type: ignore[no-untyped-def]
+    result = run_inline(placing, customer="bob", crashes=crash_at(point))
+    assert result.output == Order.objects.get(customer="bob").pk
+    assert result.calls["place"] == (2 if point == "step-called" else 1)
+
+
+def test_waiting_inside_a_transaction_of_the_task_is_still_refused() -> None:
+    @task(id="kit-holds")
+    def holds() -> None:
+        with transaction.atomic():
+            wait.sleep(60)
+
+    error = run_inline(holds).error
+    assert error is not None
+    assert "inside transaction.atomic()" in error["message"]
+    assert connection.in_atomic_block  # the test's own
