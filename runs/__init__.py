@@ -1,6 +1,6 @@
 """Durable tasks as plain functions.
 
-    from runs import task, step, checkpoint, wait, log, current_run, Retry, Abort
+    from runs import task, step, checkpoint, wait, log, usage, current_run, Retry, Abort
 
 These names are loaded on first use, so that importing the app (which Django does before its settings are complete)
 costs nothing.
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
+    from runs.sdk.hooks import Failure
     from runs.sdk.isolation import GiB, MiB
     from runs.sdk.log import log
     from runs.sdk.retry import Abort, Retry
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from runs.sdk.step import step
     from runs.sdk.stream import stream
     from runs.sdk.task import task
+    from runs.sdk.usage import usage
     from runs.sdk.wait import Decision, wait
 
 _ROOMS = {
     "task": "runs.sdk.task",
+    "usage": "runs.sdk.usage",
     "step": "runs.sdk.step",
     "wait": "runs.sdk.wait",
     "Decision": "runs.sdk.wait",
@@ -37,6 +40,7 @@ _ROOMS = {
     "Retry": "runs.sdk.retry",
     "Abort": "runs.sdk.retry",
     "RunHandle": "runs.sdk.handle",
+    "Failure": "runs.sdk.hooks",
     "Reconciled": "runs.sdk.safety",
     "OutcomeUnknown": "runs.errors",
     "MiB": "runs.sdk.isolation",
@@ -46,6 +50,7 @@ _ROOMS = {
 __all__ = [
     "Abort",
     "Decision",
+    "Failure",
     "GiB",
     "MiB",
     "OutcomeUnknown",
@@ -61,6 +66,7 @@ __all__ = [
     "step",
     "stream",
     "task",
+    "usage",
     "wait",
 ]
 

@@ -26,7 +26,7 @@ class RunAdmin(BigTableAdmin):
     list_select_related = ("queue",)
     list_filter = ("status",)
     ordering = ("-id",)
-    heavy = ("payload", "output", "error", "waiting_for", "usage")
+    heavy = ("payload", "output", "error", "waiting_for")
     search_help_text = "A run's id (also of its parent), or a task's id."
     found_by = ("pk", "parent_id")
     readonly_fields = ("parts",)

@@ -16,6 +16,7 @@ from queues import tickets
 from queues.models import Queue as QueueRow
 from runs import registration, store
 from runs.errors import IdempotencyConflict, InvalidOption, PayloadTooLarge, UnknownQueue
+from runs.sdk import usage
 from runs.sdk.context import current
 from runs.sdk.options import Options
 from runs.sdk.task import Task
@@ -109,7 +110,14 @@ def new_runs(task: Task[..., Any], payloads: list[str], options: Options) -> sto
         parent_id=run.id if run else None,
         ttl=options.seconds("ttl") or task.ttl,
         timeout=options.seconds("run_timeout") or task.run_timeout,
+        budget=_budget(task, options),
     )
+
+
+def _budget(task: Task[..., Any], options: Options) -> str | None:
+    """JSON of exact amounts as text."""
+    budget = usage.budget_of(options.budget) if options.budget is not None else task.budget
+    return json.dumps({unit: usage.digits(most) for unit, most in budget.items()}) if budget else None
 
 
 def check_size(payload: str, path: str = "payload") -> None:

@@ -104,6 +104,24 @@ class NotSerializable(HoldfastError):
     status, code = 422, "not_serializable"
 
 
+class MiddlewareMisuse(HoldfastError):
+    """A middleware is no context manager, or does what it must not."""
+
+    code = "middleware_misuse"
+
+
+class InvalidProgress(HoldfastError):
+    """What a run says of itself cannot be shown."""
+
+    status, code = 422, "invalid_progress"
+
+
+class InvalidUsage(HoldfastError):
+    """What was said to be used is no amount of a unit. `data` has the unit."""
+
+    status, code = 422, "invalid_usage"
+
+
 class StreamMisuse(HoldfastError):
     """A stream was used in a way that cannot work."""
 

@@ -8,16 +8,22 @@
     Wait            what a run waits for: time, a signal, a token, an approval, children      (open ones: few)
     Signal          a message to a run; unread until a wait takes it
     Deadline        when a run has to have started, or ended
+    Progress        how far a run says that it is, and what it says of itself
+    Usage           what an attempt has used of a unit: tokens, money, anything
+    Budget          how much of a unit a run and the runs it waits for may use, and have used
     LogLine         what a run said; its sequence is a cursor over the whole table
     Chunk           a piece of a stream of a run; its sequence is a cursor likewise
     IdempotencyKey  the promise that one key starts one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
+    UsageRollup     one-minute sums of usage per task
 
 Snapshots, log lines and chunks are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
 partition is a span of time, one run's rows are in one partition, and retention drops whole partitions.
 Foreign keys between the big tables carry no database constraint: each row would cost a trigger, and retention
 would have to visit every row. What ties them is that `runs.store` writes them in one transaction.
 """
+
+from decimal import Decimal
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -42,6 +48,7 @@ class Task(models.Model):
     queue = models.ForeignKey(Queue, models.PROTECT, related_name="tasks")
     lane = models.SmallIntegerField(choices=Lane.choices, default=Lane.THREAD)
     retry = models.JSONField(default=dict)
+    hooks = ArrayField(models.CharField(max_length=20), default=list, db_default=[], help_text="Those it declares.")
     max_duration = models.FloatField(null=True, help_text="Seconds.")
     payload_schema = models.JSONField(default=dict, help_text="JSON Schema of the payload.")
     output_schema = models.JSONField(default=dict, help_text="JSON Schema of the result.")
@@ -87,10 +94,17 @@ class Run(models.Model):
     )
     replay_of = models.UUIDField(null=True, help_text="The run whose task and payload this one was started with anew.")
     version = models.CharField(max_length=64, blank=True, default="", db_default="")
-    usage = models.JSONField(null=True)
+    ending = models.JSONField(null=True, help_text="The outcome that is decided while its hook is being called.")
+    accounts = ArrayField(
+        models.UUIDField(), null=True, help_text="Runs whose budgets this one draws on: itself, those that wait for it."
+    )
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, help_text="First line of the first attempt.")
     finished_at = models.DateTimeField(null=True)
+    #: What it has used, may use and has said of itself, where a selector has filled them in (`runs.spending.fill`).
+    usage: dict[str, Decimal] | None = None
+    budget: "list[Budget] | None" = None
+    progress: "Progress | None" = None
 
     class Meta:
         indexes = (
@@ -147,6 +161,7 @@ class Attempt(models.Model):
     overlap_at = models.DateTimeField(
         null=True, help_text="When the worker of this attempt came back after it was declared dead, and was refused."
     )
+    usage: dict[str, Decimal] | None = None  # filled in by a selector
 
     class Meta:
         ordering = ("run_id", "number")
@@ -192,6 +207,7 @@ class Snapshot(models.Model):
     error = models.JSONField(null=True)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField()
+    usage = models.JSONField(null=True, help_text="What this try of the step used: unit → amount.")
 
     class Meta:
         ordering = ("run_id", "sequence")
@@ -220,7 +236,7 @@ class LogLine(models.Model):
         return self.message[:80]
 
 
-WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry")
+WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry", "budget")
 #: Kinds that people and programs answer.
 ANSWERED_KINDS = ("approval", "token", "signal")
 WAIT_OUTCOMES = ("completed", "timed_out", "cancelled")
@@ -254,6 +270,8 @@ class Wait(models.Model):
                 name="wait_to_answer",
                 condition=Q(resolved_at__isnull=True, kind__in=ANSWERED_KINDS),
             ),
+            # Serves a top-up: who is parked for this budget? (The wait's name is the id of the budget's run.)
+            models.Index("name", name="wait_for_budget", condition=Q(resolved_at__isnull=True, kind="budget")),
         )
         constraints = (
             models.UniqueConstraint(fields=("run", "key"), name="wait_key_unique"),
@@ -299,6 +317,54 @@ class Deadline(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.kind}"
+
+
+class Progress(models.Model):
+    """What a run has said of itself last: how far it is, and anything about it."""
+
+    run = models.OneToOneField(Run, models.CASCADE, primary_key=True, db_constraint=False, related_name="+")
+    value = models.FloatField(null=True, help_text="0 to 1.")
+    words = models.CharField(max_length=200, blank=True, default="")
+    metadata = models.JSONField(null=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.value}"
+
+
+#: Digits of an amount, and how many of them stand after the point.
+DIGITS, PLACES = 36, 12
+
+
+class Usage(models.Model):
+    """What one attempt of a run has used of one unit, steps and all. A step's own part stands in its snapshot."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="used")
+    attempt = models.IntegerField()
+    unit = models.CharField(max_length=60)
+    amount = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("run", "attempt", "unit"), name="usage_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.unit} {self.amount}"
+
+
+class Budget(models.Model):
+    """How much of a unit a run may use, together with the runs that it waits for, and theirs. All of them add to
+    `spent`; a top-up raises `amount`."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="budgets")
+    unit = models.CharField(max_length=60)
+    amount = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES)
+    spent = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES, default=0, db_default=0)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("run", "unit"), name="budget_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.unit} {self.spent} of {self.amount}"
 
 
 class ChunkKind(models.TextChoices):
@@ -379,3 +445,23 @@ class Rollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.minute} {self.kind} {self.task_id} {self.status}"
+
+
+class UsageRollup(models.Model):
+    """What a task's runs have used of a unit within one minute."""
+
+    id = models.BigAutoField(primary_key=True)
+    minute = models.DateTimeField()
+    task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, db_index=False)
+    unit = models.CharField(max_length=60)
+    worker = models.ForeignKey(Worker, models.CASCADE, db_constraint=False, db_index=False)
+    amount = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES)
+
+    class Meta:
+        constraints = (
+            # One row per worker, as in Rollup. Serves a task's chart by its prefix.
+            models.UniqueConstraint(fields=("task", "unit", "minute", "worker"), name="usage_rollup_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.task_id} {self.unit}"

@@ -10,7 +10,7 @@ from django.db.models import Count
 
 from holdfast.access.grants import Actor
 from queues.selectors import EXACT_UP_TO
-from runs import approvals, selectors, waits
+from runs import approvals, selectors, spending, waits
 from runs.errors import UnknownRun
 from runs.lists import tries
 from runs.models import Attempt, Run, Snapshot
@@ -53,6 +53,20 @@ class RunPage:
     @property
     def can_retry(self) -> bool:
         return self.run.status in RETRYABLE
+
+    @property
+    def percent(self) -> int | None:
+        """How far the run says that it is."""
+        value = self.run.progress.value if self.run.progress else None
+        return None if value is None else int(value * 100)
+
+    @property
+    def usage(self) -> list[spending.Line]:
+        return spending.lines(self.run)
+
+    @property
+    def budgets(self) -> list[spending.Bar]:
+        return spending.bars(self.run)
 
     @property
     def can_resolve(self) -> bool:

@@ -102,6 +102,7 @@ def _row(task: Task[..., Any]) -> dict[str, Any]:
         "payload_schema": json.dumps(_payload_schema(task)),
         "output_schema": json.dumps(_schema(task.output)),
         "version": task.version,
+        "hooks": list(task.hooks),
     }
 
 

@@ -11,6 +11,7 @@ from django.db.models import F, Func, IntegerField, QuerySet, TextField
 from django.db.models.functions import Cast, Coalesce
 
 from queues.selectors import EXACT_UP_TO
+from runs import spending
 from runs.errors import UnknownRun, UnknownTask
 from runs.filters import DEFAULT_LIMIT, RunFilter
 from runs.models import Attempt, LogLine, Run, Snapshot, Task
@@ -55,6 +56,8 @@ def runs_page(
         more, ids = more or len(kept) < len(ids), kept
     runs = Run.objects.filter(pk__in=ids).select_related("queue").order_by("-id")
     items = list(runs if bodies else runs.defer("payload", "output"))
+    if bodies:
+        spending.fill(items)
     return Page(items, ids[-1] if more and ids else None)
 
 
@@ -73,10 +76,11 @@ def status_counts(statuses: Iterable[str], filters: RunFilter | None = None) -> 
 
 
 def run_get(run_id: uuid.UUID) -> Run:
-    """One run with its queue. Raises UnknownRun."""
+    """One run with its queue and what it has used. Raises UnknownRun."""
     run = Run.objects.select_related("queue").filter(pk=run_id).first()
     if run is None:
         raise UnknownRun(f"There is no run {run_id}.")
+    spending.fill([run])
     return run
 
 
@@ -90,13 +94,16 @@ def run_exists(run_id: uuid.UUID) -> uuid.UUID:
 def runs_get(ids: Sequence[uuid.UUID]) -> list[Run]:
     """Runs with their queues in the order of `ids`; those that do not exist are left out."""
     found = Run.objects.select_related("queue").in_bulk(ids)
+    spending.fill(list(found.values()))
     return [found[run_id] for run_id in ids if run_id in found]
 
 
 def attempts(run_id: uuid.UUID, *, after: int = 0, limit: int = MAX_ATTEMPTS) -> Page[Attempt, int]:
     """A run's attempts with their worker, first one first; `after` is the number of the last one seen."""
     found = Attempt.objects.filter(run_id=run_id, number__gt=after).select_related("worker").order_by("number")
-    return _page(found, limit, "number")
+    page: Page[Attempt, int] = _page(found, limit, "number")
+    spending.fill_attempts(page.items)
+    return page
 
 
 def snapshots(

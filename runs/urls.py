@@ -18,6 +18,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/snapshots/<int:sequence>/", run.snapshot, name="snapshot"),
     path("runs/<uuid:run_id>/retry/", run.run_retry, name="run_retry"),
     path("runs/<uuid:run_id>/cancel/", run.run_cancel, name="run_cancel"),
+    path("runs/<uuid:run_id>/top-up/", run.run_top_up, name="run_top_up"),
     path("runs/<uuid:run_id>/resolve/", run.run_resolve, name="run_resolve"),
     path("streams/<str:token>", stream.stream, name="stream"),
     path("runs/<uuid:run_id>/replay/", run.run_replay, name="run_replay"),

@@ -67,6 +67,7 @@ class Env:
     concurrency: int = 1000  # coroutines at once in one worker
     threads: int = 32  # threads at once in one worker
     processes: int = field(default_factory=lambda: _cores())  # isolated runs at once in one worker
+    middleware: tuple[str, ...] = ()  # dotted paths, the outermost first
 
 
 def load(environ: Mapping[str, str] | None = None) -> Env:
@@ -107,6 +108,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         concurrency=_count("HOLDFAST_CONCURRENCY", text("HOLDFAST_CONCURRENCY"), 100_000, default=1000),
         threads=_count("HOLDFAST_THREADS", text("HOLDFAST_THREADS"), 1_000, default=32),
         processes=_count("HOLDFAST_PROCESSES", text("HOLDFAST_PROCESSES"), 1_000, default=_cores()),
+        middleware=_paths("HOLDFAST_MIDDLEWARE", text("HOLDFAST_MIDDLEWARE")),
     )
 
 
@@ -225,6 +227,16 @@ def _data_dir(value: str | None) -> Path:
     path = Path(os.path.abspath(path))
     check_data_dir(path)
     return path
+
+
+def _paths(name: str, value: str | None) -> tuple[str, ...]:
+    paths = tuple(path.strip() for path in (value or "").split(",") if path.strip())
+    for path in paths:
+        if "." not in path or not _MODULE.fullmatch(path):
+            raise EnvError(
+                name, f"{path!r} is no dotted path", "Write paths such as shop.tracing.span, with commas between them"
+            )
+    return paths
 
 
 def _tasks(value: str | None) -> tuple[str, ...]:

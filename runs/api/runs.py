@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
-from runs import answers, selectors, services
+from runs import answers, budgets, selectors, services
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import InvalidBody, refusal
@@ -22,6 +22,7 @@ from runs.api.schemas import (
     SignalIn,
     SnapshotOut,
 )
+from runs.api.usage import TopUpIn
 from runs.filters import InvalidFilter, RunFilter, parse_cursor, parse_limit, parse_number, refuse_unknown
 from runs.models import STATUSES
 
@@ -145,6 +146,20 @@ def run_cancel(request: HttpRequest, run_id: str) -> Any:
     ended, or is being stopped already."""
     found = body.run_id(run_id)
     services.run_cancel(found, actor=actor_of(request), reason=_reason(request))
+    return RunOut.of(selectors.run_get(found))
+
+
+@router.post(
+    "/runs/{run_id}/top-up",
+    response=RunOut,
+    auth=needs("runs.top_up"),
+    operation_id="run_top_up",
+    openapi_extra=docs.body(TopUpIn),
+)
+def run_top_up(request: HttpRequest, run_id: str) -> Any:
+    """Raises the budget that a run is parked for, or its own; the runs that were parked for it go on."""
+    found, given = body.run_id(run_id), body.read(request, TopUpIn)
+    budgets.run_top_up(found, budget=given.budget, actor=actor_of(request), reason=given.reason)
     return RunOut.of(selectors.run_get(found))
 
 

@@ -13,9 +13,11 @@ from holdfast.access.models import REASON_LENGTH
 from queues.declare import MAX_LIMIT
 from queues.selectors import EXACT_UP_TO, QueueFlow
 from runs import streams
+from runs.api.usage import AMOUNTS, BUDGET_SCHEMA, BudgetOut, ProgressOut
 from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task, Wait
 from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
 from runs.sdk.retry import MAX_ATTEMPTS
+from runs.sdk.usage import plain_amounts
 from runs.sdk.wait import MAX_NAME
 
 T = TypeVar("T")
@@ -39,6 +41,7 @@ _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         "items": {"type": "string", "minLength": 1, "maxLength": MAX_TAG},
     },
     "max_attempts": {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS},
+    "budget": BUDGET_SCHEMA,
     "ttl": {**_SECONDS, "description": "Seconds within which it has to start; then it is `expired`."},
     "run_timeout": {**_SECONDS, "description": "Seconds within which it has to end, waits included."},
 }
@@ -199,15 +202,31 @@ class RunOut(Schema):
     parent_id: uuid.UUID | None = Field(description="The run that started it.")
     replay_of: uuid.UUID | None = Field(description="The run that it replays.")
     version: str
-    usage: Any
+    usage: Any = Field(description=f"What it has used, by unit. {AMOUNTS}")
+    budget: list[BudgetOut] = Field(description="Its own budgets, and those of the runs that wait for it.")
+    progress: ProgressOut | None = Field(description="How far it says that it is.")
+    metadata: Any = Field(description="What it says of itself.")
     waiting_for: Any = Field(
         description="Of a waiting run: `kind` and `what` of the first wait, `count` of all, `waits` of the first 20."
     )
 
     @classmethod
     def of(cls, run: Run) -> "RunOut":
-        same = {name: getattr(run, name) for name in cls.model_fields if name not in {"task", "queue", "error"}}
-        return cls.model_construct(**same, task=run.task_id, queue=run.queue.name, error=ErrorOut.of(run.error))
+        same = {
+            name: getattr(run, name)
+            for name in cls.model_fields
+            if name not in {"task", "queue", "error", "usage", "budget", "progress", "metadata"}
+        }
+        return cls.model_construct(
+            **same,
+            task=run.task_id,
+            queue=run.queue.name,
+            error=ErrorOut.of(run.error),
+            usage=plain_amounts(run.usage or {}),
+            budget=[BudgetOut.of(budget) for budget in run.budget or ()],
+            progress=ProgressOut.of(run.progress) if run.progress else None,
+            metadata=(run.progress.metadata if run.progress else None) or {},
+        )
 
 
 class AttemptOut(Schema):
@@ -220,6 +239,7 @@ class AttemptOut(Schema):
     error: AttemptErrorOut | None
     worker: str | None
     active: float = Field(description="Seconds in a worker's hands: what is waited for does not count.")
+    usage: Any = Field(description=f"What this attempt has used, by unit. {AMOUNTS}")
 
     @classmethod
     def of(cls, attempt: Attempt) -> "AttemptOut":
@@ -231,6 +251,7 @@ class AttemptOut(Schema):
             error=AttemptErrorOut.of(attempt.error),
             worker=attempt.worker.name if attempt.worker else None,
             active=attempt.active,
+            usage=plain_amounts(attempt.usage or {}),
         )
 
 
@@ -247,6 +268,7 @@ class SnapshotOut(Schema):
     error: AttemptErrorOut | None
     started_at: datetime
     finished_at: datetime
+    usage: Any = Field(description=f"What this try of a step has used, by unit; null for none. {AMOUNTS}")
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "SnapshotOut":

@@ -18,11 +18,13 @@ from typing import Any, Final, NoReturn, cast
 from django.db import connections
 
 from runs import store
-from runs.engine import memory
-from runs.engine.context import ActiveRun, Port
+from runs.engine import hooks, memory
+from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.loop import end_tasks, remember_task
 from runs.engine.outcome import Fenced, Outcome
+from runs.engine.port import Port
+from runs.engine.spending import Accounts
 from runs.engine.tail import LogTail
 from runs.engine.wire import Begin, Done, HandingOver, Inbox, Put, Receipt, Settled, pack
 from runs.engine.writer import Writer
@@ -124,6 +126,8 @@ def live(sock: socket.socket) -> NoReturn:
     """From the fork to the end of the process."""
     link = Link(sock)
     begin = link.first()
+    accounts = Accounts()
+    known = accounts.learn(begin.balances)  # kept by the run from now on
     port = Port(
         cast(Writer, RemoteWriter(link)),
         begin.clock,
@@ -132,11 +136,14 @@ def live(sock: socket.socket) -> NoReturn:
         worker_id=begin.worker_id,
         touch=lambda run_id: None,
         step_threads=ThreadPoolExecutor(STEP_THREADS, thread_name_prefix="holdfast-step"),
+        accounts=accounts,
         hold=0.0,
     )
     task = registry.get(begin.started.task_id)
     assert task is not None, "the server was forked when all tasks were known"
     run = ActiveRun(port, task, begin.started, begin.facts, begin.waits)
+    run.said.pace = 0.0
+    del known
     threading.Thread(target=link.hear, name="holdfast-link", daemon=True).start()
     termination = _Termination()
     try:
@@ -177,11 +184,11 @@ def _execute(run: ActiveRun, termination: _Termination) -> Outcome:
     context = copy_context()
     context.run(current.set, run)
     if not run.is_async:
-        return context.run(execute_sync, run)
+        return context.run(_drive_sync, run)
     loop = asyncio.new_event_loop()  # asyncio's own, not uvloop: the handler's exception gets out of it
     loop.set_task_factory(remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
     asyncio.set_event_loop(loop)
-    run.main = main = termination.main = loop.create_task(_drive(run), context=context)
+    run.main = main = termination.main = loop.create_task(_drive_async(run), context=context)
     while True:
         try:
             return loop.run_until_complete(main)
@@ -190,11 +197,15 @@ def _execute(run: ActiveRun, termination: _Termination) -> Outcome:
                 raise
 
 
-async def _drive(run: ActiveRun) -> Outcome:
-    outcome = await execute_async(run)
+async def _drive_async(run: ActiveRun) -> Outcome:
+    outcome = hooks.decided(run) or await execute_async(run)
     if run.tasks:
         await end_tasks(run)
-    return outcome
+    return await hooks.conclude_async(run, outcome)
+
+
+def _drive_sync(run: ActiveRun) -> Outcome:
+    return hooks.conclude_sync(run, hooks.decided(run) or execute_sync(run))
 
 
 def _tidy(run: ActiveRun) -> None:

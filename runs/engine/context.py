@@ -8,29 +8,32 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from runs import store, waitlinks
-from runs.engine import failure, showing, transact, unsafe
+from runs.engine import failure, showing, steps, unsafe
 from runs.engine.database import tidy_shared
 from runs.engine.fairtime import Within
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
+from runs.engine.port import Port, Sample
+from runs.engine.progress import Progress
 from runs.engine.sending import Sending
+from runs.engine.spending import Spending
 from runs.engine.tail import LogTail
-from runs.engine.waiting import HOLD, Waits
-from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
+from runs.engine.waiting import Waits
+from runs.errors import InvalidPayload, NonDeterministic
 from runs.models import RollupKind, SnapshotKind
 from runs.sdk import codec
 from runs.sdk.context import RunContext, current_step
+from runs.sdk.hooks import PREFIX
+from runs.sdk.progress import checked_metadata, checked_progress
 from runs.sdk.step import Step
 
 if TYPE_CHECKING:
-    from runs.engine.clock import Clock
-    from runs.engine.fairtime import LoopWatch
-    from runs.engine.writer import Ack, Writer
+    from runs.engine.writer import Ack
     from runs.sdk.task import Task
     from runs.sdk.wait import WaitSpec
 
@@ -62,10 +65,13 @@ class ActiveRun(RunContext):
         "begun",
         "cancel_child",
         "cancelled_by_worker",
+        "concluding",
         "intents",
         "main",
         "may_repeat",
         "memory_limit",
+        "said",
+        "spending",
         "started",
         "tail",
         "task",
@@ -96,6 +102,8 @@ class ActiveRun(RunContext):
         self.tail = LogTail(self.id, again=started.attempt > 1 or started.active is not None)
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
+        #: Its code has ended, and the hook of its outcome is called: too late to stop it.
+        self.concluding = started.ending is not None or started.stopping is not None
         #: The asyncio task that calls the function; those that its code has started, and by whom: they end with it.
         self.main: asyncio.Task[Any] | None = None
         self.tasks: dict[asyncio.Task[Any], asyncio.Task[Any] | None] = {}
@@ -135,10 +143,12 @@ class ActiveRun(RunContext):
                 self.state = json.loads(fact.state) if fact.state is not None else None
             elif fact.kind == SnapshotKind.FAILURE and fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
-        self._replay_left = len(self._done) + len(self._waited)
+        self._replay_left = sum(not key.startswith(PREFIX) for key in self._done) + len(self._waited)
         self.waits = Waits(self, waits)
         kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
         self._sending = Sending(started, kept)
+        self.spending = Spending(self, port.accounts, port.writer.put_usage)
+        self.said = Progress(self.id, port.writer.put_progress)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,78 +172,10 @@ class ActiveRun(RunContext):
         return found
 
     async def step_async(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key = self._identity(step)
-        if key in self._done:
-            return self._replay(step, key)
-        if key in self._tries:
-            await self.waits.pause(key, self._tries[key])  # the run came back for something else
-        if self.may_repeat or step.unsafe:
-            self._warn_or_enter(step, key)
-        while True:
-            self.boundary()
-            began, token = self._port.clock.now(), current_step.set(key)
-            try:
-                if (
-                    step.unsafe
-                    and (found := await unsafe.begin_async(self, step, key, began, args, kwargs)) is not None
-                ):
-                    return found.result
-                if step.timeout is None:
-                    value = await step.function(*args, **kwargs)
-                else:
-                    value = await self._timed(step.timeout, step, args, kwargs)
-                output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
-            except Exception as error:
-                delay = self._tried(step, key, began, args, kwargs, error)
-            else:
-                row = self._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
-                stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._store(row, stored, self._count(step, began, "completed", row.finished))
-                await stored
-                return value
-            finally:
-                current_step.reset(token)
-            if delay > HOLD:
-                await self.waits.pause(key, self._tries[key], delay)
-            else:
-                await self._port.clock.asleep(delay)
+        return await steps.call_async(self, step, args, kwargs)
 
     def step_sync(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if step.transaction:
-            return transact.call(self, step, args, kwargs)
-        if self.is_async:
-            raise StepMisuse(
-                f"Step {step.name!r} is a plain function and would block the event loop of this async task. Make the "
-                f"step `async def`, or call it in a thread: await asyncio.to_thread({step.name}.function, …) inside an "
-                "async step."
-            )
-        key = self._identity(step)
-        if key in self._done:
-            return self._replay(step, key)
-        if self.may_repeat or step.unsafe:
-            self._warn_or_enter(step, key)
-        while True:
-            self.boundary()
-            began, token = self._port.clock.now(), current_step.set(key)
-            try:
-                if step.unsafe and (found := unsafe.begin_sync(self, step, key, began, args, kwargs)) is not None:
-                    return found.result
-                value = step.function(*args, **kwargs)
-                output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
-            except Exception as error:
-                delay = self._tried(step, key, began, args, kwargs, error)
-            else:
-                row = self._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
-                stored: Future[None] = Future()
-                self._store(row, stored, self._count(step, began, "completed", row.finished))
-                stored.result()
-                return value
-            finally:
-                current_step.reset(token)
-            if delay > HOLD:
-                waiting_for = {"kind": "step_retry", "what": f"the next try of {key}", "step": key}
-                raise self.unwind(PutDown(delay, json.dumps(waiting_for)))
-            self._port.clock.sleep(delay)
+        return steps.call_sync(self, step, args, kwargs)
 
     async def wait_async(self, spec: WaitSpec) -> Any:
         return await self.waits.wait_async(spec)
@@ -268,6 +210,15 @@ class ActiveRun(RunContext):
         done: Future[None] = Future()
         done.add_done_callback(lambda f: saved(f.exception()))
         self._store(row, done)
+
+    def spend(self, amounts: dict[str, Decimal]) -> None:
+        self.spending.add(amounts)
+
+    def progress(self, value: float, words: str = "") -> None:
+        self.said.say(*checked_progress(value, words))
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        self.said.say(metadata=checked_metadata(metadata))
 
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:
         row = store.LogRow(
@@ -358,16 +309,6 @@ class ActiveRun(RunContext):
         """A timeout that does not count the time in which others kept the event loop from running."""
         return Within(limit, self, self._port.loop_watch)
 
-    async def _timed(self, limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        scope = self.within(limit)
-        try:
-            async with scope:
-                return await step.function(*args, **kwargs)
-        except TimeoutError as error:
-            if scope.expired():
-                raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
-            raise
-
     # ── replay and snapshots ─────────────────────────────────────────────────────────────────────────────────────
 
     def boundary(self) -> None:
@@ -396,17 +337,6 @@ class ActiveRun(RunContext):
                 raise Fenced
             self._sequence += 1
             return self._sequence
-
-    def _warn_or_enter(self, step: Step[Any, Any], key: str) -> None:
-        if step.unsafe:
-            unsafe.enter(self, step, key)
-        elif self.may_repeat:
-            self.say(
-                logging.WARNING,
-                f"step {key} may have been executed before, by attempt {self.attempt - 1}: its worker died and could "
-                'not say. If a second execution does harm, look; and see safety="unsafe" and transaction=True.',
-                {"step": key, "attempt_before": self.attempt - 1, "repeated_after_crash": True},
-            )
 
     def while_open(self, put: Callable[[], None]) -> None:
         """For rows that come from elsewhere (an isolated run's process). Raises Fenced when the stay is over."""
@@ -456,7 +386,7 @@ class ActiveRun(RunContext):
             self._sending.past_history |= row.kind != SnapshotKind.CHECKPOINT
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
-    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
+    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
         """Hands a row to the writer, if the stay is not over: see `_store`."""
         with self._lock:
             if self._over:
@@ -517,6 +447,7 @@ class ActiveRun(RunContext):
             error,
             began,
             self._port.clock.now(),
+            self.spending.of_try(key),
         )
 
     def _tried(
@@ -557,41 +488,3 @@ class ActiveRun(RunContext):
             status,
             ended - began,
         )
-
-
-#: What is counted into a rollup: kind, task, queue, name, version, status, seconds.
-Sample = tuple[str, str, int, str, str, str, float]
-
-
-class Port:
-    """What a run needs of its worker."""
-
-    __slots__ = ("clock", "handing_over", "hold", "loop_watch", "step_threads", "touch", "watch", "worker_id", "writer")
-
-    def __init__(
-        self,
-        writer: Writer,
-        clock: Clock,
-        handing_over: Callable[[], bool],
-        *,
-        watch: Callable[[ActiveRun], None],
-        worker_id: int,
-        touch: Callable[[UUID], None],
-        step_threads: ThreadPoolExecutor,
-        loop_watch: LoopWatch | None = None,
-        hold: float = HOLD,
-    ) -> None:
-        self.writer = writer
-        self.clock = clock
-        self.handing_over = handing_over
-        #: Brings answers to a run in which a branch waits.
-        self.watch = watch
-        self.worker_id = worker_id
-        #: Tells open pages that a run has changed past the writer.
-        self.touch = touch
-        #: Where `async def` tasks have their steps with transaction=True executed.
-        self.step_threads = step_threads
-        #: A run whose next wait is over within so many seconds stays. 0 where nobody brings answers.
-        self.hold = hold
-        #: For how long the event loop stood still. None where a run has one of its own.
-        self.loop_watch = loop_watch

@@ -21,11 +21,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
 from django.db import close_old_connections
 
 from holdfast import db
@@ -34,23 +32,27 @@ from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
 from runs import store
-from runs.engine import capture, database, isolation
+from runs.engine import capture, database, hooks, isolation, middleware
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
-from runs.engine.context import ActiveRun, Port, Sample
+from runs.engine.context import ActiveRun
+from runs.engine.ending import broken, finish_row, samples
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.fairtime import LoopWatch
 from runs.engine.hints import Hints
 from runs.engine.isolation import Stay, Wards, Why
 from runs.engine.leaser import Ear, Leaser, Work
+from runs.engine.limits import Limits
 from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
 from runs.engine.outcome import Fenced, Outcome, Stop
+from runs.engine.port import Port, Sample
+from runs.engine.spending import Accounts
 from runs.engine.tail import Trimmer
 from runs.engine.writer import Batch, Writer
 from runs.models import RollupKind
 from runs.sdk.context import current
 from runs.sdk.task import registry
-from runs.states import AttemptStatus, Status
+from runs.states import Status
 
 logger = logging.getLogger("holdfast.engine")
 
@@ -64,27 +66,6 @@ UNKNOWN_DELAY: Final = 5.0
 HANDOVER: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one worker takes on."""
-
-    coroutines: int
-    threads: int
-    processes: int
-    grace: float  # seconds that running work may go on after a stop was asked for
-    heartbeat_timeout: float
-
-    @classmethod
-    def from_settings(cls) -> Limits:
-        return cls(
-            settings.HOLDFAST_CONCURRENCY,
-            settings.HOLDFAST_THREADS,
-            settings.HOLDFAST_PROCESSES,
-            settings.HOLDFAST_GRACE,
-            settings.HOLDFAST_HEARTBEAT_TIMEOUT,
-        )
-
-
 class Engine:
     """See the module. `start`, then `shift` as often as there are tickets, then `stop`."""
 
@@ -94,6 +75,7 @@ class Engine:
         self.limits = limits
         self._on_fenced = on_fenced
         self.clock = Clock()
+        self.accounts = Accounts()
         self.worker_id = 0
         self.draining = False
         self.fenced = False
@@ -121,7 +103,8 @@ class Engine:
 
     def start(self) -> None:
         """Registers the worker and starts its threads; leases nothing yet."""
-        control = isolation.start(registry)  # first of all: it forks
+        middleware.everywhere()  # one that is not there is said before anything begins
+        control = isolation.start(registry)  # before there is a thread: it forks
         self._beat = Beat(self, self.limits.heartbeat_timeout)
         self.worker_id = queue_store.worker_register(
             self._beat.conn,
@@ -147,6 +130,7 @@ class Engine:
             worker_id=self.worker_id,
             touch=lambda run_id: self._hints.touch([run_id], lists=False),
             step_threads=self._step_threads,
+            accounts=self.accounts,
             loop_watch=self._loop_watch,
         )
         self._leaser = Leaser(self, versions)
@@ -388,6 +372,11 @@ class Engine:
         """Runs in which a branch waits here."""
         return dict(self._watched)
 
+    def flush_progress(self) -> None:
+        """What runs said of themselves and was not told yet."""
+        for run in tuple(self._runs.values()):
+            run.said.flush()
+
     def until_due(self, most: float) -> float:
         """Seconds until a wait is over that somebody waits for here, `most` at most."""
         dues = [run.waits.next_due for run in tuple(self._watched.values())]
@@ -397,10 +386,10 @@ class Engine:
         """Runs that are to stop, and as what. They say `cancelling` until they have. Called by the leaser's thread."""
         for run_id, status in stopping.items():
             run = self._runs.get(run_id)
-            if run is not None and not isinstance(run.unwound, Stop):
+            if run is not None and not run.concluding and not isinstance(run.unwound, Stop):
+                run.stop(status)
                 if run.cancel_hard():
                     continue
-                run.stop(status)
                 self._loop.call_soon_threadsafe(self._cancel, run_id)
 
     def _cancel(self, run_id: UUID) -> None:
@@ -420,13 +409,15 @@ class Engine:
 
     async def _drive_async(self, run: ActiveRun) -> None:
         try:
-            outcome = await execute_async(run)
+            outcome = hooks.decided(run) or await execute_async(run)
             if run.tasks:
                 await end_tasks(run)
+            if run.task.hooks:
+                outcome = await hooks.conclude_async(run, outcome)
         except Fenced:
             outcome = None
         except BaseException as error:
-            outcome = _broken(run, error)
+            outcome = broken(run, error)
         finally:
             self._drivers.pop(run.id, None)
             self._loop_watch.forget(run)
@@ -443,11 +434,13 @@ class Engine:
     def _drive_sync(self, run: ActiveRun) -> None:
         try:
             close_old_connections()
-            outcome = execute_sync(run)
+            outcome = hooks.decided(run) or execute_sync(run)
+            if run.task.hooks:
+                outcome = hooks.conclude_sync(run, outcome)
         except Fenced:
             outcome = None
         except BaseException as error:
-            outcome = _broken(run, error)
+            outcome = broken(run, error)
         database.tidy()
         self._ended(run, outcome, Lane.THREAD)
 
@@ -455,16 +448,17 @@ class Engine:
         try:
             outcome = wards.execute(stay, item)
         except BaseException as error:
-            outcome = _broken(stay.run, error)
+            outcome = broken(stay.run, error)
         self._ended(stay.run, outcome, Lane.PROCESS)
 
     def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
         run.flush_print()
+        run.said.flush(now=True)
         if self._watched.get(run.id) is run:
             del self._watched[run.id]
         if run.close() and outcome is not None and not self.fenced:
-            self._writer.put_finish(_finish_row(run, outcome), self._samples(run, outcome), run.tail)
+            self._writer.put_finish(finish_row(run, outcome), samples(run, outcome), run.tail)
         with self._lock:
             self._used[lane] -= 1
         self._busy_at = time.monotonic()
@@ -472,19 +466,11 @@ class Engine:
         if self._runs.get(run.id) is run:
             del self._runs[run.id]
 
-    def _samples(self, run: ActiveRun, outcome: Outcome) -> list[Sample]:
-        now = self.clock.now()
-        task, queue, version = run.task_id, run.started.queue_id, run.task.version
-        samples: list[Sample] = []
-        if outcome.attempt is not None:
-            samples.append((RollupKind.ATTEMPT, task, queue, "", version, outcome.attempt, now - run.began))
-        if outcome.delay is None:
-            samples.append((RollupKind.RUN, task, queue, "", version, outcome.status, now - run.started.created))
-        return samples
-
     def _committed(self, batch: Batch) -> None:
         """After each group commit, in the writer's thread."""
         self._tokens.difference_update([row.token for row in batch.finishes])
+        if batch.charges:
+            self.accounts.committed(batch.charges, batch.balances)
         if batch.finishes and self._leaser.active:
             self._leaser.wake()
         if batch.pools:
@@ -493,33 +479,6 @@ class Engine:
         runs = batch.run_ids
         if runs:
             self._hints.touch(runs, lists=bool(batch.finishes))
-
-
-def _finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
-    return store.FinishRow(
-        run.id,
-        run.started.token,
-        outcome.status,
-        outcome.attempt,
-        outcome.output,
-        outcome.error,
-        outcome.failed,
-        outcome.delay,
-        outcome.waiting_for,
-        run.now() - run.began,
-        run.started.parent,
-        outcome.parked,
-        run.waits.any or run.task.isolation is not None,  # the waits of an isolated run are known to its process
-    )
-
-
-def _broken(run: ActiveRun, error: BaseException) -> Outcome:
-    """The engine itself failed over this run (its exception cannot be described, say): it must not be held for ever."""
-    logger.error("run %s could not be brought to its end", run.id, exc_info=error)
-    text = json.dumps(
-        {"type": "EngineError", "message": type(error).__name__, "fingerprint": "engine", "traceback": ""}
-    )
-    return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1)
 
 
 def _version() -> str:

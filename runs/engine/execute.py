@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from runs.engine import failure, memory
+from runs.engine import failure, hooks, memory, middleware
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
 from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Stop, Unresolved
@@ -19,7 +19,7 @@ async def execute_async(run: ActiveRun) -> Outcome:
     scope = run.within(run.time_left)
     try:
         async with scope:
-            value = await run.task.function(**run.arguments())
+            value = await _call_async(run)
     except Fenced:
         raise
     except BaseException as error:
@@ -40,7 +40,7 @@ def execute_sync(run: ActiveRun) -> Outcome:
     """A stay of a plain function, in a thread of its own. Raises Fenced only."""
     began, limit = time.monotonic(), run.time_left
     try:
-        value = run.task.function(**run.arguments())
+        value = _call_sync(run)
     except Fenced:
         raise
     except BaseException as error:
@@ -48,6 +48,24 @@ def execute_sync(run: ActiveRun) -> Outcome:
     if limit is not None and time.monotonic() - began > limit:
         return timed_out(run, TimeoutError())
     return completed(run, value)
+
+
+async def _call_async(run: ActiveRun) -> Any:
+    arguments = run.arguments()
+    if run.task.hooks:
+        await hooks.begin_async(run)
+    if wrappers := middleware.around(run):
+        return await middleware.call_async(run, wrappers, arguments)
+    return await run.task.function(**arguments)
+
+
+def _call_sync(run: ActiveRun) -> Any:
+    arguments = run.arguments()
+    if run.task.hooks:
+        hooks.begin_sync(run)
+    if wrappers := middleware.around(run):
+        return middleware.call_sync(run, wrappers, arguments)
+    return run.task.function(**arguments)
 
 
 def completed(run: ActiveRun, value: Any) -> Outcome:

@@ -17,22 +17,23 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import psycopg
 
 from holdfast import db
 from runs import store
-from runs.engine import execute, forkserver
+from runs.engine import execute, forkserver, hooks
 from runs.engine.child import live, sendable
-from runs.engine.context import ActiveRun, Port
+from runs.engine.context import ActiveRun
+from runs.engine.death import End, died, words
 from runs.engine.duty import Duty
 from runs.engine.forkserver import DIED, ENDED, FORKED, REFUSED, Control
-from runs.engine.outcome import Fenced, HandOver, Outcome
+from runs.engine.outcome import Fenced, HandOver, Outcome, Stop
+from runs.engine.port import Port
 from runs.engine.wire import Begin, Done, HandingOver, Inbox, Put, Receipt, Settled, pack
-from runs.errors import DeclarationError, OutOfMemory, ProcessDied
-from runs.sdk.isolation import MiB
+from runs.errors import DeclarationError
 from runs.sdk.task import Registry
 from runs.states import AttemptStatus, Status
 
@@ -50,8 +51,10 @@ LINGER: Final = 2.0
 #: Seconds without a report after which a process whose socket is closed counts as gone.
 UNREPORTED: Final = 5.0
 _BLOCK: Final = 262_144
-#: Calls of the writer that may make their caller wait, so that they are made without the run's lock.
-_UNGUARDED: Final = ("put_log", "count")
+#: Calls of the writer that go by the run, as they do where it has no process of its own; and those that may make their
+#: caller wait, so that they are made without the run's lock.
+_BY_THE_RUN: Final = ("put_log", "put_usage", "put_progress")
+_UNGUARDED: Final = ("count",)
 
 
 class Why(Enum):
@@ -61,15 +64,6 @@ class Why(Enum):
     HAND_OVER = "handed over"
     CANCELLED = "cancelled"
     FENCED = "fenced"
-
-
-class End(NamedTuple):
-    """How a process ended."""
-
-    code: int  # exit code, or minus the signal
-    peak: int = 0  # bytes of memory
-    starved: bool = False  # the kernel was killing for memory meanwhile
-    instead: str = ""  # what is known where there is no code
 
 
 def start(tasks: Registry) -> Control | None:
@@ -152,8 +146,8 @@ class Wards(Duty):
     def serve(self) -> None:
         while (report := self._control.report()) is not None:
             if report.kind == DIED:
-                logger.error("the fork server died (%s); its runs fail, and it is started again", _words(report.value))
-                end = End(-signal.SIGKILL, instead=f"the fork server of its worker died ({_words(report.value)})")
+                logger.error("the fork server died (%s); its runs fail, and it is started again", words(report.value))
+                end = End(-signal.SIGKILL, instead=f"the fork server of its worker died ({words(report.value)})")
                 for stay in self._all():
                     stay.orphaned(end)
                 continue
@@ -165,8 +159,8 @@ class Wards(Duty):
             elif report.kind == ENDED:
                 stay_or_none.ended(End(report.value, abs(report.more), report.more < 0))
             elif report.kind == REFUSED:
-                words = f"no process could be started for it: {os.strerror(report.value)}"
-                stay_or_none.ended(End(-1, instead=words))
+                why = f"no process could be started for it: {os.strerror(report.value)}"
+                stay_or_none.ended(End(-1, instead=why))
         if not self._closing:
             raise RuntimeError("the fork server and its keeper are gone")
 
@@ -195,6 +189,7 @@ class Stay:
         self._out = bytearray()
         self._settled: deque[tuple[int, BaseException | None]] = deque()
         self._told_handover = False
+        self._kept = False  # its outcome is stored, and its hook is being called
         self._done: Done | None = None
         self._end: End | None = None
         self._orphaned: End | None = None
@@ -253,11 +248,18 @@ class Stay:
         if self._why is not None:
             return self._outcome(End(0))
         limit = self.run.time_left
-        if limit is not None:
+        if limit is not None and not self.run.concluding:
             self._deadline = time.monotonic() + limit + (LATE if self.run.is_async else 0.0)
-        self._out += pack(
-            Begin(work.started, work.facts, work.waits, self._port.worker_id, self._port.clock, self.run.memory_limit)
+        begin = Begin(
+            work.started,
+            work.facts,
+            work.waits,
+            self._port.worker_id,
+            self._port.clock,
+            self.run.memory_limit,
+            self.run.spending.balances(),
         )
+        self._out += pack(begin)
         self._begun = True
         self._control.fork(self.number, self._theirs)
         self._theirs.close()
@@ -371,9 +373,12 @@ class Stay:
         """A call of the writer. What a stay that is over still says is stored no more, and it is told so."""
         if not put.method.startswith("put_") and put.method != "count":
             raise ValueError(put.method)
-        if put.method == "put_log":  # through the run's own queue of lines, which is on this side
-            self._port.writer.put_log(put.args[0], self.run.tail)
+        if put.method in _BY_THE_RUN:
+            self._take_for_run(put.method, put.args[0])
             return
+        if put.method == "put_wait" and isinstance(put.args[0], store.EndingRow):
+            self._kept = self.run.concluding = True
+            self._deadline = None
         method: Callable[..., None] = getattr(self._port.writer, put.method)
         receipts: list[int] = []
 
@@ -397,6 +402,15 @@ class Stay:
             for number in receipts:
                 self._settle(number, fenced)
 
+    def _take_for_run(self, method: str, row: Any) -> None:
+        """What has to go through the run's own queue, pace or sums, which are on this side."""
+        if method == "put_log":
+            self._port.writer.put_log(row, self.run.tail)
+        elif method == "put_usage":  # it is spent, even if the stay is over
+            self.run.spending.pass_on(row)
+        elif not self.run.over:
+            self.run.said.take(row)
+
     def _settle(self, number: int, error: BaseException | None) -> None:
         self._settled.append((number, sendable(error)))
         self.nudge()
@@ -408,39 +422,27 @@ class Stay:
             return self._done.outcome
         if self._why is Why.FENCED:
             return None
-        if self._why is Why.TIMED_OUT:
-            return execute.timed_out(self.run, TimeoutError())
         if self._why is Why.HAND_OVER:
             return execute.put_down(HandOver())
+        if self._kept:
+            return hooks.again()
+        if (decided := hooks.decided(self.run)) is not None:
+            self.run.say(logging.ERROR, f"the process of its hook ended ({words(end.code)}); the outcome stands", None)
+            return decided
         if self._why is Why.CANCELLED:
-            return Outcome(Status.CANCELLED, AttemptStatus.CANCELLED)
-        return execute.failed(self.run, died(self.run.task_id, self.run.memory_limit, end))
-
-
-def died(task: str, memory_limit: int | None, end: End) -> ProcessDied:
-    """The end of a process as an error that says what is known."""
-    data = {
-        "signal": _signal_name(-end.code) if end.code < 0 and not end.instead else None,
-        "exit_code": end.code if end.code >= 0 else None,
-        "peak_memory": end.peak or None,
-        "memory_limit": memory_limit,
-    }
-    if end.instead:
-        return ProcessDied(f"the run's process ended before the run did: {end.instead}", **data)
-    peak = f" Its memory had reached {end.peak / MiB:,.0f} MiB." if end.peak else ""
-    if end.code == -signal.SIGKILL and end.starved:
-        return OutOfMemory(
-            f"out of memory: the kernel killed the run's process (SIGKILL) when the machine, or its container, had no "
-            f"memory left.{peak} Give {task} a memory_limit that the machine can hold.",
-            **data,
+            return self._stopped()
+        if self._why is Why.TIMED_OUT:
+            return hooks.conclude_later(self.run, execute.timed_out(self.run, TimeoutError()))
+        return hooks.conclude_later(
+            self.run, execute.failed(self.run, died(self.run.task_id, self.run.memory_limit, end))
         )
-    if end.code < 0:
-        return ProcessDied(f"the run's process was ended by {_words(end.code)}.{peak}", **data)
-    return ProcessDied(
-        f"the run's process ended with {_words(end.code)} before the run did: something in it called os._exit or a "
-        f"library's exit.{peak}",
-        **data,
-    )
+
+    def _stopped(self) -> Outcome:
+        """As what it was stopped is in the database; so is that it comes back, if there is a hook for that."""
+        unwound = self.run.unwound
+        if isinstance(unwound, Stop) and unwound.status in hooks.stoppable(self.run.task.hooks):
+            return hooks.again()
+        return Outcome(Status.CANCELLED, AttemptStatus.CANCELLED)
 
 
 def _memory_limit(run: ActiveRun) -> int | None:
@@ -451,17 +453,6 @@ def _memory_limit(run: ActiveRun) -> int | None:
         return isolation.memory_limit
     with db.connect("isolation") as conn:
         return isolation.after(store.ran_out_at(conn, run.id))
-
-
-def _words(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else _signal_name(-code)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _drain(descriptor: int) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -20,6 +20,7 @@ from queues import tickets
 from queues.models import Lane
 from runs import store
 from runs.engine.duty import Duty
+from runs.engine.spending import Account
 from runs.models import SnapshotKind
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ RECONCILE: Final = 5.0
 
 #: Seconds between looks whether something that is parked here was answered, and whether a run is to be stopped.
 ANSWERS, STOPS = 0.25, 0.1
+#: Seconds between looks at the budgets on which runs here draw.
+BALANCES: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Leaser(Duty):
         self._reconciled = 0.0
         self._stopped = 0.0
         self._brought = 0.0
+        self._balanced = 0.0
         self.active = False
         #: Redis answers: wake-ups arrive, so polling may be slow.
         self.hearing = True
@@ -96,6 +100,8 @@ class Leaser(Duty):
                 self._reconcile()
                 self._stop()
                 self._bring_answers()
+                self._look_at_budgets()
+                self._engine.flush_progress()
                 if self.active:
                     self._lease()
             except psycopg.Error as error:
@@ -139,9 +145,11 @@ class Leaser(Duty):
             self._drop_endless(conn, grants, started)
         again = [run.id for run in started if run.attempt > 1 or run.active is not None]
         facts = store.history(conn, again) if again else {}
+        accounts = self._learn_balances({account for run in started for account in run.accounts or ()})
         waits = _settled(conn, again, facts) if again else {}
         by_id = {grant.entry_id: grant for grant in grants}
         self._engine.begin([Work(run, by_id[run.id], facts.get(run.id, ()), waits.get(run.id, ())) for run in started])
+        del accounts  # kept by their runs from now on
         taken = [0] * len(free)
         for grant in grants:
             taken[grant.lane] += 1
@@ -149,6 +157,17 @@ class Leaser(Duty):
         if any(took >= room > 0 for took, room in zip(taken, free, strict=True)):
             self._wake.set()
             self._call_others()
+
+    def _learn_balances(self, ids: Iterable[UUID]) -> list[Account]:
+        """What the budgets of these runs hold, and what others have drawn on them."""
+        wanted = list(ids)
+        return self._engine.accounts.learn(store.balances(self._connected(), wanted)) if wanted else []
+
+    def _look_at_budgets(self) -> None:
+        """Other workers draw on the same budgets."""
+        if (ids := self._engine.accounts.ids) and time.monotonic() - self._balanced >= BALANCES:
+            self._balanced = time.monotonic()
+            self._learn_balances(ids)
 
     def _connected(self) -> queue_store.Conn:
         if self._conn is None:

@@ -22,7 +22,8 @@ from runs.sdk import codec
 from runs.sdk.safety import Reconciled
 
 if TYPE_CHECKING:
-    from runs.engine.context import ActiveRun, Sample
+    from runs.engine.context import ActiveRun
+    from runs.engine.port import Sample
     from runs.sdk.step import Step
 
 #: Characters of the step's arguments that the error of an unknown run shows; its intent shows them all.

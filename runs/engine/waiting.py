@@ -13,7 +13,7 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from runs import store
@@ -89,7 +89,7 @@ class Waits:
         key, runners = self._identify(spec)
         if (known := self._run.recall(key)) is not None:
             return _value(spec, json.loads(known))
-        if database.in_transaction():
+        if spec.kind != WaitKind.BUDGET and database.in_transaction():
             raise StepMisuse(
                 f"{spec.label} was waited for inside transaction.atomic(). The run leaves its worker while it waits, "
                 "and a transaction cannot: end the block first."
@@ -121,6 +121,23 @@ class Waits:
         if delay is None and key not in self._dues:
             return
         await self.wait_async(WaitSpec(WaitKind.RETRY, step, delay=delay, key=key))
+
+    async def room_async(self, step: str) -> None:
+        """Until the budgets have room for a step."""
+        while (spec := self._run.spending.wait_for_room(step)) is not None:
+            await self.wait_async(replace(spec, key=self._next(f"budget:{step}")))
+
+    def room_sync(self, step: str) -> None:
+        """`room_async` of a plain function."""
+        while (spec := self._run.spending.wait_for_room(step)) is not None:
+            self.wait_sync(replace(spec, key=self._next(f"budget:{step}")))
+
+    def _next(self, key: str) -> str:
+        """The wait of this name that is not over: there may have been others in the same place."""
+        number = 1
+        while (fact := self._facts.get(f"{key}:{number}")) is not None and fact.resolved is not None:
+            number += 1
+        return f"{key}:{number}"
 
     @property
     def any(self) -> bool:
@@ -188,6 +205,8 @@ class Waits:
                 "what": f"the next try of {runners[0].spec.name}",
                 "step": runners[0].spec.name,
             }
+        if runners[0].spec.kind == WaitKind.BUDGET:
+            told |= runners[0].spec.detail
         parked = tuple(runner.id for runner in runners if runner.spec.kind not in (WaitKind.SLEEP, WaitKind.RETRY))
         return PutDown(max(0.0, self._left(runners)), json.dumps(told), parked)
 
@@ -218,7 +237,8 @@ class Waits:
             run.put(row, ack)
             return ack
         ack = Future()
-        run.put(store.SpawnRow(run.id, row, spec.spawn), ack)
+        accounts = run.started.accounts  # children draw on the budgets of those who wait for them
+        run.put(store.SpawnRow(run.id, row, replace(spec.spawn, accounts=accounts)), ack)
         return ack
 
     async def _park(self, runners: Sequence[Runner]) -> None:
@@ -254,7 +274,7 @@ class Waits:
             brought["index"] = next(i for i, runner in enumerate(runners) if runner.key == fact.key)
             if losers := [runner.id for runner in runners if runner.key != fact.key]:
                 self._run.put(store.GiveUpRow(self._run.id, losers))
-        if spec.kind != WaitKind.RETRY:
+        if spec.kind not in (WaitKind.RETRY, WaitKind.BUDGET):
             text = codec.dump(None, brought, spec.label, codec.MAX_STORED)
             self._run.keep(SnapshotKind.WAIT, spec.name or str(spec.kind), key, text, fact.created, fact.resolved)
         return _value(spec, brought)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from runs.engine.clock import Clock
 from runs.engine.outcome import Outcome
-from runs.store import Fact, Started, WaitFact
+from runs.store import Balance, Fact, Started, WaitFact
 
 _HEAD: Final = struct.Struct("!I")
 
@@ -27,6 +27,7 @@ class Begin(NamedTuple):
     worker_id: int
     clock: Clock
     memory_limit: int | None  # bytes
+    balances: Sequence[Balance]  # of the budgets on which the run draws
 
 
 class Receipt(NamedTuple):

@@ -22,7 +22,8 @@ from rq.suspension import is_suspended
 
 from queues import tickets
 from runs import discovery, registration
-from runs.engine.engine import Engine, Limits
+from runs.engine.engine import Engine
+from runs.engine.limits import Limits
 
 logger = logging.getLogger("holdfast.worker")
 

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -29,9 +30,9 @@ from holdfast import db
 from queues import store as queue_store
 from runs import store
 from runs.engine import failure
-from runs.engine.context import Sample
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
+from runs.engine.port import Sample
 from runs.engine.tail import LogTail, Trim
 from runs.errors import UnknownQueue
 from runs.histogram import bucket
@@ -64,6 +65,9 @@ Row = (
     | store.WaitRow
     | store.SpawnRow
     | store.GiveUpRow
+    | store.EndingRow
+    | store.UsageRow
+    | store.ProgressRow
 )
 Ack = asyncio.Future[None] | Future[None] | None
 
@@ -93,6 +97,12 @@ class Batch:
     waits: list[store.WaitRow] = field(default_factory=list)
     spawns: list[Operation] = field(default_factory=list)
     given_up: list[store.GiveUpRow] = field(default_factory=list)
+    endings: list[store.EndingRow] = field(default_factory=list)
+    progress: list[store.ProgressRow] = field(default_factory=list)
+    usage: list[store.UsageRow] = field(default_factory=list)
+    #: What is drawn on budgets, and the balances after it.
+    charges: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)
+    balances: list[store.Balance] = field(default_factory=list)
     #: Pools that have work by this commit.
     pools: set[str] = field(default_factory=set)
     rollups: dict[store.RollupKey, tuple[int, float]] = field(default_factory=dict)
@@ -114,31 +124,47 @@ class Batch:
                 batch.waits.append(row)
             elif isinstance(row, store.SpawnRow):
                 batch.spawns.append(operation)
+            elif isinstance(row, store.UsageRow):
+                batch.usage.append(row)
+            elif isinstance(row, store.ProgressRow):
+                batch.progress.append(row)
+            elif isinstance(row, store.EndingRow):
+                batch.endings.append(row)
             elif row is not None:
                 batch.given_up.append(row)
             for sample in operation.samples:
                 key = store.RollupKey(*sample[:6], bucket(sample[6]))
                 count, seconds = batch.rollups.get(key, (0, 0.0))
                 batch.rollups[key] = (count + 1, seconds + sample[6])
+        batch.charges = store.charges(batch.usage)
         return batch
 
     def to_lock(self) -> set[UUID]:
         """The runs whose waits this commit may open for others, give up or rely on, and the parents that wait."""
         runs = {row.run_id for row in self.waits if row.kind not in UNSHARED}
         runs |= {row.run_id for row in self.given_up}
+        runs |= {UUID(row.name) for row in self.waits if row.kind == "budget"}
         for spawn in self.spawns:
             assert spawn.row is not None
             runs.add(spawn.row.run_id)
         for row in self.finishes:
             if row.parked:
-                runs.add(row.run_id)
+                runs.update((row.run_id, *row.accounts))
             if row.parent is not None:
                 runs.add(row.parent)
         return runs
 
     @property
     def run_ids(self) -> set[UUID]:
-        rows: list[Any] = [*self.snapshots, *self.logs, *self.chunks, *self.finishes, *self.waits]
+        rows: list[Any] = [
+            *self.snapshots,
+            *self.logs,
+            *self.chunks,
+            *self.finishes,
+            *self.waits,
+            *self.usage,
+            *self.progress,
+        ]
         return {row.run_id for row in rows}
 
 
@@ -193,10 +219,18 @@ class Writer(Duty):
         """After the lines of `tail`: whoever reads that a run has ended finds all that it said."""
         self._put(Operation(row, None, samples, len(row.output or ""), tail=tail))
 
-    def put_wait(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
+    def put_wait(
+        self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None
+    ) -> None:
         """`ack` is settled when the wait is durable, or with why it was refused."""
         size = sum(map(len, row.new.payloads)) if isinstance(row, store.SpawnRow) else 0
         self._put(Operation(row, ack, size=size))
+
+    def put_progress(self, row: store.ProgressRow) -> None:
+        self._put(Operation(row, size=len(row.metadata or "")))
+
+    def put_usage(self, row: store.UsageRow) -> None:
+        self._put(Operation(row))
 
     def count(self, samples: Sequence[Sample]) -> None:
         self._put(Operation(None, None, samples))
@@ -329,12 +363,17 @@ class Writer(Duty):
         return last >= self._number
 
     def _transact(self, conn: queue_store.Conn, batch: Batch) -> None:
-        """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: leases, then runs."""
+        """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: waits, budgets, leases, then runs."""
+        charged = conn.cursor()
         with conn.pipeline(), conn.transaction():
             cur = cast("Cursor[TupleRow]", _Statements(conn))
             queue_store.begin_batch(cur, self._worker, self._number)
             if locked := batch.to_lock():
                 store.lock_waits(cur, locked)
+            if batch.usage:
+                store.add_usage(cur, self._worker, batch.usage)
+            if batch.charges:
+                store.charge(charged, batch.charges)
             if batch.given_up:
                 store.give_up_waits(cur, [wait for row in batch.given_up for wait in row.ids])
             if batch.waits:
@@ -347,6 +386,10 @@ class Writer(Duty):
                 store.add_logs(cur, batch.logs)
             if batch.chunks:
                 store.add_chunks(cur, batch.chunks)
+            if batch.progress:
+                store.set_progress(cur, batch.progress)
+            if batch.endings:
+                store.set_endings(cur, batch.endings)
             if batch.finishes:
                 finishes = _those_answered_return(cur, batch.finishes)
                 queue_store.release(
@@ -358,6 +401,8 @@ class Writer(Duty):
                 batch.pools |= store.finish(cur, finishes)
             if batch.rollups:
                 store.add_rollups(cur, self._worker, batch.rollups)
+        if batch.charges:
+            batch.balances = [store.Balance(*row) for row in charged.fetchall()]
 
     def _refuse(self, operations: list[Operation]) -> None:
         self._refused = True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from runs.errors import NotInRun, StepMisuse
@@ -73,6 +74,19 @@ class RunContext(ABC):
     @abstractmethod
     def open_token(self, spec: WaitSpec) -> tuple[str, uuid.UUID, str, Future[None] | None]:
         """Begins a token's wait: its key, its id, its address, and what is done when it is durable (None: it is)."""
+
+    @abstractmethod
+    def spend(self, amounts: dict[str, Decimal]) -> None:
+        """Adds to what the run has used, by unit."""
+
+    @abstractmethod
+    def progress(self, value: float, words: str = "") -> None:
+        """Says how far the run is, 0 to 1, in words as well. The latest is kept, and shown live; call it as often as
+        you like."""
+
+    @abstractmethod
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Says anything about the run: an object that JSON can hold, in place of the one before."""
 
     @abstractmethod
     def say(self, level: int, message: str, fields: dict[str, Any] | None) -> None:

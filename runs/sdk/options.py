@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runs.errors import InvalidOption
+from runs.sdk import usage
 from runs.sdk.retry import MAX_ATTEMPTS
 
 MAX_TAGS = 20
@@ -33,6 +35,7 @@ class Options:
     max_attempts: int | None = None
     ttl: float | timedelta | None = None
     run_timeout: float | timedelta | None = None
+    budget: Mapping[str, Any] | None = None
 
     @classmethod
     def parse(cls, data: dict[str, Any], path: str = "options") -> Options:
@@ -89,6 +92,9 @@ class Options:
                 yield "delay", f"is {self.delay!r:.60}; write seconds from 0 to {MAX_DELAY:.0f}"
             if self.run_after is not None:
                 yield "delay", "stands beside run_after; give one of the two"
+        if self.budget is not None:
+            for field, message in usage.budget_problems(self.budget):
+                yield f"budget{field}", message
         if self.tags is not None and not (
             isinstance(self.tags, list) and len(self.tags) <= MAX_TAGS and all(is_word(t, MAX_TAG) for t in self.tags)
         ):

@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Generic, Literal, NotRequired, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
@@ -18,10 +19,12 @@ from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
 from runs.sdk.handle import RunHandle
+from runs.sdk.hooks import Hook, hook_steps
 from runs.sdk.isolation import Isolation, declared
 from runs.sdk.options import Options
 from runs.sdk.retry import NO_RETRY, Retry
 from runs.sdk.step import seconds
+from runs.sdk.usage import Number, budget_of, budget_problems
 from runs.sdk.wait import Pending, WaitSpec, blocking
 
 P = ParamSpec("P")
@@ -45,6 +48,9 @@ class Task(Generic[P, R]):
         run_timeout: float | None = None,
         ttl: float | None = None,
         isolation: Isolation | None = None,
+        budget: Mapping[str, Number] | None = None,
+        hooks: Mapping[str, Hook | None] | None = None,
+        middleware: Iterable[Callable[[Any], Any]] = (),
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -55,6 +61,9 @@ class Task(Generic[P, R]):
         self.run_timeout = run_timeout
         self.ttl = ttl
         self.isolation = isolation
+        self.hooks = hook_steps(hooks or {}, f"task {id!r}")
+        self.middleware = tuple(middleware)
+        self.budget = _budget(budget, f"task {id!r}: budget")
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
         hints = codec.hints_of(function)
@@ -125,6 +134,7 @@ class Task(Generic[P, R]):
         max_attempts: int | None = None,
         ttl: float | timedelta | None = None,
         run_timeout: float | timedelta | None = None,
+        budget: Mapping[str, Number] | None = None,
     ) -> Bound[P, R]:
         """The task with options for the next enqueue.
 
@@ -139,6 +149,8 @@ class Task(Generic[P, R]):
             max_attempts: Instead of the retry policy's.
             ttl: Seconds within which the run has to start (counted from when it may); later it is `expired`.
             run_timeout: Seconds within which it has to end, waits and retries included; later it is `timed_out`.
+            budget: What it and the runs that it waits for may use, by unit, before it is parked for a top-up:
+                `{"cost": Decimal("1.50")}`. Instead of the task's.
         """
         return Bound(
             self,
@@ -153,6 +165,7 @@ class Task(Generic[P, R]):
                 max_attempts=max_attempts,
                 ttl=ttl,
                 run_timeout=run_timeout,
+                budget=budget,
             ),
         )
 
@@ -284,6 +297,14 @@ def task(
     isolation: Literal["process"] | None = None,
     memory_limit: int | None = None,
     memory_limit_max: int | None = None,
+    budget: Mapping[str, Number] | None = None,
+    on_start: Hook | None = None,
+    on_success: Hook | None = None,
+    on_failure: Hook | None = None,
+    on_cancel: Hook | None = None,
+    on_wait: Hook | None = None,
+    on_resume: Hook | None = None,
+    middleware: Iterable[Callable[[Any], Any]] = (),
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     function: Callable[P, R] | None = None,
@@ -298,6 +319,14 @@ def task(
     isolation: Literal["process"] | None = None,
     memory_limit: int | None = None,
     memory_limit_max: int | None = None,
+    budget: Mapping[str, Number] | None = None,
+    on_start: Hook | None = None,
+    on_success: Hook | None = None,
+    on_failure: Hook | None = None,
+    on_cancel: Hook | None = None,
+    on_wait: Hook | None = None,
+    on_resume: Hook | None = None,
+    middleware: Iterable[Callable[[Any], Any]] = (),
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Makes a function a task.
 
@@ -311,7 +340,21 @@ def task(
         isolation: "process" executes each stay in a process of its own, which may crash, be killed and be limited.
         memory_limit: Bytes that such a process may allocate.
         memory_limit_max: Bytes up to which the limit grows with attempts that ran out of memory.
+        budget: What a run and the runs that it waits for may use, by unit (see `usage`). When one is used up, the run
+            is parked before its next step until somebody tops it up.
+        on_start, on_success, on_failure, on_cancel: Called once in a run's life, each: before the function is first
+            called; with the result; with the `Failure` when it has failed for good; when it has been cancelled.
+        on_wait, on_resume: Called when a run leaves its worker to wait, with what it waits for, and when it is back.
+        middleware: Context managers around each call of the function: called with the run, the first one outermost.
     """
+    hooks = {
+        "on_start": on_start,
+        "on_success": on_success,
+        "on_failure": on_failure,
+        "on_cancel": on_cancel,
+        "on_wait": on_wait,
+        "on_resume": on_resume,
+    }
 
     def wrap(f: Callable[P, R]) -> Task[P, R]:
         called = id or f.__name__
@@ -329,6 +372,9 @@ def task(
             run_timeout=seconds(run_timeout, f"task {called!r}: run_timeout"),
             ttl=seconds(ttl, f"task {called!r}: ttl"),
             isolation=declared(f"task {called!r}", isolation, memory_limit, memory_limit_max),
+            budget=budget,
+            hooks=hooks,
+            middleware=middleware,
         )
         registry.add(made)
         return made
@@ -356,6 +402,14 @@ def _payload_adapter(task: Task[..., Any], hints: dict[str, Any]) -> TypeAdapter
             f"task {task.id!r}: its parameters cannot be validated ({str(error).splitlines()[0]}). Annotate them with "
             "built-in types, dataclasses, TypedDicts or Pydantic models."
         ) from error
+
+
+def _budget(value: Mapping[str, Number] | None, where: str) -> dict[str, Decimal] | None:
+    if value is None:
+        return None
+    if problems := budget_problems(value):
+        raise DeclarationError(f"{where}{problems[0][0]} {problems[0][1]}")
+    return budget_of(value)
 
 
 def _fingerprint(function: Callable[..., Any]) -> str:

@@ -43,6 +43,7 @@ class WaitKind(StrEnum):
     APPROVAL = "approval"
     CHILDREN = "children"
     RETRY = "retry"  # a step's next try
+    BUDGET = "budget"  # a top-up
     FIRST = "first"
 
 

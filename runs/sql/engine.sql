@@ -7,8 +7,9 @@ WITH leased AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS l (id, token)
 ), begun AS (
     UPDATE runs_run r
-    SET status = 'running', lease_token = l.token, worker_id = %(worker)s, next_at = NULL, waiting_for = NULL,
+    SET status = CASE WHEN r.stopping IS NULL THEN 'running' ELSE 'cancelling' END, lease_token = l.token, worker_id = %(worker)s, next_at = NULL, waiting_for = NULL,
         attempt = r.attempt + CASE
+            WHEN r.stopping IS NOT NULL THEN 0  -- it is entered for its hook alone
             WHEN r.attempt > 0 AND EXISTS (
                 SELECT 1 FROM runs_attempt a WHERE a.run_id = r.id AND a.finished_at IS NULL) THEN 0
             ELSE 1 END,
@@ -17,10 +18,11 @@ WITH leased AS (
     FROM leased l
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.finished_at IS NULL AND r.lease_token IS NULL
     RETURNING r.id, r.task_id, r.queue_id, r.payload, r.attempt, r.failures, r.max_attempts, r.tags, r.trace_id,
-              r.lease_token, r.created_at, r.parent_wait, r.parent_id
+              r.lease_token, r.created_at, r.parent_wait, r.parent_id, r.accounts,
+              r.stopping, r.ending
 ), attempt AS (
     INSERT INTO runs_attempt AS a (run_id, number, status, worker_id, started_at)
-    SELECT b.id, b.attempt, 'running', %(worker)s, holdfast_now() FROM begun b
+    SELECT b.id, b.attempt, 'running', %(worker)s, holdfast_now() FROM begun b WHERE b.stopping IS NULL
     ON CONFLICT (run_id, number) DO UPDATE SET worker_id = excluded.worker_id
 )
 SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.max_attempts, b.tags, b.trace_id,
@@ -29,7 +31,8 @@ SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.ma
        (SELECT a.active FROM runs_attempt a WHERE a.run_id = b.id AND a.number = b.attempt) AS active,
        b.attempt > 1 AND EXISTS (
            SELECT 1 FROM runs_attempt a
-           WHERE a.run_id = b.id AND a.number = b.attempt - 1 AND a.status = 'crashed') AS after_crash
+           WHERE a.run_id = b.id AND a.number = b.attempt - 1 AND a.status = 'crashed') AS after_crash,
+       b.accounts, b.stopping, b.ending::text
 FROM begun b;
 
 -- name: history
@@ -50,26 +53,31 @@ WHERE a.run_id = %(id)s AND a.error ->> 'type' = 'runs.errors.OutOfMemory'
 -- Attempts end, or are put down (status queued or waiting: the attempt stays open). `failed` counts towards
 -- max_attempts; `delay` is the seconds until a retry or a timer, infinity for a wait without end; `active` the seconds
 -- of this stay. A run that is being stopped does not come back: it ends as what it is stopped for. Those that would have
--- come back are returned.
+-- come back are returned; `again` of them that do come back, for a hook: `hooked` holds the statuses that have one.
 WITH done AS (
     SELECT * FROM unnest(
         %(ids)s::uuid[], %(tokens)s::bigint[], %(statuses)s::text[], %(attempts)s::text[], %(outputs)s::text[],
-        %(errors)s::text[], %(failed)s::int[], %(delays)s::float8[], %(waits)s::text[], %(active)s::float8[]
-    ) AS d (id, token, status, attempt, output, error, failed, delay, waiting_for, active)
+        %(errors)s::text[], %(failed)s::int[], %(delays)s::float8[], %(waits)s::text[], %(active)s::float8[],
+        %(hooked)s::text[]
+    ) AS d (id, token, status, attempt, output, error, failed, delay, waiting_for, active, hooked)
 ), moved AS (
     UPDATE runs_run r
-    SET status = CASE WHEN r.stopping IS NOT NULL AND (d.delay IS NOT NULL OR d.status = 'cancelled') THEN r.stopping
+    SET status = CASE WHEN {comes_back} THEN 'cancelling'
+                      WHEN r.stopping IS NOT NULL AND (d.delay IS NOT NULL OR d.status = 'cancelled') THEN r.stopping
                       ELSE d.status END,
         output = d.output::jsonb, error = coalesce(d.error::jsonb, CASE WHEN r.stopping IS NOT NULL THEN r.error END),
         failures = r.failures + d.failed,
         next_at = CASE WHEN r.stopping IS NULL AND d.delay > 0 AND d.delay < 'Infinity'
                        THEN holdfast_now() + make_interval(secs => d.delay) END,
         waiting_for = CASE WHEN r.stopping IS NULL THEN d.waiting_for::jsonb END,
-        finished_at = CASE WHEN d.delay IS NULL OR r.stopping IS NOT NULL THEN holdfast_now() END,
-        lease_token = NULL, stopping = NULL
+        finished_at = CASE WHEN NOT {comes_back} AND (d.delay IS NULL OR r.stopping IS NOT NULL) THEN holdfast_now() END,
+        lease_token = NULL,
+        stopping = CASE WHEN {comes_back} THEN r.stopping END,
+        ending = CASE WHEN d.delay IS NOT NULL THEN r.ending END
     FROM done d
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = d.id AND r.lease_token = d.token
-    RETURNING r.id, d.attempt, d.error, d.delay, d.active, old.stopping
+    RETURNING r.id, d.attempt, d.error, d.delay, d.active, CASE WHEN r.stopping IS NULL THEN old.stopping END AS stopping,
+              r.stopping IS NOT NULL AS again
 ), ended AS (
     UPDATE runs_attempt a
     SET active = a.active + m.active,
@@ -80,18 +88,38 @@ WITH done AS (
     FROM moved m
     WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL
 )
-SELECT m.id FROM moved m WHERE m.stopping IS NOT NULL AND m.delay IS NOT NULL;
+SELECT m.id, m.again FROM moved m WHERE (m.stopping IS NOT NULL OR m.again) AND m.delay IS NOT NULL;
+
+-- name: comes_back
+-- A part of `finish`: the run is being stopped and is entered again, for the hook of what it ends as.
+(r.stopping IS NOT NULL AND d.delay IS NOT NULL AND (r.ending IS NOT NULL OR strpos(d.hooked, r.stopping) > 0))
+
+-- name: endings
+-- What runs will end as, once their hooks have been called.
+UPDATE runs_run r SET ending = e.ending::jsonb
+FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(endings)s::text[]) AS e (id, token, ending)
+WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = e.id AND r.lease_token = e.token;
+
+-- name: progress
+INSERT INTO runs_progress AS p (run_id, value, words, metadata, at)
+SELECT n.run_id, n.value, coalesce(n.words, ''), n.metadata::jsonb, holdfast_now()
+FROM unnest(%(ids)s::uuid[], %(values)s::float8[], %(words)s::text[], %(metadata)s::text[])
+    AS n (run_id, value, words, metadata)
+ON CONFLICT (run_id) DO UPDATE SET
+    value = coalesce(excluded.value, p.value),
+    words = CASE WHEN excluded.value IS NULL THEN p.words ELSE excluded.words END,
+    metadata = coalesce(excluded.metadata, p.metadata), at = excluded.at;
 
 -- name: snapshots
 INSERT INTO runs_snapshot (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at,
-                           finished_at)
+                           finished_at, usage)
 SELECT s.run_id, s.sequence, s.kind, s.name, s.key, s.attempt, s.input::jsonb, s.output::jsonb, s.state::jsonb,
-       s.error::jsonb, to_timestamp(s.started_at), to_timestamp(s.finished_at)
+       s.error::jsonb, to_timestamp(s.started_at), to_timestamp(s.finished_at), s.usage::jsonb
 FROM unnest(
     %(run_ids)s::uuid[], %(sequences)s::int[], %(kinds)s::text[], %(names)s::text[], %(keys)s::text[],
     %(attempts)s::int[], %(inputs)s::text[], %(outputs)s::text[], %(states)s::text[], %(errors)s::text[],
-    %(started)s::float8[], %(finished)s::float8[]
-) AS s (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at, finished_at);
+    %(started)s::float8[], %(finished)s::float8[], %(usages)s::text[]
+) AS s (run_id, sequence, kind, name, key, attempt, input, output, state, error, started_at, finished_at, usage);
 
 -- name: logs
 INSERT INTO runs_logline (run_id, at, level, message, fields, attempt, step)
@@ -145,26 +173,34 @@ DO UPDATE SET count = r.count + excluded.count, seconds = r.seconds + excluded.s
 -- name: crash
 -- Runs whose worker is gone: again at once, then with growing delay, until the crash limit makes them final.
 WITH lost AS (
-    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS l (id, token)
+    SELECT l.id, l.token, k.ending IS NOT NULL OR coalesce(CASE k.stopping WHEN 'cancelled' THEN 'on_cancel' WHEN 'timed_out' THEN 'on_failure' END = ANY(t.hooks), false) AS hooked
+    FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS l (id, token)
+    JOIN runs_run k ON k.id = l.id LEFT JOIN runs_task t ON t.id = k.task_id
+    WHERE k.id = ANY(%(ids)s::uuid[])
 ), moved AS (
     UPDATE runs_run r
     SET crashes = r.crashes + 1,
-        -- One that is being stopped has stopped.
-        status = coalesce(r.stopping, CASE WHEN r.crashes + 1 >= %(limit)s THEN 'crashed' ELSE 'queued' END),
+        -- One that is being stopped has stopped, but for its hook.
+        status = CASE WHEN r.stopping IS NULL THEN CASE WHEN r.crashes + 1 >= %(limit)s THEN 'crashed' ELSE 'queued' END
+                      WHEN l.hooked AND r.crashes + 1 < %(limit)s THEN 'cancelling'
+                      ELSE r.stopping END,
         error = CASE WHEN r.stopping IS NULL THEN %(error)s::jsonb ELSE r.error END,
         next_at = CASE WHEN r.stopping IS NULL AND r.crashes BETWEEN 1 AND %(limit)s - 2
                        THEN holdfast_now() + make_interval(secs => 2 ^ r.crashes) END,
-        finished_at = CASE WHEN r.stopping IS NOT NULL OR r.crashes + 1 >= %(limit)s THEN holdfast_now() END,
-        lease_token = NULL, stopping = NULL
+        finished_at = CASE WHEN r.crashes + 1 >= %(limit)s OR (r.stopping IS NOT NULL AND NOT l.hooked)
+                           THEN holdfast_now() END,
+        lease_token = NULL,
+        stopping = CASE WHEN l.hooked AND r.crashes + 1 < %(limit)s THEN r.stopping END,
+        ending = CASE WHEN r.crashes + 1 < %(limit)s THEN r.ending END
     FROM lost l
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.lease_token = l.token
-    RETURNING r.id, r.status, r.crashes
+    RETURNING r.id, r.finished_at IS NULL AS back, r.crashes
 ), ended AS (
     UPDATE runs_attempt a
     SET status = 'crashed', error = %(error)s::jsonb, finished_at = holdfast_now()
     FROM moved m WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL
 )
-SELECT m.id, m.status, CASE WHEN m.crashes > 1 THEN 2 ^ (m.crashes - 1) ELSE 0 END::float8 FROM moved m;
+SELECT m.id, m.back, CASE WHEN m.crashes > 1 THEN 2 ^ (m.crashes - 1) ELSE 0 END::float8 FROM moved m;
 
 -- name: overlap
 -- A worker that had been declared lost came back: its attempts say so.
@@ -196,22 +232,35 @@ WITH RECURSIVE family (id) AS (
 SELECT f.id FROM family f;
 
 -- name: stop
--- Runs that nobody holds end at once; the others when their code has stopped, and say `cancelling` until then. Call it
--- after their entries were withdrawn (lock order).
-WITH moved AS (
+-- Runs that nobody holds end at once; the others when their code has stopped, and say `cancelling` until then. So do
+-- those that have begun and have a hook for it: they are entered once more, for the hook. One whose outcome is decided
+-- cannot be stopped any more. Call it after their entries were withdrawn (lock order).
+WITH hooked AS (
+    SELECT k.id FROM runs_run k JOIN runs_task t ON t.id = k.task_id
+    WHERE k.id = ANY(%(ids)s::uuid[]) AND k.attempt > 0
+      AND CASE %(final)s WHEN 'cancelled' THEN 'on_cancel' WHEN 'timed_out' THEN 'on_failure' END = ANY(t.hooks)
+), moved AS (
     UPDATE runs_run r
-    SET status = CASE WHEN r.lease_token IS NULL THEN %(final)s ELSE 'cancelling' END,
-        stopping = CASE WHEN r.lease_token IS NOT NULL THEN %(final)s END,
-        finished_at = CASE WHEN r.lease_token IS NULL THEN holdfast_now() END,
+    SET status = CASE WHEN {ends_at_once} THEN %(final)s ELSE 'cancelling' END,
+        stopping = CASE WHEN NOT {ends_at_once} THEN %(final)s END,
+        finished_at = CASE WHEN {ends_at_once} THEN holdfast_now() END,
         error = coalesce(%(error)s::jsonb, r.error), next_at = NULL, waiting_for = NULL
-    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.finished_at IS NULL AND r.stopping IS NULL
-    RETURNING r.id, r.status, r.queue_id
-), ended AS (
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.finished_at IS NULL AND r.stopping IS NULL AND r.ending IS NULL
+    RETURNING r.id, r.status, r.queue_id, r.task_id, r.priority, r.concurrency_key, r.lease_token
+), incoming AS (
+    SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key, NULL::timestamptz AS due_at
+    FROM moved m JOIN runs_task t ON t.id = m.task_id
+    WHERE m.status = 'cancelling' AND m.lease_token IS NULL
+), {add_incoming}, ended AS (
     UPDATE runs_attempt a SET status = m.status, finished_at = holdfast_now()
     FROM moved m
     WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL AND m.status <> 'cancelling'
 )
 SELECT m.id, m.status, q.pool FROM moved m JOIN queues_queue q ON q.id = m.queue_id;
+
+-- name: ends_at_once
+-- A part of `stop`.
+(r.lease_token IS NULL AND NOT EXISTS (SELECT 1 FROM hooked h WHERE h.id = r.id))
 
 -- name: to_stop
 -- What a worker holds and is to stop.
@@ -232,7 +281,7 @@ SELECT r.id FROM runs_run r WHERE r.id = ANY(%(ids)s::uuid[]) AND r.status IN ('
 -- A person's retry of a run that ended badly: same run, next attempt, finished steps kept, a fresh budget of tries.
 WITH moved AS (
     UPDATE runs_run r
-    SET status = 'queued', finished_at = NULL, failures = 0, crashes = 0, next_at = NULL
+    SET status = 'queued', finished_at = NULL, ending = NULL, failures = 0, crashes = 0, next_at = NULL
     WHERE r.id = %(id)s AND r.status IN ('failed', 'cancelled', 'expired', 'timed_out', 'crashed', 'unknown')
     RETURNING r.id, r.task_id, r.queue_id, r.priority, r.concurrency_key
 ), incoming AS (

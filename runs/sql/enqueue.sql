@@ -19,12 +19,19 @@ WITH queue AS (
     SELECT n.id, d.kind, coalesce(n.due_at, holdfast_now()) + make_interval(secs => d.seconds)
     FROM new n CROSS JOIN (VALUES ('ttl', %(ttl)s::float8), ('timeout', %(timeout)s::float8)) AS d (kind, seconds)
     WHERE d.seconds IS NOT NULL AND EXISTS (SELECT 1 FROM queue)
+), budget AS (
+    INSERT INTO runs_budget (run_id, unit, amount)
+    SELECT n.id, b.key, b.value::numeric
+    FROM new n CROSS JOIN jsonb_each_text(%(budget)s::jsonb) AS b
+    WHERE EXISTS (SELECT 1 FROM queue)
 )
 INSERT INTO runs_run (id, task_id, queue_id, status, payload, max_attempts, priority, concurrency_key, tags,
-                      idempotency_key, trace_id, parent_id, parent_wait, next_at, created_at)
+                      idempotency_key, trace_id, parent_id, parent_wait, next_at, accounts, created_at)
 SELECT n.id, %(task)s, q.id, CASE WHEN n.due_at IS NULL THEN 'queued' ELSE 'scheduled' END, n.payload::jsonb,
        %(max_attempts)s, %(priority)s, %(concurrency_key)s, %(tags)s::varchar[], %(idempotency_key)s,
-       coalesce(%(trace_id)s, replace(n.id::text, '-', '')), %(parent_id)s::uuid, %(parent_wait)s, n.due_at, holdfast_now()
+       coalesce(%(trace_id)s, replace(n.id::text, '-', '')), %(parent_id)s::uuid, %(parent_wait)s, n.due_at,
+       CASE WHEN %(budget)s::jsonb IS NOT NULL THEN n.id || %(accounts)s::uuid[] ELSE %(accounts)s::uuid[] END,
+       holdfast_now()
 FROM new n CROSS JOIN queue q
 ORDER BY n.ord
 RETURNING id, (SELECT pool FROM queue);
@@ -49,11 +56,12 @@ UPDATE runs_run SET replay_of = %(of)s WHERE id = %(id)s;
 
 -- name: register_task
 INSERT INTO runs_task (id, module, doc, queue_id, lane, retry, max_duration, payload_schema, output_schema, version,
-                       registered_at)
+                       hooks, registered_at)
 SELECT %(id)s, %(module)s, %(doc)s, q.id, %(lane)s, %(retry)s, %(max_duration)s, %(payload_schema)s, %(output_schema)s,
-       %(version)s, holdfast_now()
+       %(version)s, %(hooks)s::varchar[], holdfast_now()
 FROM queues_queue q WHERE q.name = %(queue)s
 ON CONFLICT (id) DO UPDATE SET
     module = excluded.module, doc = excluded.doc, queue_id = excluded.queue_id, lane = excluded.lane, retry = excluded.retry,
     max_duration = excluded.max_duration, payload_schema = excluded.payload_schema,
-    output_schema = excluded.output_schema, version = excluded.version, registered_at = excluded.registered_at;
+    output_schema = excluded.output_schema, version = excluded.version, hooks = excluded.hooks,
+    registered_at = excluded.registered_at;

@@ -6,7 +6,12 @@ SELECT r.status, r.attempt, r.failures, r.max_attempts, r.next_at, r.created_at,
        r.worker_id IS NOT NULL AND r.status = 'running' AS held, r.waiting_for ->> 'what' AS waits_for,
        CASE WHEN r.status = 'waiting' THEN (
            SELECT min(w.created_at) FROM runs_wait w WHERE w.run_id = r.id AND w.resolved_at IS NULL
-       ) END AS waits_since
+       ) END AS waits_since,
+       -- Changes with what the run and those who share its budgets have used.
+       concat((SELECT sum(u.amount) FROM runs_usage u WHERE u.run_id = r.id),
+              (SELECT string_agg(concat('/', b.spent, '/', b.amount), '') FROM runs_budget b
+               WHERE b.run_id = ANY(r.accounts))) AS spending,
+       (SELECT concat(p.value, '/', p.words, md5(p.metadata::text)) FROM runs_progress p WHERE p.run_id = r.id) AS progress
 FROM runs_run r WHERE r.id = %(run)s;
 
 -- name: live_attempts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from django.contrib import messages
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.grants import Actor
-from runs import answers, jsonvalue, live, pages, services
+from runs import answers, budgets, jsonvalue, live, pages, services
 from runs.errors import HoldfastError, UnknownRun
 
 T = TypeVar("T")
@@ -84,6 +85,23 @@ def run_cancel(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 
 
 @require_POST
+@requires("runs.top_up")
+def run_top_up(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Raises one of a run's budgets; the page to go back to may be that of a run that shares it."""
+    budget = {request.POST.get("unit", ""): request.POST.get("amount", "").strip()}
+    back = _uuid(request.POST.get("back", "")) or run_id
+    done = "The budget is raised; what was parked for it goes on when every unit has room."
+    return _act(request, run_id, partial(budgets.run_top_up, budget=budget), done, back)
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+@require_POST
 @requires("runs.retry")
 def run_resolve(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
     """Says what became of the unsafe step of a run that is unknown."""
@@ -133,7 +151,11 @@ def run_children(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 
 
 def _act(
-    request: ActorRequest, run_id: uuid.UUID, service: Callable[..., Any], done: str | Callable[[Any], str]
+    request: ActorRequest,
+    run_id: uuid.UUID,
+    service: Callable[..., Any],
+    done: str | Callable[[Any], str],
+    back: uuid.UUID | None = None,
 ) -> HttpResponse:
     try:
         became = _or_404(service, run_id, actor=request.actor, reason=request.POST.get("reason", ""))
@@ -141,7 +163,7 @@ def _act(
         messages.error(request, str(error))
     else:
         messages.success(request, done if isinstance(done, str) else done(became))
-    return HttpResponseRedirect(reverse("runs:run", args=(run_id,)), status=303)
+    return HttpResponseRedirect(reverse("runs:run", args=(back or run_id,)), status=303)
 
 
 def _or_404(read: Callable[..., T], run_id: uuid.UUID, **more: Any) -> T:

@@ -31,11 +31,14 @@
     state.run = run;
     const summary = document.getElementById("run-summary");
     streams.tell(run.status);
-    const now = JSON.stringify([run.status, run.attempt, run.next_at, run.error_message, run.waits_for]);
+    const now = JSON.stringify([
+      run.status, run.attempt, run.next_at, run.error_message, run.waits_for, run.spending, run.progress,
+    ]);
     const drawn = summary.dataset.drawn ?? null;
     summary.dataset.drawn = now;
     const asRendered = summary.dataset.statusNow === run.status && summary.dataset.attemptNow === String(run.attempt);
-    if (drawn !== now && !(drawn === null && asRendered)) refresh();
+    // What it has used is not told by the status: whether that is as rendered is asked once.
+    if (drawn !== now && !(drawn === null && asRendered && run.spending === "" && run.progress === null)) refresh();
   }
 
   // The summary, the buttons and the result are the server's to draw.
@@ -53,7 +56,8 @@
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
     // A question that is being answered ("cancel this run?") is not swept away.
-    if (event.target.id === "run-summary" && document.querySelector("#run-actions details[open], #run-waits details[open]")) {
+    const asked_now = "#run-actions details[open], #run-waits details[open], #run-usage details[open]";
+    if (event.target.id === "run-summary" && document.querySelector(asked_now)) {
       event.preventDefault();
       asked = false;
       setTimeout(refresh, 1000);

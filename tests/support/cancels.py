@@ -20,7 +20,8 @@ def main(run_id: uuid.UUID, name: str) -> None:
     from django.db import connections
 
     from runs import registration
-    from runs.engine.engine import Engine, Limits
+    from runs.engine.engine import Engine
+    from runs.engine.limits import Limits
 
     registration.discover()
     registration.register_all()

@@ -11,11 +11,13 @@ import inspect
 import json
 import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +29,8 @@ from queues import tickets
 from queues.models import Entry, Lease, Timer
 from runs import store
 from runs.engine import recovery, upkeep
-from runs.engine.engine import Engine, Limits
+from runs.engine.engine import Engine
+from runs.engine.limits import Limits
 from runs.models import Attempt, Run, Snapshot, SnapshotKind
 from tests.support.waiting import eventually
 
@@ -45,9 +48,21 @@ def persistence_calls() -> dict[str, Callable[..., Any]]:
     for room, module in STORES.items():
         for name, function in inspect.getmembers(module, inspect.isfunction):
             takes = next(iter(inspect.signature(function).parameters), "")
-            if not name.startswith("_") and function.__module__ == module.__name__ and takes in ("conn", "cur"):
+            if not name.startswith("_") and _belongs(function.__module__, module) and takes in ("conn", "cur"):
                 found[f"{room}.{name}"] = function
     return found
+
+
+def _belongs(name: str, store: ModuleType) -> bool:
+    """A store is a module, or a package of them."""
+    return name == store.__name__ or name.startswith(f"{store.__name__}.")
+
+
+def _replace(room: str, attribute: str, old: Callable[..., Any], new: Callable[..., Any]) -> None:
+    """Wherever the store itself has it by this name."""
+    for name, module in list(sys.modules.items()):
+        if _belongs(name, STORES[room]) and getattr(module, attribute, None) is old:
+            setattr(module, attribute, new)
 
 
 @contextmanager
@@ -65,15 +80,16 @@ def watched(before: Callable[[str], None], after: Callable[[str], None]) -> Iter
         return call
 
     calls = persistence_calls()
+    instead = {name: around(name, function) for name, function in calls.items()}
     for name, function in calls.items():
         room, _, attribute = name.partition(".")
-        setattr(STORES[room], attribute, around(name, function))
+        _replace(room, attribute, function, instead[name])
     try:
         yield
     finally:
         for name, function in calls.items():
             room, _, attribute = name.partition(".")
-            setattr(STORES[room], attribute, function)
+            _replace(room, attribute, instead[name], function)
 
 
 def worker(crash: Point | None = None, trace: Path | None = None) -> int:

@@ -12,10 +12,12 @@ import pytest
 from tests.support.processes import (
     FAULT_TASKS,
     HARD_TASKS,
+    HOOK_TASKS,
     ISOLATED_TASKS,
     STEP_TASKS,
     STREAM_TASKS,
     TASKS,
+    USAGE_TASKS,
     WAIT_TASKS,
     Fleet,
     Ledger,
@@ -77,6 +79,18 @@ def hard(fleet: Fleet) -> Fleet:
 def waits(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `wait_tasks.py` as well; no worker yet."""
     return _knowing(fleet, WAIT_TASKS)
+
+
+@pytest.fixture
+def spends(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `usage_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, USAGE_TASKS)
+
+
+@pytest.fixture
+def hooks(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `hook_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, HOOK_TASKS)
 
 
 @pytest.fixture

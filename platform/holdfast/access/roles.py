@@ -18,7 +18,14 @@ class Role(models.TextChoices):
 
 
 _VIEWER = frozenset({"runs.view", "queues.view"})
-_OPERATOR = _VIEWER | {"runs.retry", "runs.cancel", "runs.signal", "runs.answer", "queues.pause"}
+_OPERATOR = _VIEWER | {
+    "runs.retry",
+    "runs.cancel",
+    "runs.signal",
+    "runs.answer",
+    "runs.top_up",
+    "queues.pause",
+}
 _DEVELOPER = _OPERATOR | {"runs.enqueue"}
 _ADMIN = _DEVELOPER | {"queues.edit", "access.manage"}
 

@@ -15,7 +15,7 @@ MISTAKE = 2
 
 
 class VerbCommand(BaseCommand):
-    """A verb `x` is a method `do_x(options)`; `add_verbs` declares its arguments."""
+    """A verb `x-y` is a method `do_x_y(options)`; `add_verbs` declares its arguments."""
 
     requires_system_checks: tuple[str, ...] = ()  # they load the pages
     #: Errors whose text tells the user what to write instead.
@@ -32,7 +32,7 @@ class VerbCommand(BaseCommand):
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
         try:
-            getattr(self, f"do_{verb}")(options)
+            getattr(self, f"do_{verb.replace('-', '_')}")(options)
             self.stdout.flush()
         except self.mistakes as error:
             raise CommandError(" ".join(str(error).split()), returncode=MISTAKE) from None

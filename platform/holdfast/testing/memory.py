@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 from holdfast.testing.answers import Answer
@@ -89,6 +90,9 @@ class Kept:
     crashes: int = 0
     output: str | None = None
     error: dict[str, Any] | None = None
+    ending: str | None = None  # the outcome that is decided, while its hook is called
+    usage: dict[str, Decimal] = field(default_factory=dict)
+    progress: store.ProgressRow | None = None
     attempts: list[Attempt] = field(default_factory=list)
     snapshots: list[store.SnapshotRow] = field(default_factory=list)
     logs: list[store.LogRow] = field(default_factory=list)
@@ -174,6 +178,7 @@ class Memory:
             run.parent.id if run.parent is not None else None,
             attempt.active,
             after_crash,
+            ending=run.ending,
         )
         facts = [store.Fact(s.sequence, s.kind, s.key, s.attempt, s.output, s.state) for s in run.snapshots]
         return started, facts, self.facts(run)
@@ -188,6 +193,7 @@ class Memory:
         run.status, run.output, run.error = outcome.status, outcome.output, error
         run.failures += outcome.failed
         if outcome.delay is None:
+            run.ending = None
             self._ended(run)
             return
         answered = any(w.row.id in outcome.parked and w.resolved is not None for w in run.waits.values())
@@ -322,9 +328,21 @@ class Memory:
     def put_chunk(self, row: store.ChunkRow) -> None:
         self.runs[row.run_id].chunks.append(row)
 
-    def put_wait(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
+    def put_usage(self, row: store.UsageRow) -> None:
+        usage = self.runs[row.run_id].usage
+        usage[row.unit] = usage.get(row.unit, Decimal()) + row.amount
+
+    def put_progress(self, row: store.ProgressRow) -> None:
         run = self.runs[row.run_id]
-        if isinstance(row, store.WaitRow):
+        run.progress = row if run.progress is None else run.progress.followed_by(row)
+
+    def put_wait(
+        self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None
+    ) -> None:
+        run = self.runs[row.run_id]
+        if isinstance(row, store.EndingRow):
+            run.ending = row.ending
+        elif isinstance(row, store.WaitRow):
             self._open(run, row)
         elif isinstance(row, store.GiveUpRow):
             self._give_up(run, row.ids)

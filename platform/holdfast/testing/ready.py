@@ -30,5 +30,6 @@ def make_ready() -> None:
             DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
             HOLDFAST_PAYLOAD_LIMIT=MEBIBYTE,  # what it is unless told otherwise
             HOLDFAST_PUBLIC_URL=None,
+            HOLDFAST_MIDDLEWARE=(),
         )
     django.setup()

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from holdfast.testing.memory import Attempt, Kept
@@ -78,6 +79,11 @@ class InlineResult:
     waits: tuple[Wait, ...]
     #: What holds of each stream, in order: chunks of tries that failed are left out.
     streams: dict[str, list[Any]]
+    #: What it has used, by unit.
+    usage: dict[str, Decimal]
+    #: How far it said that it is, 0 to 1, and what it said of itself.
+    progress: float | None
+    metadata: dict[str, Any] | None
     children: tuple[InlineResult, ...]
     #: Seconds that passed by the fake clock: waits, delays of retries.
     slept: float
@@ -115,6 +121,9 @@ def result_of(run: Kept, slept: float) -> InlineResult:
         logs=tuple(_line(row) for row in run.logs),
         waits=tuple(wait_of(wait) for wait in run.waits.values() if wait.row.kind != "retry"),
         streams=_streams(run.chunks),
+        usage=dict(run.usage),
+        progress=run.progress.value if run.progress else None,
+        metadata=_json(run.progress.metadata) if run.progress else None,
         children=tuple(result_of(child, slept) for child in run.children),
         slept=slept,
     )

@@ -20,11 +20,14 @@ from holdfast.errors import HoldfastError
 from holdfast.testing.crashes import Died
 from holdfast.testing.memory import Kept, Memory
 from runs import store
+from runs.engine import hooks
 from runs.engine.capture import RunLogHandler, RunStdout
-from runs.engine.context import ActiveRun, Port, Sample
+from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.loop import end_tasks, remember_task
 from runs.engine.outcome import Fenced, Outcome
+from runs.engine.port import Port, Sample
+from runs.engine.spending import Accounts
 from runs.engine.writer import Ack, Writer
 from runs.models import SnapshotKind
 from runs.sdk.context import current, current_step
@@ -60,6 +63,7 @@ class InlineRun(ActiveRun):
             worker_id=0,
             touch=lambda run_id: None,
             step_threads=cast(ThreadPoolExecutor, None),  # steps with transaction=True do not come there: see below
+            accounts=Accounts(),
             hold=0.0,
         )
         super().__init__(port, kept.task, *memory.begin(kept))
@@ -111,7 +115,7 @@ class InlineRun(ActiveRun):
         if point := _OF_KIND.get(cast(SnapshotKind, row.kind)):
             self._at(point, row.name, row.key)
 
-    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow, ack: Ack = None) -> None:
+    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
         super().put(row, ack)
         wait = row.wait if isinstance(row, store.SpawnRow) else row
         if isinstance(wait, store.WaitRow) and wait.kind != WaitKind.RETRY:
@@ -155,6 +159,7 @@ async def execute(memory: Memory, kept: Kept) -> None:
     began = run.began
     outcome = await (_in_loop(run) if run.is_async else sync_to_async(_in_thread)(run))
     run.flush_print()
+    run.said.flush(now=True)
     if outcome is not None and outcome.attempt is not None and not run.died:
         _strike(run, memory, "before-finish")
     run.close()
@@ -186,7 +191,8 @@ async def _in_loop(run: InlineRun) -> Outcome | None:
 
 async def _drive(run: InlineRun) -> Outcome | None:
     try:
-        return await execute_async(run)
+        outcome = hooks.decided(run) or await execute_async(run)
+        return outcome if run.died else await hooks.conclude_async(run, outcome)
     except Fenced:
         return None
     finally:
@@ -198,9 +204,14 @@ def _in_thread(run: InlineRun) -> Outcome | None:
     context = copy_context()
     context.run(current.set, run)
     try:
-        return context.run(execute_sync, run)
+        return context.run(_call, run)
     except Fenced:
         return None
+
+
+def _call(run: InlineRun) -> Outcome:
+    outcome = hooks.decided(run) or execute_sync(run)
+    return outcome if run.died else hooks.conclude_sync(run, outcome)
 
 
 @contextmanager

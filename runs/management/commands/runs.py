@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|tail|retry|cancel|resolve|replay|signal`."""
+"""`manage.py runs list|show|tail|retry|cancel|resolve|replay|signal|top-up`."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
 from holdfast.words import status_words
-from runs import answers, jsonvalue, registration, selectors, services
+from runs import answers, budgets, jsonvalue, registration, selectors, services, spending
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, RunFilter, parse_cursor, parse_limit
 from runs.management.commands.enqueue import read_json
@@ -52,7 +52,12 @@ class Command(VerbCommand):
         signal.add_argument("id", help="The run's id.")
         signal.add_argument("name", help="The signal's name.")
         signal.add_argument("payload", nargs="?", default="null", metavar="JSON", help="Its value; - reads stdin.")
-        for verb in (show, tail, resolve):
+        top_up = verbs.add_parser("top-up", help="Raise a run's budget; what is parked for it goes on.")
+        for unit in ("cost", "tokens-in", "tokens-out"):
+            top_up.add_argument(f"--{unit}", metavar="AMOUNT", help=f"So much more {unit}.")
+        top_up.add_argument("--unit", action="append", default=[], metavar="NAME=AMOUNT", help="Any other unit.")
+        top_up.add_argument("--reason", default="", help="Why; kept in the audit log.")
+        for verb in (show, tail, resolve, top_up):
             verb.add_argument("id", help="The run's id.")
         for verb in (retry, cancel):
             verb.add_argument("ids", nargs="+", metavar="id", help="The runs' ids.")
@@ -122,6 +127,21 @@ class Command(VerbCommand):
 
     def do_cancel(self, options: dict[str, Any]) -> None:
         self._each(options, services.run_cancel)
+
+    def do_top_up(self, options: dict[str, Any]) -> None:
+        names = ("cost", "tokens_in", "tokens_out")
+        budget = {name: options[name] for name in names if options[name] is not None}
+        for text in options["unit"]:
+            unit, _, amount = text.partition("=")
+            budget[unit] = amount
+        run_id = _id(options["id"])
+        account = budgets.run_top_up(run_id, budget=budget, actor=Actor.local(), reason=options["reason"])
+        run = selectors.run_get(account)
+        if options["json"]:
+            self.json(describe(selectors.run_get(run_id)))
+            return
+        for bar in spending.bars(run):
+            self.stdout.write(f"{account}: {bar.spent} of {bar.amount} {bar.budget.unit} spent")
 
     def do_resolve(self, options: dict[str, Any]) -> None:
         run_id, text = _id(options["id"]), options["happened"]

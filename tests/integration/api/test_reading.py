@@ -143,6 +143,7 @@ def test_an_error_has_type_message_and_fingerprint_and_a_list_no_traceback(api: 
         "finished_at": "2026-01-01T00:00:00Z",
         "error": {**expected, "traceback": "Traceback …"},
         "worker": None,
+        "usage": {},
         "active": 0.0,
     }
 
@@ -160,7 +161,7 @@ def test_snapshots_come_in_sequence_and_pages(api: Any) -> None:
     assert second["next"] is None
     assert first["items"][0] == {
         "sequence": 1, "name": "s", "kind": "step", "attempt": 1, "input": {"n": 1}, "output": 1, "state": None,
-        "error": None, "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:00Z",
+        "error": None, "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:00Z", "usage": None,
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from queues.models import Lane
 from runs import GiB, MiB, task
 from runs.engine import failure
 from runs.engine.child import sendable
-from runs.engine.isolation import End, died
+from runs.engine.death import End, died
 from runs.engine.wire import Inbox, Put, Settled, pack
 from runs.errors import DeclarationError, OutOfMemory, ProcessDied
 from runs.registration import lane_of

@@ -28,7 +28,7 @@ RUN = uuid.UUID("01900000-0000-7000-8000-000000000000")
 
 
 def stay(*, attempt: int = 1, resumed: bool = False, kept: int = 0) -> Sending:
-    started = Started(RUN, "t", 1, "{}", attempt, 0, 3, [], "trace", 7, 0.0, None, 0.0 if resumed else None, False)
+    started = Started(RUN, "t", 1, "{}", attempt, 0, 3, [], "trace", 7, 0.0, None, 1.0 if resumed else None, False)
     return Sending(started, kept)
 
 

@@ -1,0 +1,124 @@
+"""A step, called by a run's code: answered from its snapshot, or executed, retried and stored. One that commits with
+Django's ORM is `transact.py`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from runs.engine import transact, unsafe
+from runs.engine.outcome import PutDown
+from runs.engine.waiting import HOLD
+from runs.errors import StepMisuse
+from runs.models import SnapshotKind
+from runs.sdk import codec
+from runs.sdk.context import current_step
+
+if TYPE_CHECKING:
+    from runs.engine.context import ActiveRun
+    from runs.sdk.step import Step
+
+
+async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    key = run._identity(step)
+    if key in run._done:
+        return run._replay(step, key)
+    if key in run._tries:
+        await run.waits.pause(key, run._tries[key])  # the run came back for something else
+    if run.may_repeat or step.unsafe:
+        _warn_or_enter(run, step, key)
+    while True:
+        if run.spending.accounts:
+            await run.waits.room_async(key)
+        run.boundary()
+        began, token = run._port.clock.now(), current_step.set(key)
+        try:
+            if step.unsafe and (found := await unsafe.begin_async(run, step, key, began, args, kwargs)) is not None:
+                return found.result
+            if step.timeout is None:
+                value = await step.function(*args, **kwargs)
+            else:
+                value = await _timed(run, step.timeout, step, args, kwargs)
+            output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
+        except Exception as error:
+            delay = run._tried(step, key, began, args, kwargs, error)
+        else:
+            row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
+            stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            run._store(row, stored, run._count(step, began, "completed", row.finished))
+            await stored
+            return value
+        finally:
+            current_step.reset(token)
+        if delay > HOLD:
+            await run.waits.pause(key, run._tries[key], delay)
+        else:
+            await run._port.clock.asleep(delay)
+
+
+def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if step.transaction:
+        return transact.call(run, step, args, kwargs)
+    if run.is_async:
+        raise StepMisuse(
+            f"Step {step.name!r} is a plain function and would block the event loop of this async task. Make the "
+            f"step `async def`, or call it in a thread: await asyncio.to_thread({step.name}.function, …) inside an "
+            "async step."
+        )
+    key = run._identity(step)
+    if key in run._done:
+        return run._replay(step, key)
+    if run.may_repeat or step.unsafe:
+        _warn_or_enter(run, step, key)
+    while True:
+        if run.spending.accounts:
+            run.waits.room_sync(key)
+        run.boundary()
+        began, token = run._port.clock.now(), current_step.set(key)
+        try:
+            if step.unsafe and (found := unsafe.begin_sync(run, step, key, began, args, kwargs)) is not None:
+                return found.result
+            value = step.function(*args, **kwargs)
+            output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
+        except Exception as error:
+            delay = run._tried(step, key, began, args, kwargs, error)
+        else:
+            row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
+            stored: Future[None] = Future()
+            run._store(row, stored, run._count(step, began, "completed", row.finished))
+            stored.result()
+            return value
+        finally:
+            current_step.reset(token)
+        if delay > HOLD:
+            waiting_for = {"kind": "step_retry", "what": f"the next try of {key}", "step": key}
+            raise run.unwind(PutDown(delay, json.dumps(waiting_for)))
+        run._port.clock.sleep(delay)
+
+
+async def _timed(
+    run: ActiveRun, limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    scope = run.within(limit)
+    try:
+        async with scope:
+            return await step.function(*args, **kwargs)
+    except TimeoutError as error:
+        if scope.expired():
+            raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
+        raise
+
+
+def _warn_or_enter(run: ActiveRun, step: Step[Any, Any], key: str) -> None:
+    if step.unsafe:
+        unsafe.enter(run, step, key)
+    elif run.may_repeat:
+        run.say(
+            logging.WARNING,
+            f"step {key} may have been executed before, by attempt {run.attempt - 1}: its worker died and could "
+            'not say. If a second execution does harm, look; and see safety="unsafe" and transaction=True.',
+            {"step": key, "attempt_before": run.attempt - 1, "repeated_after_crash": True},
+        )

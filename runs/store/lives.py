@@ -1,0 +1,202 @@
+"""A run's transitions: from its enqueue to its end, and back. The SQL is `runs/sql/enqueue.sql` and `engine.sql`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from queues import store as queue_store
+from queues.store import Conn, Grant, Seized
+from runs.store.rows import EndingRow, FinishRow, NewRuns, Started, Stopped
+from runs.store.statements import SQL, columns
+from runs.store.waits import children_ended, close_waits, lock_waits, parents
+
+
+def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID], str]:
+    """Stores the runs and makes them leasable, in one statement. Returns their ids in order, and the pool to wake;
+    no ids: there is no such queue."""
+    rows = conn.execute(
+        SQL.enqueue,
+        {
+            "task": new.task,
+            "queue": new.queue,
+            "lane": new.lane,
+            "payloads": new.payloads,
+            "max_attempts": new.max_attempts,
+            "priority": new.priority,
+            "concurrency_key": new.concurrency_key,
+            "tags": new.tags,
+            "idempotency_key": new.idempotency_key,
+            "run_after": new.run_after,
+            "delay": new.delay,
+            "trace_id": new.trace_id,
+            "parent_id": new.parent_id,
+            "parent_wait": new.parent_wait,
+            "ttl": new.ttl,
+            "timeout": new.timeout,
+            "budget": new.budget,
+            "accounts": new.accounts,
+        },
+        prepare=True,
+    ).fetchall()
+    return [row[0] for row in rows], rows[0][1] if rows else ""
+
+
+def claim_key(conn: Conn, *, task: str, key: str, payload_hash: bytes, ttl: float) -> tuple[uuid.UUID, bytes]:
+    """Claims an idempotency key for `ttl` seconds. The run id is the nil UUID when the key is the caller's to use."""
+    row = conn.execute(SQL.claim_key, {"task": task, "key": key, "hash": payload_hash, "ttl": ttl}).fetchone()
+    assert row is not None
+    return row[0], bytes(row[1])
+
+
+def settle_key(conn: Conn, *, task: str, key: str, run_id: uuid.UUID) -> None:
+    conn.execute(SQL.settle_key, {"task": task, "key": key, "run_id": run_id})
+
+
+def mark_replay(conn: Conn, run_id: uuid.UUID, *, of: uuid.UUID) -> None:
+    """Says of a run that was just enqueued which one it replays."""
+    conn.execute(SQL.mark_replay, {"id": run_id, "of": of})
+
+
+def register_task(conn: Conn, row: dict[str, Any]) -> None:
+    conn.execute(SQL.register_task, row)
+
+
+def start(conn: Conn, *, worker: int, grants: Sequence[Grant], versions: str) -> list[Started]:
+    """Leased runs become running. `versions` is JSON: task id → fingerprint of this worker's code."""
+    rows = conn.execute(
+        SQL.start,
+        {
+            "worker": worker,
+            "ids": [g.entry_id for g in grants],
+            "tokens": [g.token for g in grants],
+            "versions": versions,
+        },
+        prepare=True,
+    )
+    return [Started(*row) for row in rows]
+
+
+def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
+    """Ends or puts down attempts. Call after `queues.store.release` of the same rows (lock order), and after
+    `lock_waits` for runs that are put down to wait and for parents that wait. Returns the pools of what comes
+    back: parents, and runs that are entered once more for a hook."""
+    names = (
+        "ids",
+        "tokens",
+        "statuses",
+        "attempts",
+        "outputs",
+        "errors",
+        "failed",
+        "delays",
+        "waits",
+        "active",
+        "hooked",
+    )
+    cur.execute(SQL.finish, columns([row[: len(names)] for row in rows], *names), prepare=True)
+    final = [row.run_id for row in rows if row.delay is None]
+    pools: set[str] = set()
+    # Asked for only where one can be, for the answer costs a round trip; and before the cursor does anything else.
+    back = cur.fetchall() if len(final) < len(rows) else []
+    if hooked := [row[0] for row in back if row[1]]:
+        pools |= queue_store.wake(cur, hooked)
+    if stopped := [row[0] for row in back if not row[1]]:
+        queue_store.withdraw(cur, stopped)
+    if over := [row.run_id for row in rows if row.delay is None and row.waited] + stopped:
+        close_waits(cur, over)
+    final += stopped
+    return pools | children_ended(cur, final) if any(row.parent for row in rows) else pools
+
+
+def set_endings(cur: Cursor[TupleRow], rows: Sequence[EndingRow]) -> None:
+    cur.execute(SQL.endings, columns(rows, "ids", "tokens", "endings"), prepare=True)
+
+
+def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> int:
+    """Runs of a worker that is gone: queued again, or final at the crash limit. Returns how many were queued again."""
+    ids = [s.entry_id for s in seized]
+    lock_waits(conn, parents(conn, ids))
+    rows = conn.execute(
+        SQL.crash, {"ids": ids, "tokens": [s.token for s in seized], "limit": limit, "error": error}
+    ).fetchall()
+    if over := [row[0] for row in rows if not row[1]]:
+        close_waits(conn, over)
+        children_ended(conn, over)
+    delays = {row[0]: row[2] for row in rows if row[1]}
+    back = [s for s in seized if s.entry_id in delays]
+    conn.execute(
+        SQL.give_back,
+        {
+            "ids": [s.entry_id for s in back],
+            "queues": [s.queue_id for s in back],
+            "lanes": [s.lane for s in back],
+            "priorities": [s.priority for s in back],
+            "keys": [s.concurrency_key for s in back],
+            "delays": [delays[s.entry_id] for s in back],
+        },
+    )
+    return len(back)
+
+
+def record_overlap(conn: Conn, *, worker: int, ids: list[uuid.UUID]) -> None:
+    conn.execute(SQL.overlap, {"worker": worker, "ids": ids})
+
+
+def ready(conn: Conn, ids: list[uuid.UUID]) -> None:
+    """Scheduled runs whose time has come."""
+    conn.execute(SQL.ready, {"ids": ids}, prepare=True)
+
+
+def families(conn: Conn, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """These runs and the unfinished ones that they wait for, directly or through others."""
+    return [row[0] for row in conn.execute(SQL.families, {"ids": list(ids)})]
+
+
+def stop(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None = None) -> list[Stopped]:
+    """Stops runs; `final` is the status they are to end with. Call with their locks and their parents' held
+    (`lock_waits`). Rows: those that were neither over nor being stopped already."""
+    queue_store.withdraw(conn, ids)
+    rows = [Stopped(*row) for row in conn.execute(SQL.stop, {"ids": list(ids), "final": final, "error": error})]
+    if over := [row.id for row in rows if row.status == final]:
+        close_waits(conn, over)
+        children_ended(conn, over)
+    return rows
+
+
+def stop_locked(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None = None) -> set[str]:
+    """`stop`, of the runs that these wait for as well, with the locks that it needs. Returns the pools to wake."""
+    family = families(conn, ids)
+    lock_waits(conn, {*family, *parents(conn, ids)})
+    return {row.pool for row in stop(conn, family, final=final, error=error)}
+
+
+def to_stop(conn: Conn, worker: int) -> dict[uuid.UUID, str]:
+    """Runs in a worker's hands that are to be stopped, and the status that each is stopped for."""
+    return {row[0]: row[1] for row in conn.execute(SQL.to_stop, {"worker": worker}, prepare=True)}
+
+
+def deadlines_due(conn: Conn, *, limit: int) -> list[tuple[uuid.UUID, str]]:
+    """Takes deadlines that are over: (run, kind)."""
+    return [(row[0], row[1]) for row in conn.execute(SQL.deadlines_due, {"limit": limit}, prepare=True)]
+
+
+def next_deadline(conn: Conn) -> float | None:
+    """Seconds until the next deadline (negative when late), or None."""
+    row = conn.execute(SQL.next_deadline, prepare=True).fetchone()
+    return None if row is None else row[0]
+
+
+def never_started(conn: Conn, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """Of these runs, those that still wait for their first start."""
+    return [row[0] for row in conn.execute(SQL.never_started, {"ids": list(ids)})]
+
+
+def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
+    """A person's retry. Returns the pool to wake, or None when the run is in no state to be retried."""
+    row = conn.execute(SQL.reopen, {"id": run_id}).fetchone()
+    return None if row is None else row[1]

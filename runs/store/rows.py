@@ -1,0 +1,240 @@
+"""What goes into the tables of runs, and what comes out of them: a row of each kind."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class NewRuns:
+    """Runs to enqueue that differ in nothing but their payload."""
+
+    task: str
+    queue: str
+    lane: int
+    payloads: list[str]  # JSON texts
+    max_attempts: int
+    priority: int = 0
+    concurrency_key: str | None = None
+    tags: list[str] = field(default_factory=list)
+    idempotency_key: str | None = None
+    run_after: datetime | None = None
+    delay: float | None = None  # seconds
+    trace_id: str | None = None
+    parent_id: uuid.UUID | None = None
+    parent_wait: str | None = None  # key of the wait in which the parent waits for them
+    ttl: float | None = None  # seconds within which they have to start
+    timeout: float | None = None  # seconds within which they have to end
+    budget: str | None = None  # JSON: unit → amount
+    accounts: list[uuid.UUID] | None = None  # the runs whose budgets they draw on besides
+
+
+class Started(NamedTuple):
+    """A run that a worker has begun or goes on with."""
+
+    id: uuid.UUID
+    task_id: str
+    queue_id: int
+    payload: str
+    attempt: int
+    failures: int
+    max_attempts: int
+    tags: list[str]
+    trace_id: str
+    token: int
+    created: float  # Unix time
+    parent: uuid.UUID | None  # the run that waits for it
+    active: float | None  # seconds of this attempt so far, when it goes on after a wait or a handover; None: it is new
+    after_crash: bool  # the attempt before ended with its worker
+    accounts: list[uuid.UUID] | None = None  # the runs whose budgets it draws on
+    stopping: str | None = None  # it is entered for its hook alone, and ends as this
+    ending: str | None = None  # JSON; the same, and this was decided before
+
+
+class Fact(NamedTuple):
+    """A snapshot as replay needs it."""
+
+    sequence: int
+    kind: str
+    key: str
+    attempt: int
+    output: str | None
+    state: str | None
+
+
+class SnapshotRow(NamedTuple):
+    run_id: uuid.UUID
+    sequence: int
+    kind: str
+    name: str
+    key: str
+    attempt: int
+    input: str | None
+    output: str | None
+    state: str | None
+    error: str | None
+    started: float
+    finished: float
+    usage: str | None = None  # JSON: unit → amount
+
+
+class WaitRow(NamedTuple):
+    """A wait that a run begins."""
+
+    run_id: uuid.UUID
+    id: uuid.UUID
+    key: str
+    kind: str
+    name: str
+    sequence: int
+    delay: float | None  # seconds until it is over by itself
+    until: float | None  # Unix time, instead of `delay`
+    detail: str | None
+
+
+class SpawnRow(NamedTuple):
+    """Runs that a run enqueues and waits for: both or neither."""
+
+    run_id: uuid.UUID
+    wait: WaitRow
+    new: NewRuns
+
+
+class GiveUpRow(NamedTuple):
+    """Waits that a run gives up."""
+
+    run_id: uuid.UUID
+    ids: list[uuid.UUID]
+
+
+class WaitFact(NamedTuple):
+    """A wait as its run needs to know it."""
+
+    id: uuid.UUID
+    key: str
+    kind: str
+    outcome: str | None  # None: open
+    output: str | None  # JSON
+    created: float  # Unix times
+    due: float | None
+    resolved: float | None
+
+
+class LogRow(NamedTuple):
+    run_id: uuid.UUID
+    at: float
+    level: int
+    message: str
+    fields: str | None
+    attempt: int
+    step: str
+
+
+class ChunkRow(NamedTuple):
+    """A piece of a stream, or a mark in it (kinds of `runs.models.ChunkKind`)."""
+
+    run_id: uuid.UUID
+    stream: str
+    kind: str
+    at: float
+    data: str | None
+    attempt: int
+    step: str
+    snapshot: int
+
+
+class FinishRow(NamedTuple):
+    """How a stay of a run in a worker ends."""
+
+    run_id: uuid.UUID
+    token: int
+    status: str  # the run's
+    attempt: str | None  # the attempt's final status; None leaves it open
+    output: str | None
+    error: str | None
+    failed: int  # 1 when it counts towards max_attempts
+    delay: float | None  # None: final. Otherwise seconds until it may be leased again; infinity: until it is woken
+    waiting_for: str | None
+    active: float = 0.0  # seconds of this stay
+    hooked: str = ""  # the statuses as which it is not stopped without its hook
+    parent: uuid.UUID | None = None  # the run that waits for it
+    parked: tuple[uuid.UUID, ...] = ()  # the waits for which it is put down
+    waited: bool = False  # it has begun waits, some of which may be open
+    accounts: tuple[uuid.UUID, ...] = ()  # the runs whose budgets it may be put down for
+
+
+class EndingRow(NamedTuple):
+    """What a run will end as, once its hook has been called."""
+
+    run_id: uuid.UUID
+    token: int
+    ending: str  # JSON
+
+
+class RollupKey(NamedTuple):
+    kind: str
+    task: str
+    queue: int
+    name: str
+    version: str
+    status: str
+    bucket: int
+
+
+class Stopped(NamedTuple):
+    """A run that is over, or will be when its worker has stopped it (status `cancelling`)."""
+
+    id: uuid.UUID
+    status: str
+    pool: str
+
+
+class Intent(NamedTuple):
+    """An unsafe step that was begun, and of which nothing is known since."""
+
+    name: str
+    key: str
+    input: str | None
+
+
+class UsageRow(NamedTuple):
+    """What a run has used. `accounts` are the runs whose budgets it draws on."""
+
+    run_id: uuid.UUID
+    attempt: int
+    task: str
+    unit: str
+    amount: Decimal
+    accounts: tuple[uuid.UUID, ...] = ()
+
+
+class Balance(NamedTuple):
+    """A budget: what may be used of a unit, and has been."""
+
+    account: uuid.UUID
+    unit: str
+    amount: Decimal
+    spent: Decimal
+
+
+class ProgressRow(NamedTuple):
+    """How far a run is, and its metadata. None: as it was."""
+
+    run_id: uuid.UUID
+    value: float | None
+    words: str | None
+    metadata: str | None  # JSON
+
+    def followed_by(self, newer: ProgressRow) -> ProgressRow:
+        """Both in one: the newer one's, where it says something."""
+        value, words = (self.value, self.words) if newer.value is None else (newer.value, newer.words)
+        return ProgressRow(self.run_id, value, words, newer.metadata if newer.metadata is not None else self.metadata)
+
+
+#: (account, unit) → amount.
+Charges = Mapping[tuple[uuid.UUID, str], Decimal]
