@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -37,14 +38,14 @@ from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
 from runs.engine.ending import broken, finish_row, samples
-from runs.engine.execute import execute_async, execute_sync
+from runs.engine.execute import execute_async, execute_sync, put_down
 from runs.engine.fairtime import LoopWatch
 from runs.engine.hints import Hints
 from runs.engine.isolation import Stay, Wards, Why
 from runs.engine.leaser import Ear, Leaser, Work
 from runs.engine.limits import Limits
 from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
-from runs.engine.outcome import Fenced, Outcome, Stop
+from runs.engine.outcome import Fenced, HandOver, Outcome, Stop
 from runs.engine.port import Port, Sample
 from runs.engine.spending import Accounts
 from runs.engine.tail import Trimmer
@@ -406,6 +407,13 @@ class Engine:
             context = copy_context()
             context.run(current.set, run)
             run.main = self._drivers[run.id] = self._loop.create_task(self._drive_async(run), context=context)
+            run.main.add_done_callback(partial(self._never_began, run))
+
+    def _never_began(self, run: ActiveRun, driver: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step runs none of its code: its run would be held for ever."""
+        if self._drivers.get(run.id) is driver:
+            del self._drivers[run.id]
+            self._ended(run, put_down(run.unwound or HandOver()), Lane.COROUTINE)
 
     async def _drive_async(self, run: ActiveRun) -> None:
         try:
@@ -416,6 +424,8 @@ class Engine:
                 outcome = await hooks.conclude_async(run, outcome)
         except Fenced:
             outcome = None
+        except asyncio.CancelledError:  # after the function's end: it is being stopped, or the worker is
+            outcome = put_down(run.unwound or HandOver())
         except BaseException as error:
             outcome = broken(run, error)
         finally:
