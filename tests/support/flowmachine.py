@@ -58,7 +58,9 @@ class Flow:
             "INSERT INTO queues_queue (name, concurrency_limit, declared_concurrency_limit) VALUES (%s, 2, 2)", [QUEUE]
         )
         row = {"id": TASK, "module": "m", "doc": "", "queue": QUEUE, "lane": 0, "retry": "{}", "max_duration": None}
-        store.register_task(self.conn, {**row, "payload_schema": "{}", "output_schema": "{}", "version": "1"})
+        store.register_task(
+            self.conn, {**row, "payload_schema": "{}", "output_schema": "{}", "version": "1", "hooks": []}
+        )
         self.hands: list[Hand] = []
         self.ids: list[UUID] = []
         self.statuses: dict[UUID, str] = {}
