@@ -61,6 +61,7 @@ NOT_BY_WORKERS = {
     "queues.pools_with_entries": "the sweeper",
     "queues.worker_stop": "the end of a worker, after its last run",
     "queues.worker_returned": "a worker that comes back from the dead",
+    "queues.end_sessions": "recovery of a worker that is silent",
     "queues.end_frozen": "recovery of a worker that is silent",
     "queues.declare_lost": "recovery",
     "queues.lock_is_free": "recovery",

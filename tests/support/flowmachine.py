@@ -69,7 +69,7 @@ class Flow:
         self.watch = recovery.Watch(timeout=15.0)
         self.limit = 2
         self.waits = 0
-        recovery.CERTAIN = 0.0  # type: ignore[misc]
+        recovery.CERTAIN = recovery.SETTLED = 0.0  # type: ignore[misc]
 
     def close(self) -> None:
         for hand in self.hands:
