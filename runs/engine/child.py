@@ -184,11 +184,11 @@ def _execute(run: ActiveRun, termination: _Termination) -> Outcome:
     context = copy_context()
     context.run(current.set, run)
     if not run.is_async:
-        return context.run(_drive_sync, run)
+        return context.run(_drive_sync, run, termination)
     loop = asyncio.new_event_loop()  # asyncio's own, not uvloop: the handler's exception gets out of it
     loop.set_task_factory(remember_task)  # type: ignore[arg-type]  # `context` by name is 3.11's way
     asyncio.set_event_loop(loop)
-    run.main = main = termination.main = loop.create_task(_drive_async(run), context=context)
+    run.main = main = termination.main = loop.create_task(_drive_async(run, termination), context=context)
     while True:
         try:
             return loop.run_until_complete(main)
@@ -197,15 +197,17 @@ def _execute(run: ActiveRun, termination: _Termination) -> Outcome:
                 raise
 
 
-async def _drive_async(run: ActiveRun) -> Outcome:
+async def _drive_async(run: ActiveRun, termination: _Termination) -> Outcome:
     outcome = hooks.decided(run) or await execute_async(run)
     if run.tasks:
         await end_tasks(run)
-    return await hooks.conclude_async(run, outcome)
+    # The end of a process that is to end is not the run's outcome: its worker knows that.
+    return outcome if termination.came else await hooks.conclude_async(run, outcome)
 
 
-def _drive_sync(run: ActiveRun) -> Outcome:
-    return hooks.conclude_sync(run, hooks.decided(run) or execute_sync(run))
+def _drive_sync(run: ActiveRun, termination: _Termination) -> Outcome:
+    outcome = hooks.decided(run) or execute_sync(run)
+    return outcome if termination.came else hooks.conclude_sync(run, outcome)
 
 
 def _tidy(run: ActiveRun) -> None:

@@ -40,10 +40,28 @@ NOT_BY_WORKERS = {
     "runs.parents": "a cancel, or recovery",
     "runs.answer_wait": "an answer to a token or approval",
     "runs.close_waits": "a run that is over and had begun to wait for something it does not need any more",
+    "runs.give_up": "a person's decision about an unsafe step",
+    "runs.lock_unknown": "a person's decision about an unsafe step",
+    "runs.open_intent": "a person's decision about an unsafe step",
+    "runs.last_sequence": "a person's decision about an unsafe step",
+    "runs.mark_replay": "a person's replay",
+    "runs.top_up": "a person's top-up",
+    "runs.budget_waited_for": "a person's top-up",
+    "runs.end_budget_waits": "a person's top-up",
+    "runs.tree_usage": "a page or the API",
+    "runs.trim_logs": "a run that says more than its log may hold",
+    "runs.ran_out_at": "an isolated run whose memory limit grows",
+    "runs.add_chunks": "a run that streams; a test of streams kills its worker",
+    "runs.transaction_begin": "a step with a transaction; its own tests kill workers before and after the commit",
+    "runs.transaction_seal": "a step with a transaction",
+    "runs.transaction_status": "a step with a transaction whose commit had no answer",
+    "runs.snapshot_is_stored": "a step with a transaction whose commit had no answer",
+    "queues.fence": "a step with a transaction",
     "queues.withdraw": "a cancel",
     "queues.pools_with_entries": "the sweeper",
     "queues.worker_stop": "the end of a worker, after its last run",
     "queues.worker_returned": "a worker that comes back from the dead",
+    "queues.end_sessions": "recovery of a worker that is silent",
     "queues.end_frozen": "recovery of a worker that is silent",
     "queues.declare_lost": "recovery",
     "queues.lock_is_free": "recovery",
@@ -70,7 +88,8 @@ def fresh(ledger: Ledger) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "TRUNCATE runs_run, runs_attempt, runs_snapshot, runs_logline, runs_wait, runs_signal, runs_deadline, "
-            "runs_rollup, queues_entry, queues_timer, queues_lease, queues_worker"
+            "runs_rollup, runs_usage, runs_usagerollup, runs_budget, runs_progress, "
+            "queues_entry, queues_timer, queues_lease, queues_worker"
         )
 
 

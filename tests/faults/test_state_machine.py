@@ -128,9 +128,9 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.fixture
 def certain() -> Iterator[None]:
-    before = recovery.CERTAIN
+    before = recovery.CERTAIN, recovery.SETTLED
     yield
-    recovery.CERTAIN = before  # type: ignore[misc]
+    recovery.CERTAIN, recovery.SETTLED = before  # type: ignore[misc]
 
 
 def test_fault_36_the_invariants_hold_after_every_move(registered: None, certain: None) -> None:

@@ -58,7 +58,9 @@ class Flow:
             "INSERT INTO queues_queue (name, concurrency_limit, declared_concurrency_limit) VALUES (%s, 2, 2)", [QUEUE]
         )
         row = {"id": TASK, "module": "m", "doc": "", "queue": QUEUE, "lane": 0, "retry": "{}", "max_duration": None}
-        store.register_task(self.conn, {**row, "payload_schema": "{}", "output_schema": "{}", "version": "1"})
+        store.register_task(
+            self.conn, {**row, "payload_schema": "{}", "output_schema": "{}", "version": "1", "hooks": []}
+        )
         self.hands: list[Hand] = []
         self.ids: list[UUID] = []
         self.statuses: dict[UUID, str] = {}
@@ -67,7 +69,7 @@ class Flow:
         self.watch = recovery.Watch(timeout=15.0)
         self.limit = 2
         self.waits = 0
-        recovery.CERTAIN = 0.0  # type: ignore[misc]
+        recovery.CERTAIN = recovery.SETTLED = 0.0  # type: ignore[misc]
 
     def close(self) -> None:
         for hand in self.hands:

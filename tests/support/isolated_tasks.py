@@ -9,10 +9,11 @@ import os
 import signal
 import subprocess
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from runs import Abort, GiB, MiB, Retry, acheckpoint, checkpoint, current_run, log, step, task
+from runs import Abort, GiB, MiB, Retry, acheckpoint, checkpoint, current_run, log, step, task, usage, wait
 
 AGAIN = Retry(max_attempts=3, min_delay=0, max_delay=0)
 
@@ -217,3 +218,58 @@ def starts_a_program() -> int:
     program = subprocess.Popen(["sleep", "600"])
     note("program", program.pid)
     return program.pid
+
+
+@step
+def spends(name: str) -> str:
+    usage(cost=Decimal("0.5"), tokens_out=3)
+    note("spends", current_run().id, name)
+    return name
+
+
+@task(id="apart-spends", isolation="process", budget={"cost": 1})
+def apart_spends(steps: int) -> int:
+    """Is parked before its third step."""
+    for number in range(steps):
+        current_run().progress(number / steps, f"step {number}")
+        spends(f"s{number}")
+    current_run().set_metadata({"steps": steps})
+    return steps
+
+
+def hook(name: str) -> Any:
+    def called(about: Any = None) -> None:
+        run = current_run()
+        note(name, run.id, getattr(about, "type", about))
+        if name in run.tags:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return called
+
+
+HOOKS = {name: hook(name) for name in ("on_start", "on_success", "on_failure", "on_cancel", "on_wait", "on_resume")}
+
+
+@task(id="apart-hooked", isolation="process", **HOOKS)
+def apart_hooked(how: str) -> str:
+    if how == "die":
+        os._exit(7)
+    if how == "wait":
+        wait.sleep(2.2)
+    if how == "compute":
+        note("computes", current_run().id)
+        while True:
+            sum(range(1_000))
+    return how
+
+
+@task(id="apart-hooked-async", isolation="process", **HOOKS)
+async def apart_hooked_async(how: str) -> str:
+    if how == "die":
+        os._exit(7)
+    if how == "wait":
+        await wait.asleep(2.2)
+    if how == "compute":
+        note("computes", current_run().id)
+        await asyncio.sleep(60)
+    return how

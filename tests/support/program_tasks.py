@@ -12,7 +12,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from holdfast.access.grants import Actor
-from runs import Retry, acheckpoint, checkpoint, current_run, log, step, task, wait
+from runs import Retry, acheckpoint, checkpoint, current_run, log, step, task, usage, wait
 from runs.answers import run_signal
 from tests.support.programs import signals
 
@@ -38,6 +38,7 @@ def first_time(name: str) -> bool:
 @step
 async def plain(name: str) -> str:
     note("called", current_run().id, name)
+    usage(calls=1)
     await asyncio.sleep(0.001)
     return name.upper()
 
@@ -53,6 +54,7 @@ async def shaky(name: str) -> str:
 @step
 def plain_sync(name: str) -> str:
     note("called", current_run().id, name)
+    usage(calls=1)
     return name.upper()
 
 
@@ -100,9 +102,20 @@ async def send(name: str) -> None:
     await sync_to_async(run_signal)(current_run().id, name, f"for {name}", actor=Actor.system("test"))
 
 
-@task(id="program-sync", retry=Retry(max_attempts=2, min_delay=0.001, max_delay=0.002))
+async def succeeded() -> None:
+    note("succeeded", current_run().id)
+
+
+@task(
+    id="program-sync",
+    retry=Retry(max_attempts=2, min_delay=0.001, max_delay=0.002),
+    budget={"calls": 1_000_000},
+    on_success=succeeded,
+)
 def program_sync(operations: Program) -> list[Any]:
+    """It and its children draw on a budget that is never used up, and it has a hook."""
     found: list[Any] = []
+    current_run().progress(0.5)
     for operation in operations:
         name = operation["name"]
         match operation["do"]:

@@ -254,7 +254,7 @@ def test_the_run_shows_payload_result_and_every_digit() -> None:
     run = stored.run("completed", payload={"seed": big, "topic": "<script>"}, output={"sum": 7}, tags=["nightly"])
     stored.attempt(run, 1, "completed", worker=stored.worker("wrack"))
     client = signed_in("viewer")
-    with statements(WHO + MENU + 6):  # run, attempt, usage, progress, children and whether there are any
+    with statements(WHO + MENU + 6):  # run, usage, progress, attempts, children, and whether it waited for any
         text = page(client, f"/runs/{run.id}/")
     assert str(big) in text
     assert "&quot;sum&quot;: 7" in text
