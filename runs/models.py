@@ -86,6 +86,12 @@ class Run(models.Model):
         max_length=10, null=True, help_text="The final status that a run in `cancelling` is being stopped for."
     )
     version = models.CharField(max_length=64, blank=True, default="", db_default="")
+    refused = ArrayField(
+        models.CharField(max_length=64), null=True, help_text="Versions of the code that its history does not fit."
+    )
+    accepted = models.IntegerField(
+        null=True, help_text="Up to this snapshot a person has accepted that the code asks for other steps."
+    )
     usage = models.JSONField(null=True)
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, help_text="First line of the first attempt.")
@@ -116,6 +122,8 @@ class Run(models.Model):
             ),
             # Serves a worker that looks for runs which it is to stop.
             models.Index("worker", name="run_to_stop", condition=Q(status=str(Status.CANCELLING))),
+            # Serves a worker that starts with new code: runs that were left for it.
+            models.Index("id", name="run_deferred", condition=Q(waiting_for__has_key="deferred")),
             # Serves the tag filter; untagged runs cost it nothing.
             GinIndex("tags", name="run_by_tag", condition=~Q(tags=[])),
         )

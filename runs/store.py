@@ -66,6 +66,10 @@ class Started(NamedTuple):
     parent: uuid.UUID | None  # the run that waits for it
     active: float | None  # seconds of this attempt so far, when it goes on after a wait or a handover; None: it is new
     after_crash: bool  # the attempt before ended with its worker
+    before: str = ""  # version of the code that had it last
+    refused: list[str] | None = None  # versions of the code that its history did not fit
+    accepted: int | None = None  # a person has accepted its history up to this snapshot, whatever the code asks for
+    deferred: str | None = None  # what it waited for until now, if it had been left for other code (JSON)
 
 
 class Fact(NamedTuple):
@@ -77,6 +81,8 @@ class Fact(NamedTuple):
     attempt: int
     output: str | None
     state: str | None
+    name: str = ""
+    input: str | None = None
 
 
 class SnapshotRow(NamedTuple):
@@ -394,6 +400,20 @@ def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
     """A person's retry. Returns the pool to wake, or None when the run is in no state to be retried."""
     row = conn.execute(SQL.reopen, {"id": run_id}).fetchone()
     return None if row is None else row[1]
+
+
+def accept_history(conn: Conn, run_id: uuid.UUID) -> str | None:
+    """A run that is parked for its version goes on with any code. Returns the pool to wake; None: it is not parked."""
+    row = conn.execute(SQL.accept_history, {"id": run_id}).fetchone()
+    if row is not None:
+        queue_store.wake(conn, [run_id])
+    return None if row is None else str(row[0])
+
+
+def wake_deferred(conn: Conn, *, versions: str, limit: int) -> set[str]:
+    """Runs that were left for other code come back at once, if it may be these versions. Returns the pools to wake."""
+    rows = conn.execute(SQL.deferred, {"versions": versions, "limit": limit}).fetchall()
+    return queue_store.wake(conn, [row[0] for row in rows]) if rows else set()
 
 
 # ── steps with a transaction, steps of which the outcome is unknown ──────────────────────────────────────────────

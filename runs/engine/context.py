@@ -17,7 +17,8 @@ from uuid import UUID
 from runs import store, waitlinks
 from runs.engine import failure, showing, transact, unsafe
 from runs.engine.database import tidy_shared
-from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
+from runs.engine.history import History
+from runs.engine.outcome import Fenced, HandOver, Mismatch, PutDown, Stop
 from runs.engine.sending import Sending
 from runs.engine.waiting import HOLD, Waits
 from runs.errors import InvalidPayload, NonDeterministic, StepMisuse
@@ -60,6 +61,7 @@ class ActiveRun(RunContext):
         "begun",
         "cancel_child",
         "cancelled_by_worker",
+        "history",
         "intents",
         "main",
         "may_repeat",
@@ -132,6 +134,8 @@ class ActiveRun(RunContext):
             elif fact.kind == SnapshotKind.FAILURE and fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = len(self._done) + len(self._waited)
+        #: What earlier stays asked for; None when there is, or is left, nothing to compare.
+        self.history = History.of(task, started, facts)
         self.waits = Waits(self, waits)
         kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
         self._sending = Sending(started, kept)
@@ -146,11 +150,18 @@ class ActiveRun(RunContext):
     def is_async(self) -> bool:
         return self.task.is_async
 
+    @property
+    def is_other_code(self) -> bool:
+        """The stay before this one was executed by another version of the task."""
+        return self.started.before not in ("", self.task.version)
+
     def arguments(self) -> dict[str, Any]:
         """The payload as the task's keyword arguments."""
         try:
             found: dict[str, Any] = self.task.payload.validate_json(self.started.payload)
         except ValueError as error:
+            if self.history is not None and self.is_other_code:
+                raise self.unwind(self.history.unfit("the stored payload", str(error))) from None
             raise InvalidPayload(
                 f"The stored payload does not fit this version of {self.task_id} any more: {error}. Replay the run "
                 "with a payload that fits, or bring back the parameters."
@@ -158,7 +169,7 @@ class ActiveRun(RunContext):
         return found
 
     async def step_async(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key = self._identity(step)
+        key = self._identity(step, args, kwargs)
         if key in self._done:
             return self._replay(step, key)
         if key in self._tries:
@@ -203,7 +214,7 @@ class ActiveRun(RunContext):
                 f"step `async def`, or call it in a thread: await asyncio.to_thread({step.name}.function, …) inside an "
                 "async step."
             )
-        key = self._identity(step)
+        key = self._identity(step, args, kwargs)
         if key in self._done:
             return self._replay(step, key)
         if self.may_repeat or step.unsafe:
@@ -401,10 +412,31 @@ class ActiveRun(RunContext):
         self.cancel_child()
         return True
 
-    def _identity(self, step: Step[Any, Any]) -> str:
-        if step.key is not None:
-            return f"{step.name}:{step.key}"
-        return self.number(step.name)
+    def _identity(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The key of a step that the code asks for now. Raises Mismatch when the history has it otherwise."""
+        key = f"{step.name}:{step.key}" if step.key is not None else self.number(step.name)
+        if (history := self.history) is not None:
+            try:
+                if key in self._done:
+                    history.met_step(step, key, args, kwargs)
+                else:
+                    self._beyond(history, key)
+            except Mismatch as mismatch:
+                raise self.unwind(mismatch) from None
+        return key
+
+    def _beyond(self, history: History, key: str) -> None:
+        history.beyond(key, self._branch())
+        if self._replay_left <= 0 and history.is_complete:
+            self.history = None
+
+    def check_end(self) -> None:
+        """The function has returned: notes that the stay ends otherwise when it has left finished steps out."""
+        if self.history is not None and self.unwound is None:
+            try:
+                self.history.ended(self._started_by.get("", 0))
+            except Mismatch as mismatch:
+                self.unwind(mismatch)
 
     def number(self, name: str) -> str:
         """The next identity of this name: its count within the branch of the run that asks. Branches (the asyncio
@@ -452,8 +484,17 @@ class ActiveRun(RunContext):
 
     def recall(self, key: str) -> str | None:
         """What a wait brought in an earlier stay."""
-        if (known := self._waited.get(key)) is not None:
+        known = self._waited.get(key)
+        if known is not None:
             self._replay_left -= 1
+        if (history := self.history) is not None:
+            try:
+                if known is not None:
+                    history.met(key)
+                elif not self.waits.knows(key) and not key.startswith("retry:"):
+                    self._beyond(history, key)
+            except Mismatch as mismatch:
+                raise self.unwind(mismatch) from None
         return known
 
     def _replay(self, step: Step[Any, Any], key: str) -> Any:
@@ -464,6 +505,9 @@ class ActiveRun(RunContext):
         try:
             return step.output.validate_json(text)
         except ValueError as error:
+            if self.is_other_code:
+                history = self.history or History(self.task, self.started, ())
+                raise self.unwind(history.unfit(f"the stored result of {key}", str(error))) from None
             raise NonDeterministic(
                 f"Step {key} of run {self.id} finished earlier with a result that this code's annotation refuses: "
                 f"{error}. Bring back the annotation, or give the step a new name."

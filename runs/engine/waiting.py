@@ -124,6 +124,10 @@ class Waits:
             return
         await self.wait_async(WaitSpec(WaitKind.RETRY, step, delay=delay, key=key))
 
+    def knows(self, key: str) -> bool:
+        """True for a wait that the run has begun, in whichever stay."""
+        return key in self._dues
+
     @property
     def any(self) -> bool:
         """True when the run has ever waited."""

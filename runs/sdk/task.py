@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +16,7 @@ from typing_extensions import TypedDict
 from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
+from runs.sdk.fingerprint import Fingerprint, fingerprint
 from runs.sdk.handle import RunHandle
 from runs.sdk.isolation import Isolation, declared
 from runs.sdk.options import Options
@@ -60,13 +60,22 @@ class Task(Generic[P, R]):
         hints = codec.hints_of(function)
         self.payload = _payload_adapter(self, hints)
         self.output = codec.adapter_for(hints.get("return", Any), f"task {id!r}: its result")
-        self.version = _fingerprint(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<task {self.id}>"
+
+    @functools.cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Of the function and of what it mentions, which may stand below it: made when it is first asked for."""
+        return fingerprint(self.function)
+
+    @property
+    def version(self) -> str:
+        """Which code a run ran: twelve hex digits."""
+        return self.fingerprint.version
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
         """Stores a run of this task and returns its handle. Inside `transaction.atomic()` the run is the caller's:
@@ -356,12 +365,3 @@ def _payload_adapter(task: Task[..., Any], hints: dict[str, Any]) -> TypeAdapter
             f"task {task.id!r}: its parameters cannot be validated ({str(error).splitlines()[0]}). Annotate them with "
             "built-in types, dataclasses, TypedDicts or Pydantic models."
         ) from error
-
-
-def _fingerprint(function: Callable[..., Any]) -> str:
-    """Twelve hex digits of the function's source: which code a run ran."""
-    try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):
-        source = function.__qualname__
-    return hashlib.sha256(source.encode()).hexdigest()[:12]
