@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 #: Characters of a branch's name; a deeper one is named by its hash.
 MAX_BRANCH: Final = 24
 MAX_LOG_MESSAGE: Final = 65_536
+OTHER_ARGUMENTS: Final = (
+    "step {0} is answered by what it returned earlier, although it was called with other arguments then. If the code "
+    "has changed, that may be the result of another call: see platform/docs/versions.md. (Said once.)"
+)
 #: Levels of log lines are stored as two bytes.
 MAX_LEVEL: Final = 32_767
 
@@ -418,7 +422,8 @@ class ActiveRun(RunContext):
         if (history := self.history) is not None:
             try:
                 if key in self._done:
-                    history.met_step(step, key, args, kwargs)
+                    if history.met_step(step, key, args, kwargs):
+                        self.say(logging.WARNING, OTHER_ARGUMENTS.format(key), {"step": key})
                 else:
                     self._beyond(history, key)
             except Mismatch as mismatch:
@@ -482,8 +487,8 @@ class ActiveRun(RunContext):
         )
         self._store(row, None)
 
-    def recall(self, key: str) -> str | None:
-        """What a wait brought in an earlier stay."""
+    def recall(self, key: str, *, blocking: bool = True) -> str | None:
+        """What a wait brought in an earlier stay. A branch that waits has asked for all that came before."""
         known = self._waited.get(key)
         if known is not None:
             self._replay_left -= 1
@@ -491,7 +496,7 @@ class ActiveRun(RunContext):
             try:
                 if known is not None:
                     history.met(key)
-                elif not self.waits.knows(key) and not key.startswith("retry:"):
+                elif not key.startswith("retry:") and (blocking or not self.waits.knows(key)):
                     self._beyond(history, key)
             except Mismatch as mismatch:
                 raise self.unwind(mismatch) from None

@@ -44,7 +44,7 @@ _KINDS: Final = (SnapshotKind.STEP, SnapshotKind.WAIT)
 class History:
     """The facts of one stay. Call under the run's lock, where branches may be threads."""
 
-    __slots__ = ("_asked", "_before", "_expected", "_inputs", "_left", "_same", "_version")
+    __slots__ = ("_asked", "_before", "_expected", "_inputs", "_left", "_same", "_told", "_version")
 
     def __init__(self, task: Task[..., Any], started: Started, facts: Sequence[Fact]) -> None:
         self._version = task.version
@@ -58,13 +58,13 @@ class History:
             for fact in _firm(facts):
                 if fact.sequence > accepted:
                     self._left.setdefault(branch_of(fact), {})[fact.key] = None
-        #: Inputs of finished steps by name and key; only where a name has several, which could be mixed up.
+        #: Inputs of finished steps by name and key.
         self._inputs: dict[str, dict[str, str]] = {}
         for fact in facts:
             if fact.kind == SnapshotKind.STEP and fact.input is not None and fact.sequence > accepted:
                 self._inputs.setdefault(fact.name, {})[fact.key] = fact.input
-        self._inputs = {name: inputs for name, inputs in self._inputs.items() if len(inputs) > 1}
         self._same: dict[str, dict[str, str]] = {}
+        self._told = False
 
     @classmethod
     def of(cls, task: Task[..., Any], started: Started, facts: Sequence[Fact]) -> History | None:
@@ -77,17 +77,21 @@ class History:
         for left in self._left.values():
             left.pop(key, None)
 
-    def met_step(self, step: Step[Any, Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """`met`, with the arguments that the step is called with.
+    def met_step(self, step: Step[Any, Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """`met`, with the arguments of the call. True when they are others than before, the first time.
 
         Raises:
             Mismatch: they are those of another finished step of this name.
         """
-        inputs = self._inputs.get(step.name)
-        if inputs is not None and key in inputs and (other := self._mixed_up(step, key, inputs, args, kwargs)):
-            self._asked.append(f"{key} with the arguments of {other}")
-            raise self._mismatch(f"{key} was called with the arguments that {other} had")
+        inputs, owner = self._inputs.get(step.name), key
+        if inputs is not None and key in inputs:
+            owner = self._owner(step, key, inputs, args, kwargs)
+        if owner not in ("", key):
+            self._asked.append(f"{key} with the arguments of {owner}")
+            raise self._mismatch(f"{key} was called with the arguments that {owner} had")
         self.met(key)
+        news, self._told = not owner and not self._told, self._told or not owner
+        return news
 
     def beyond(self, key: str, branch: str) -> None:
         """The code asks for something new in a branch.
@@ -134,23 +138,23 @@ class History:
         }
         return Mismatch(json.dumps(told))
 
-    def _mixed_up(
+    def _owner(
         self, step: Step[Any, Any], key: str, inputs: dict[str, str], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> str | None:
-        """The key of the step whose arguments these are, if they are another's and not its own. Arguments that JSON
-        cannot hold exactly are not compared."""
+    ) -> str:
+        """The key of the finished step that had these arguments, its own if it can; empty: none had. Arguments that
+        JSON cannot hold exactly are its own."""
         try:
             asked = _canonical(json.loads(to_json(step.bind(args, kwargs), inf_nan_mode="strings")))
         except Exception:
-            return None
+            return key
         same = self._same.get(step.name)
         if same is None:
             same = self._same[step.name] = {}
             for other, text in inputs.items():
                 same.setdefault(_canonical(json.loads(text)), other)
         if _canonical(json.loads(inputs[key])) == asked:
-            return None
-        return same.get(asked)
+            return key
+        return same.get(asked, "")
 
 
 def branch_of(fact: Fact) -> str:

@@ -113,7 +113,7 @@ class Waits:
     def open(self, spec: WaitSpec) -> tuple[str, uuid.UUID, Future[None] | None]:
         """Begins a wait without waiting: its key, its id, and what is done when it is durable (None: it is)."""
         key, runners = self._identify(spec)
-        if self._run.recall(key) is not None:
+        if self._run.recall(key, blocking=False) is not None:
             return key, runners[0].id, None
         return key, runners[0].id, self._open(runners[0], acknowledged=True)
 

@@ -58,25 +58,25 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
     """Of a task's function. Call it once the function's module is loaded: it may mention what stands below it."""
     texts: set[str] = set()
     loose = False
-    todo: list[Any] = [function]
-    seen: set[int] = set()
+    todo: list[tuple[Any, bool]] = [(function, False)]  # and whether it was reached by way of a step
+    seen: set[tuple[int, bool]] = set()
     root = _root(function)
     while todo and len(seen) < MAX_FUNCTIONS:
-        item = todo.pop()
-        if id(item) in seen:
+        item, in_step = todo.pop()
+        if (id(item), in_step) in seen:
             continue
-        seen.add(id(item))
+        seen.add((id(item), in_step))
         if isinstance(item, Step):
             texts.add(f"step {item.name}")
             if _root(item.function) == root:
                 texts |= set(_texts(item.function))
-                todo += _mentioned(item.function, root)
+                todo += [(found, True) for found in _mentioned(item.function, root)]
         elif _is_task(item):
             texts.add(f"task {item.id}")
         elif isinstance(item, FunctionType) and (item is function or _root(item) == root):
             texts |= set(_texts(item))
-            todo += _mentioned(item, root)
-            loose = loose or not LOOSE.isdisjoint(_names(item.__code__))
+            todo += [(found, in_step) for found in _mentioned(item, root)]
+            loose = loose or (not in_step and not LOOSE.isdisjoint(_names(item.__code__)))
     digest = hashlib.sha256("\0".join(sorted(texts)).encode("utf-8", "surrogatepass"))
     return Fingerprint(digest.hexdigest()[:12], loose)
 
@@ -135,8 +135,8 @@ def _source(function: FunctionType) -> str | None:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
-    (top, *more) = tree.body or [None]
-    if more or not isinstance(top, ast.FunctionDef | ast.AsyncFunctionDef):
+    top = tree.body[0] if len(tree.body) == 1 else None
+    if not isinstance(top, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
     top.decorator_list = [d for d in top.decorator_list if _name_of(d) not in _DECLARED_BY]
     for node in ast.walk(tree):

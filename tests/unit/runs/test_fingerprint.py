@@ -119,6 +119,7 @@ def test_functions_that_call_each_other_and_code_without_a_source_have_a_version
 def test_code_that_may_be_led_away_by_a_clock_or_a_thread_says_so_but_its_steps_may(load: Load) -> None:
     assert not load(ONE).loose
     assert not load(ONE.replace("return helper(url)", "return url.cancel()")).loose
+    assert not load(ONE.replace("return url.upper()", "return url.attempt")).loose
     assert load(ONE.replace("return [fetch(url)", "return [fetch(url.attempt)")).loose
     loop = "import asyncio\nasync def work():\n    async with asyncio.timeout(1): pass"
     assert load(loop).loose
