@@ -9,7 +9,8 @@ import pytest
 from holdfast.demo.agent import steps
 from holdfast.demo.agent.clients import Answer, LocalModel, LocalWeb, Source
 from holdfast.demo.agent.task import PATIENCE, QUESTION, research_agent
-from holdfast.testing import complete_approval, crash_at, inline, reject_approval, run_inline
+from holdfast.testing import InlineResult, complete_approval, crash_at, inline, reject_approval, run_inline
+from holdfast.testing.result import Snapshot
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +18,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same model and the same web, which think at once."""
     monkeypatch.setattr(steps, "model", LocalModel(pace=0))
     monkeypatch.setattr(steps, "web", LocalWeb(pace=0))
+
+
+def notes(result: InlineResult) -> list[Snapshot]:
+    """What it noted of the pages that it read."""
+    return [s for s in result.snapshots if (s.kind, s.name) == ("step", "read")]
 
 
 def test_its_first_attempt_fails_and_the_next_keeps_the_searches() -> None:
@@ -33,6 +39,14 @@ def test_who_watches_reads_the_summary_while_it_is_written() -> None:
     assert len(result.streams["answer"]) > 10
     assert "".join(result.streams["answer"]) == result.output.summary
     assert result.output.summary.startswith("2 sources on kelp agree on little")
+
+
+def test_it_says_what_the_model_took_once_for_each_answer() -> None:
+    result = run_inline(research_agent, topic="kelp", crashes=crash_at("snapshot-written", step="summarize"))
+    said = len(result.output.summary.split())
+    assert result.usage == {"tokens_in": sum(len(n.output.split()) for n in notes(result)), "tokens_out": said}
+    result = run_inline(research_agent, topic="kelp", crashes=crash_at("step-called", step="summarize"))
+    assert result.usage["tokens_out"] == 2 * said  # it was asked twice, and both have to be paid
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 
 from holdfast.demo.agent.clients import LocalModel, LocalWeb, Model, Source, Web
-from runs import Retry, current_run, log, step, stream
+from runs import Retry, current_run, log, step, stream, usage
 
 logger = logging.getLogger("demo.research")
 
@@ -48,7 +48,7 @@ async def summarize(topic: str, notes: list[str]) -> str:
             out.send(token)
             text += token
     took = answer.tokens
-    # USAGE GOES HERE: usage(model=took.model, input_tokens=took.input, output_tokens=took.output)
+    usage(tokens_in=took.input, tokens_out=took.output)  # what budgets and charts go by
     log.info("the model has answered", model=took.model, input_tokens=took.input, output_tokens=took.output)
     return text.strip()
 
