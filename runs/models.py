@@ -98,6 +98,12 @@ class Run(models.Model):
     accounts = ArrayField(
         models.UUIDField(), null=True, help_text="Runs whose budgets this one draws on: itself, those that wait for it."
     )
+    refused = ArrayField(
+        models.CharField(max_length=64), null=True, help_text="Versions of the code that its history does not fit."
+    )
+    accepted = models.IntegerField(
+        null=True, help_text="Up to this snapshot a person has accepted that the code asks for other steps."
+    )
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, help_text="First line of the first attempt.")
     finished_at = models.DateTimeField(null=True)
@@ -131,6 +137,8 @@ class Run(models.Model):
             ),
             # Serves a worker that looks for runs which it is to stop.
             models.Index("worker", name="run_to_stop", condition=Q(status=str(Status.CANCELLING))),
+            # Serves a worker that starts with new code: runs that were left for it.
+            models.Index("id", name="run_deferred", condition=Q(waiting_for__has_key="deferred")),
             # Serves the tag filter; untagged runs cost it nothing.
             GinIndex("tags", name="run_by_tag", condition=~Q(tags=[])),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 from django.db.models import Count
@@ -37,6 +38,15 @@ class Children:
 
 
 @dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The steps that a run's history has, beside those that the code asked for."""
+
+    ran: str  # version of the code that made the history
+    version: str  # of the code that it does not fit
+    rows: list[tuple[str | None, str | None, bool]]  # expected, asked, whether they differ
+
+
+@dataclass(frozen=True, slots=True)
 class RunPage:
     """A run, its latest attempt, and what a person may do about it."""
 
@@ -52,7 +62,17 @@ class RunPage:
 
     @property
     def can_retry(self) -> bool:
-        return self.run.status in RETRYABLE
+        return self.run.status in RETRYABLE or self.mismatch is not None
+
+    @property
+    def mismatch(self) -> Mismatch | None:
+        """How the run's history differs from the code, when it is parked for that."""
+        told = self.run.waiting_for
+        if self.run.status != Status.WAITING or not isinstance(told, dict) or told.get("kind") != "version":
+            return None
+        expected, asked = told.get("expected") or [], told.get("asked") or []
+        rows = [(e, a, e != a) for e, a in zip_longest(expected, asked)]
+        return Mismatch(str(told.get("ran") or ""), str(told.get("version") or ""), rows)
 
     @property
     def percent(self) -> int | None:

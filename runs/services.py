@@ -111,18 +111,19 @@ def _object(value: Any, path: str) -> dict[str, Any]:
 
 
 def run_retry(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
-    """The same run goes on: next attempt, finished steps kept.
+    """The same run goes on: next attempt, finished steps kept. One that is parked because its history does not fit the
+    code goes on in its attempt, with whatever code comes, and what it has finished is compared no more.
 
     Raises:
         UnknownRun, WrongState: it does not exist, or has not ended badly.
     """
     with transaction.atomic(), db.callers() as conn:
         status = _status(run_id)
-        pool = store.reopen(conn, run_id)
+        pool = store.reopen(conn, run_id) or store.accept_history(conn, run_id)
         if pool is None:
             raise WrongState(
                 f"Run {run_id} is {status}; only a run that failed, crashed, timed out, expired or was cancelled can "
-                "be retried.",
+                "be retried, and one that is parked because its history does not fit the code.",
                 status=status,
             )
         audit(actor, "runs.retry", "run", run_id, reason, before={"status": status}, after={"status": "queued"})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runs import store, waitlinks
 from runs.engine import failure, showing, steps, unsafe
+from runs.engine.compared import Compared
 from runs.engine.database import tidy_shared
 from runs.engine.fairtime import Within
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
@@ -65,6 +66,7 @@ class ActiveRun(RunContext):
         "begun",
         "cancel_child",
         "cancelled_by_worker",
+        "compared",
         "concluding",
         "intents",
         "main",
@@ -144,6 +146,7 @@ class ActiveRun(RunContext):
             elif fact.kind == SnapshotKind.FAILURE and fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = sum(not key.startswith(PREFIX) for key in self._done) + len(self._waited)
+        self.compared = Compared(self, facts)
         self.waits = Waits(self, waits)
         kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
         self._sending = Sending(started, kept)
@@ -165,6 +168,8 @@ class ActiveRun(RunContext):
         try:
             found: dict[str, Any] = self.task.payload.validate_json(self.started.payload)
         except ValueError as error:
+            if (unfit := self.compared.unfit("the stored payload", error)) is not None:
+                raise unfit from None
             raise InvalidPayload(
                 f"The stored payload does not fit this version of {self.task_id} any more: {error}. Replay the run "
                 "with a payload that fits, or bring back the parameters."
@@ -192,20 +197,8 @@ class ActiveRun(RunContext):
         self.boundary()
         text = codec.dump(None, state, "state", codec.MAX_STORED)
         now = self._port.clock.now()
-        row = store.SnapshotRow(
-            self.id,
-            0,
-            SnapshotKind.CHECKPOINT,
-            "checkpoint",
-            "",
-            self.attempt,
-            None,
-            None,
-            text,
-            None,
-            now,
-            now,
-        )
+        kind = SnapshotKind.CHECKPOINT
+        row = store.SnapshotRow(self.id, 0, kind, "checkpoint", "", self.attempt, None, None, text, None, now, now)
         self.state = json.loads(text)
         done: Future[None] = Future()
         done.add_done_callback(lambda f: saved(f.exception()))
@@ -288,7 +281,7 @@ class ActiveRun(RunContext):
     def note_task(self, task: asyncio.Task[Any]) -> None:
         """The run's code has started an asyncio task."""
         self.tasks[task] = asyncio.current_task()
-        parent = self._branch()
+        parent = self.branch
         number = self._started_by[parent] = self._started_by.get(parent, 0) + 1
         branch = f"{parent}.{number}" if parent else str(number)
         if len(branch) > MAX_BRANCH:
@@ -353,20 +346,27 @@ class ActiveRun(RunContext):
         self.cancel_child()
         return True
 
-    def _identity(self, step: Step[Any, Any]) -> str:
-        if step.key is not None:
-            return f"{step.name}:{step.key}"
-        return self.number(step.name)
+    def _identity(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The key of a step that the code asks for now. Raises Mismatch when the history has it otherwise."""
+        key = f"{step.name}:{step.key}" if step.key is not None else self.number(step.name)
+        self.compared.step(step, key, key in self._done, args, kwargs)
+        return key
 
     def number(self, name: str) -> str:
         """The next identity of this name: its count within the branch of the run that asks. Branches (the asyncio
         tasks that its code starts) count on their own, because their steps may come in another order at re-entry."""
-        branch = self._branch()
+        branch = self.branch
         with self._lock:
             count = self._counts[name, branch] = self._counts.get((name, branch), 0) + 1
         return f"{name}#{count}@{branch}" if branch else f"{name}#{count}"
 
-    def _branch(self) -> str:
+    @property
+    def branches(self) -> int:
+        """How many asyncio tasks the task's function itself has started."""
+        return self._started_by.get("", 0)
+
+    @property
+    def branch(self) -> str:
         """`2.1` in the first task that the run's second task has started; empty in the task's function itself."""
         if not self._branches:
             return ""
@@ -402,10 +402,11 @@ class ActiveRun(RunContext):
         )
         self._store(row, None)
 
-    def recall(self, key: str) -> str | None:
-        """What a wait brought in an earlier stay."""
+    def recall(self, key: str, *, blocking: bool = True) -> str | None:
+        """What a wait brought in an earlier stay. Raises Mismatch when the history has it otherwise."""
         if (known := self._waited.get(key)) is not None:
             self._replay_left -= 1
+        self.compared.wait(key, known is not None, blocking)
         return known
 
     def _replay(self, step: Step[Any, Any], key: str) -> Any:
@@ -416,6 +417,8 @@ class ActiveRun(RunContext):
         try:
             return step.output.validate_json(text)
         except ValueError as error:
+            if (unfit := self.compared.unfit(f"the stored result of {key}", error)) is not None:
+                raise unfit from None
             raise NonDeterministic(
                 f"Step {key} of run {self.id} finished earlier with a result that this code's annotation refuses: "
                 f"{error}. Bring back the annotation, or give the step a new name."

@@ -33,7 +33,7 @@ from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
 from runs import store
-from runs.engine import capture, database, hooks, isolation, middleware
+from runs.engine import capture, database, deferring, hooks, isolation, middleware
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
@@ -61,8 +61,6 @@ logger = logging.getLogger("holdfast.engine")
 LINGER: Final = 5.0
 #: Seconds between two looks whether a shift is to end.
 LOOK: Final = 0.5
-#: Seconds after which a run of a task that this worker does not know is offered again.
-UNKNOWN_DELAY: Final = 5.0
 #: Seconds that runs get to leave at a step boundary once the grace period is over.
 HANDOVER: Final = 2.0
 
@@ -105,6 +103,7 @@ class Engine:
     def start(self) -> None:
         """Registers the worker and starts its threads; leases nothing yet."""
         middleware.everywhere()  # one that is not there is said before anything begins
+        versions = json.dumps({task.id: task.version for task in registry})  # the fork server's children have them, too
         control = isolation.start(registry)  # before there is a thread: it forks
         self._beat = Beat(self, self.limits.heartbeat_timeout)
         self.worker_id = queue_store.worker_register(
@@ -119,7 +118,6 @@ class Engine:
             processes=self.limits.processes,
         )
         self._beat.first()
-        versions = json.dumps({task.id: task.version for task in registry})
         self._trimmer = Trimmer()
         self._writer = Writer(self.worker_id, self._committed, self.fence, self._trimmer.trim)
         self._loop_watch = LoopWatch(self._loop, self._run_of)
@@ -152,6 +150,7 @@ class Engine:
             self._beat,
         ):
             thread.start()
+        deferring.wake(versions)
         emit("worker.started", worker=self.name)
 
     def stop(self) -> None:
@@ -306,8 +305,8 @@ class Engine:
             started = item.started
             self._tokens.add(started.token)
             task = registry.get(started.task_id)
-            if task is None:
-                self._defer(started)
+            if task is None or deferring.is_refused(task, started, item.facts, item.waits):
+                self._writer.put_finish(deferring.row(task, started), ())
                 continue
             run = ActiveRun(self._port, task, started, item.facts, item.waits)
             if task.isolation is not None:
@@ -334,14 +333,6 @@ class Engine:
         for run, item in processes:
             assert self._wards is not None, "this task was known when the worker started"
             self._stays.submit(self._drive_process, self._wards, self._wards.admit(run), item)
-
-    def _defer(self, started: store.Started) -> None:
-        """A task that this worker's code does not have: another version's worker may, in a moment."""
-        logger.warning("run %s is of task %r, which this worker does not know; leaving it", started.id, started.task_id)
-        waiting = json.dumps({"kind": "unknown_task", "task": started.task_id})
-        self._writer.put_finish(
-            store.FinishRow(started.id, started.token, "waiting", None, None, None, 0, UNKNOWN_DELAY, waiting), ()
-        )
 
     def reconcile(self, held: Callable[[], dict[UUID, int]]) -> None:
         """Makes what this worker has in hand agree with `held()`, its leases (entry id → token) in the database.

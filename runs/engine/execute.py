@@ -8,7 +8,8 @@ from typing import Any
 from runs.engine import failure, hooks, memory, middleware
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
-from runs.engine.outcome import Fenced, HandOver, Outcome, PutDown, Stop, Unresolved
+from runs.engine.deferring import FIRST_DELAY
+from runs.engine.outcome import Fenced, HandOver, Mismatch, Outcome, PutDown, Stop, Unresolved
 from runs.errors import InvalidPayload
 from runs.sdk import codec
 from runs.states import AttemptStatus, Status
@@ -70,7 +71,8 @@ def _call_sync(run: ActiveRun) -> Any:
 
 def completed(run: ActiveRun, value: Any) -> Outcome:
     """With its result; unless the run's code made one although it was being unwound: then it comes back, or is over
-    as what it was stopped for."""
+    as what it was stopped for; or its history has more."""
+    run.compared.end()
     if run.unwound is not None:
         return put_down(run.unwound)
     try:
@@ -105,6 +107,8 @@ def put_down(unwound: PutDown) -> Outcome:
         return Outcome(Status(unwound.status), AttemptStatus(unwound.status))
     if isinstance(unwound, Unresolved):
         return Outcome(Status.UNKNOWN, AttemptStatus.FAILED, error=unwound.error)
+    if isinstance(unwound, Mismatch):
+        return Outcome(Status.WAITING, None, delay=FIRST_DELAY, waiting_for=unwound.waiting_for)
     if isinstance(unwound, HandOver):
         return Outcome(Status.QUEUED, None, delay=0.0)
     return Outcome(Status.WAITING, None, delay=unwound.delay, waiting_for=unwound.waiting_for, parked=unwound.parked)

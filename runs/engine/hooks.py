@@ -21,7 +21,7 @@ from asgiref.sync import async_to_sync
 
 from runs import store
 from runs.engine import failure
-from runs.engine.outcome import HandOver, Outcome, PutDown, Stop
+from runs.engine.outcome import HandOver, Mismatch, Outcome, PutDown, Stop
 from runs.models import SnapshotKind
 from runs.sdk.context import current_step
 from runs.sdk.hooks import Failure
@@ -137,8 +137,8 @@ def again() -> Outcome:
 
 def _hook_for(run: ActiveRun, outcome: Outcome) -> Step[..., Any] | None:
     hooks = run.task.hooks
-    if not hooks:
-        return None
+    if not hooks or isinstance(run.unwound, Mismatch):
+        return None  # it is not for this code to say anything
     if outcome.delay is not None:
         return hooks.get("on_wait") if outcome.status == Status.WAITING else None
     run.concluding = True

@@ -41,6 +41,13 @@ class Unresolved(PutDown):
         self.error = error
 
 
+class Mismatch(PutDown):
+    """The run's history does not fit this code: it is parked for other code, or for a person. No attempt is used."""
+
+    def __init__(self, waiting_for: str) -> None:
+        super().__init__(-0.5, waiting_for)  # before every wait of the same stay
+
+
 class Fenced(BaseException):
     """This worker was declared lost: nothing it writes counts any more, and nobody is to be told otherwise."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    key = run._identity(step)
+    key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
     if key in run._tries:
@@ -68,7 +68,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
             f"step `async def`, or call it in a thread: await asyncio.to_thread({step.name}.function, …) inside an "
             "async step."
         )
-    key = run._identity(step)
+    key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
     if run.may_repeat or step.unsafe:

@@ -67,7 +67,7 @@ def _in_event_loop() -> bool:
 def _call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The step, in this thread and on its Django connection."""
     _must_be_outermost(step)
-    key = run._identity(step)
+    key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
     while True:
@@ -86,7 +86,7 @@ def _call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwar
 
 async def _call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The step, awaited by an `async def` task: in a thread for such steps, with the run's context variables."""
-    key = run._identity(step)
+    key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
     while True:

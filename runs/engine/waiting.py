@@ -111,7 +111,7 @@ class Waits:
     def open(self, spec: WaitSpec) -> tuple[str, uuid.UUID, Future[None] | None]:
         """Begins a wait without waiting: its key, its id, and what is done when it is durable (None: it is)."""
         key, runners = self._identify(spec)
-        if self._run.recall(key) is not None:
+        if self._run.recall(key, blocking=False) is not None:
             return key, runners[0].id, None
         return key, runners[0].id, self._open(runners[0], acknowledged=True)
 
@@ -138,6 +138,10 @@ class Waits:
         while (fact := self._facts.get(f"{key}:{number}")) is not None and fact.resolved is not None:
             number += 1
         return f"{key}:{number}"
+
+    def knows(self, key: str) -> bool:
+        """True for a wait that the run has begun, in whichever stay."""
+        return key in self._dues
 
     @property
     def any(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from typing_extensions import TypedDict
 from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
+from runs.sdk.fingerprint import Fingerprint, fingerprint
 from runs.sdk.handle import RunHandle
 from runs.sdk.hooks import Hook, hook_steps
 from runs.sdk.isolation import Isolation, declared
@@ -69,13 +69,22 @@ class Task(Generic[P, R]):
         hints = codec.hints_of(function)
         self.payload = _payload_adapter(self, hints)
         self.output = codec.adapter_for(hints.get("return", Any), f"task {id!r}: its result")
-        self.version = _fingerprint(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<task {self.id}>"
+
+    @functools.cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Of the function and of what it mentions, which may stand below it: made when it is first asked for."""
+        return fingerprint(self.function)
+
+    @property
+    def version(self) -> str:
+        """Which code a run ran: twelve hex digits."""
+        return self.fingerprint.version
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
         """Stores a run of this task and returns its handle. Inside `transaction.atomic()` the run is the caller's:
@@ -410,12 +419,3 @@ def _budget(value: Mapping[str, Number] | None, where: str) -> dict[str, Decimal
     if problems := budget_problems(value):
         raise DeclarationError(f"{where}{problems[0][0]} {problems[0][1]}")
     return budget_of(value)
-
-
-def _fingerprint(function: Callable[..., Any]) -> str:
-    """Twelve hex digits of the function's source: which code a run ran."""
-    try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):
-        source = function.__qualname__
-    return hashlib.sha256(source.encode()).hexdigest()[:12]

@@ -18,8 +18,9 @@ WITH leased AS (
     FROM leased l
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.finished_at IS NULL AND r.lease_token IS NULL
     RETURNING r.id, r.task_id, r.queue_id, r.payload, r.attempt, r.failures, r.max_attempts, r.tags, r.trace_id,
-              r.lease_token, r.created_at, r.parent_wait, r.parent_id, r.accounts,
-              r.stopping, r.ending
+              r.lease_token, r.created_at, r.parent_wait, r.parent_id, r.accounts, r.stopping, r.ending, r.refused,
+              r.accepted, old.version AS before,
+              CASE WHEN old.waiting_for ? 'deferred' THEN old.waiting_for::text END AS deferred
 ), attempt AS (
     INSERT INTO runs_attempt AS a (run_id, number, status, worker_id, started_at)
     SELECT b.id, b.attempt, 'running', %(worker)s, holdfast_now() FROM begun b WHERE b.stopping IS NULL
@@ -32,11 +33,13 @@ SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.ma
        b.attempt > 1 AND EXISTS (
            SELECT 1 FROM runs_attempt a
            WHERE a.run_id = b.id AND a.number = b.attempt - 1 AND a.status = 'crashed') AS after_crash,
-       b.accounts, b.stopping, b.ending::text
+       b.accounts, b.stopping, b.ending::text, b.before, b.refused, b.accepted, b.deferred
 FROM begun b;
 
 -- name: history
-SELECT s.run_id, s.sequence, s.kind, s.key, s.attempt, s.output::text, s.state::text
+-- Inputs are compared (see `runs/engine/history.py`), the long ones not.
+SELECT s.run_id, s.sequence, s.kind, s.key, s.attempt, s.output::text, s.state::text, s.name,
+       CASE WHEN s.kind = 'step' AND pg_column_size(s.input) <= 2000 THEN s.input::text END
 FROM runs_snapshot s
 WHERE s.run_id = ANY(%(ids)s)
 ORDER BY s.run_id, s.sequence;
@@ -70,6 +73,13 @@ WITH done AS (
         next_at = CASE WHEN r.stopping IS NULL AND d.delay > 0 AND d.delay < 'Infinity'
                        THEN holdfast_now() + make_interval(secs => d.delay) END,
         waiting_for = CASE WHEN r.stopping IS NULL THEN d.waiting_for::jsonb END,
+        -- Parked because its history does not fit the worker's code: that version is not to try again.
+        version = CASE WHEN d.status = 'waiting' THEN coalesce(d.waiting_for::jsonb ->> 'ran', r.version)
+                       ELSE r.version END,
+        refused = CASE WHEN d.status = 'waiting' AND d.waiting_for::jsonb ->> 'kind' = 'version'
+                            AND NOT coalesce(r.refused @> ARRAY[(d.waiting_for::jsonb ->> 'version')::varchar], false)
+                       THEN array_append(r.refused, (d.waiting_for::jsonb ->> 'version')::varchar)
+                       ELSE r.refused END,
         finished_at = CASE WHEN NOT {comes_back} AND (d.delay IS NULL OR r.stopping IS NOT NULL) THEN holdfast_now() END,
         lease_token = NULL,
         stopping = CASE WHEN {comes_back} THEN r.stopping END,
@@ -290,3 +300,20 @@ WITH moved AS (
     FROM moved m JOIN runs_task t ON t.id = m.task_id
 ), {add_incoming}
 SELECT m.id, q.pool FROM moved m JOIN queues_queue q ON q.id = m.queue_id;
+
+-- name: accept_history
+-- A person lets a run that was parked for its version go on with whatever code comes: what its history has up to here is
+-- compared no more.
+UPDATE runs_run r
+SET status = 'queued', waiting_for = NULL, next_at = NULL, refused = NULL,
+    accepted = (SELECT coalesce(max(s.sequence), 0) FROM runs_snapshot s WHERE s.run_id = r.id)
+FROM queues_queue q
+WHERE r.id = %(id)s AND r.status = 'waiting' AND r.waiting_for ->> 'kind' = 'version' AND q.id = r.queue_id
+RETURNING q.pool;
+
+-- name: deferred
+-- Runs that were left for other code, and that code of these versions (task id → fingerprint) has not refused.
+SELECT r.id FROM runs_run r
+WHERE r.waiting_for ? 'deferred' AND r.status = 'waiting' AND %(versions)s::jsonb ? r.task_id
+  AND NOT coalesce(r.refused @> ARRAY[(%(versions)s::jsonb ->> r.task_id)::varchar], false)
+LIMIT %(limit)s;

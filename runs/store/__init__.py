@@ -11,6 +11,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
 """
 
 from runs.store.lives import (
+    accept_history,
     claim_key,
     crash,
     deadlines_due,
@@ -30,6 +31,7 @@ from runs.store.lives import (
     stop,
     stop_locked,
     to_stop,
+    wake_deferred,
 )
 from runs.store.rows import (
     Balance,
@@ -96,6 +98,7 @@ from runs.store.waits import (
     parents,
     send_signal,
     settle_waits,
+    waits_of,
     wake,
 )
 
@@ -121,6 +124,7 @@ __all__ = [
     "UsageRow",
     "WaitFact",
     "WaitRow",
+    "accept_history",
     "add_chunks",
     "add_logs",
     "add_rollups",
@@ -175,5 +179,7 @@ __all__ = [
     "transaction_status",
     "tree_usage",
     "trim_logs",
+    "waits_of",
     "wake",
+    "wake_deferred",
 ]

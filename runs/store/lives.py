@@ -200,3 +200,17 @@ def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
     """A person's retry. Returns the pool to wake, or None when the run is in no state to be retried."""
     row = conn.execute(SQL.reopen, {"id": run_id}).fetchone()
     return None if row is None else row[1]
+
+
+def accept_history(conn: Conn, run_id: uuid.UUID) -> str | None:
+    """A run that is parked for its version goes on with any code. Returns the pool to wake; None: it is not parked."""
+    row = conn.execute(SQL.accept_history, {"id": run_id}).fetchone()
+    if row is not None:
+        queue_store.wake(conn, [run_id])
+    return None if row is None else str(row[0])
+
+
+def wake_deferred(conn: Conn, *, versions: str, limit: int) -> set[str]:
+    """Runs that were left for other code come back at once, if it may be these versions. Returns the pools to wake."""
+    rows = conn.execute(SQL.deferred, {"versions": versions, "limit": limit}).fetchall()
+    return queue_store.wake(conn, [row[0] for row in rows]) if rows else set()

@@ -54,6 +54,10 @@ class Started(NamedTuple):
     accounts: list[uuid.UUID] | None = None  # the runs whose budgets it draws on
     stopping: str | None = None  # it is entered for its hook alone, and ends as this
     ending: str | None = None  # JSON; the same, and this was decided before
+    before: str = ""  # version of the code that had it last
+    refused: list[str] | None = None  # versions of the code that its history did not fit
+    accepted: int | None = None  # a person has accepted its history up to this snapshot, whatever the code asks for
+    deferred: str | None = None  # what it waited for until now, if it had been left for other code (JSON)
 
 
 class Fact(NamedTuple):
@@ -65,6 +69,8 @@ class Fact(NamedTuple):
     attempt: int
     output: str | None
     state: str | None
+    name: str = ""
+    input: str | None = None
 
 
 class SnapshotRow(NamedTuple):

@@ -73,6 +73,11 @@ def settle_waits(conn: Conn, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[W
     return facts
 
 
+def waits_of(conn: Conn, run_id: uuid.UUID) -> list[WaitFact]:
+    """The waits of a run as they stand: none is ended by looking."""
+    return [WaitFact(*row[1:]) for row in conn.execute(SQL.waits, {"runs": [run_id]}).fetchall()]
+
+
 def answered(cur: Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """The runs of those of these waits that are over. Call with the runs' locks held."""
     return {row[0] for row in cur.execute(SQL.answered, {"ids": list(ids)}, prepare=True).fetchall()}

@@ -37,6 +37,8 @@ NOT_BY_WORKERS = {
     "runs.next_deadline": "deadlines",
     "runs.never_started": "deadlines",
     "runs.reopen": "a person's retry",
+    "runs.accept_history": "a person's retry of a run that is parked for its version",
+    "runs.waits_of": "replay-check, which reads",
     "runs.parents": "a cancel, or recovery",
     "runs.answer_wait": "an answer to a token or approval",
     "runs.close_waits": "a run that is over and had begun to wait for something it does not need any more",

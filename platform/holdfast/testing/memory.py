@@ -180,7 +180,9 @@ class Memory:
             after_crash,
             ending=run.ending,
         )
-        facts = [store.Fact(s.sequence, s.kind, s.key, s.attempt, s.output, s.state) for s in run.snapshots]
+        facts = [
+            store.Fact(s.sequence, s.kind, s.key, s.attempt, s.output, s.state, s.name, s.input) for s in run.snapshots
+        ]
         return started, facts, self.facts(run)
 
     def finish(self, run: Kept, outcome: Outcome, active: float) -> None:
