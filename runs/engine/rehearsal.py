@@ -25,7 +25,7 @@ from typing import Any, Final, cast
 from django.db import connections
 
 from runs import store, waitlinks
-from runs.engine import deferring
+from runs.engine import deferring, middleware
 from runs.engine.capture import RunStdout
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
@@ -237,7 +237,7 @@ def _judge(run: Rehearsal) -> Verdict:
         else:
             context = Context()
             context.run(current.set, run)
-            context.run(lambda: run.task.function(**run.arguments()))
+            context.run(lambda: middleware.call_sync(run, middleware.around(run), run.arguments()))
         run.compared.end()
     except BaseException as raised:
         error = raised
@@ -264,7 +264,7 @@ def _in_loop(run: Rehearsal) -> None:
 
     async def drive() -> None:
         try:
-            await run.task.function(**run.arguments())
+            await middleware.call_async(run, middleware.around(run), run.arguments())
         finally:
             if run.tasks:
                 await end_tasks(run)

@@ -31,5 +31,9 @@ class NotWaiting(KitError):
     """The run does not wait for what the test answers."""
 
 
+class NotTheSameSteps(KitError):
+    """The run was entered again and asked for other steps than before: a worker would park it."""
+
+
 class Endless(KitError):
     """The run was entered again and again and did not end."""

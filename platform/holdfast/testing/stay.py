@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from django.db import transaction
 
 from holdfast.errors import HoldfastError
 from holdfast.testing.crashes import Died
+from holdfast.testing.errors import NotTheSameSteps
 from holdfast.testing.memory import Kept, Memory
 from runs import store
 from runs.engine import hooks
@@ -25,7 +27,7 @@ from runs.engine.capture import RunLogHandler, RunStdout
 from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.loop import end_tasks, remember_task
-from runs.engine.outcome import Fenced, Outcome
+from runs.engine.outcome import Fenced, Mismatch, Outcome
 from runs.engine.port import Port, Sample
 from runs.engine.spending import Accounts
 from runs.engine.writer import Ack, Writer
@@ -166,6 +168,13 @@ async def execute(memory: Memory, kept: Kept) -> None:
     if run.died or outcome is None:
         memory.crash(kept)
         return
+    if isinstance(run.unwound, Mismatch):
+        what = str(json.loads(run.unwound.waiting_for or "{}").get("what", ""))
+        raise NotTheSameSteps(
+            f"The run of {kept.task.id} was entered again and its code did not fit its history: "
+            f"{what.partition(': ')[2]}. A worker would park it. What decides between steps has to come from a step, a "
+            "wait, the payload or the checkpoint: see platform/docs/versions.md."
+        )
     memory.finish(kept, outcome, memory.clock.now() - began)
     if outcome.attempt is not None:
         memory.crashes.strike("finish-written")  # the worker has nothing of the run any more: nobody notices

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from holdfast.access.grants import Actor
+from runs import answers
 from runs.sdk.handle import RunHandle
 from tests.support.processes import Fleet
 from tests.support.releases import enqueued, release
@@ -81,6 +83,45 @@ def test_code_that_fits_and_code_that_grows_pass(fleet: Fleet, in_flight: list[R
     assert checked(fleet, same) == (0, {"replayed": 2, "compatible": 2, "incompatible": [], "undecided": []})
     grown = release(fleet, "grown", ONE.replace('return await do("e")', 'await do("e"); return await do("f")'))
     assert checked(fleet, grown, "--sample", "0")[0] == 0
+
+
+def test_hooks_are_not_called_middleware_is_and_usage_and_progress_go_nowhere(fleet: Fleet) -> None:
+    body = """
+    from contextlib import contextmanager
+    from runs import usage
+
+    @contextmanager
+    def around(run):
+        with open(Path(os.environ["TESTS_LEDGER"]).parent / "around", "a") as file:
+            file.write("x")
+        yield
+
+    @task(id="hooked", on_start=lambda: note("on_start"), on_success=lambda value: note("on_success", value),
+          on_resume=lambda: note("on_resume"), middleware=[around], budget={"tokens": 9})
+    async def hooked() -> str:
+        usage(tokens=1)
+        current_run().progress(0.5, "half")
+        current_run().set_metadata({"a": 1})
+        first = await do("a")
+        usage(tokens=1)
+        await wait.asignal("go")
+        return first + await do("b")
+    """
+    tasks = release(fleet, "one", body)
+    worker = fleet.worker("old", HOLDFAST_TASKS=tasks)
+    handle = enqueued(tasks, "hooked")
+    eventually(lambda: run(handle.id).status == "waiting", "it waits")
+    worker.signal(signal.SIGTERM)
+    worker.wait()
+    entered = len((fleet.ledger.folder / "around").read_text())
+    report = {"replayed": 1, "compatible": 1, "incompatible": [], "undecided": []}
+    assert checked(fleet, release(fleet, "same", body)) == (0, report)
+    assert len((fleet.ledger.folder / "around").read_text()) == entered + 1
+    answers.run_signal(handle.id, "go", None, actor=Actor.local())
+    fleet.worker("new", HOLDFAST_TASKS=tasks)
+    all_final([handle.id])
+    assert run(handle.id).output == "ab"
+    assert [fleet.ledger.count(word) for word in ("on_start", "on_resume", "on_success")] == [1, 1, 1]
 
 
 def test_what_does_not_fit_is_named_with_both_lists_and_exit_code_1(

@@ -8,7 +8,14 @@ from datetime import datetime
 import pytest
 
 from holdfast.testing import Clock, complete_token, crash_at, inline, run_inline
-from holdfast.testing.errors import AnswerNotAsked, BadCall, CrashPointMissed, NotWaiting, StillWaiting
+from holdfast.testing.errors import (
+    AnswerNotAsked,
+    BadCall,
+    CrashPointMissed,
+    NotTheSameSteps,
+    NotWaiting,
+    StillWaiting,
+)
 from runs import step, task, wait
 from runs.errors import InvalidPayload
 from runs.sdk.task import registry
@@ -89,3 +96,35 @@ def test_inside_a_run_there_is_no_inline_run() -> None:
     error = run_inline(nested).error
     assert error is not None
     assert "inside a run" in error["message"]
+
+
+def test_code_that_asks_for_other_steps_when_it_is_entered_again_is_told_and_not_entered_for_ever() -> None:
+    entered: list[int] = []
+
+    @step
+    async def lend(page: int) -> None: ...
+
+    @task(id="kit-whim")
+    async def whim() -> None:
+        entered.append(1)
+        await (fetch(1) if len(entered) == 1 else lend(1))
+        await wait.asleep(60)
+        await fetch(2)
+
+    with pytest.raises(NotTheSameSteps, match=r"kit-whim .* lend#1 was asked for where the history has fetch#1\. A"):
+        run_inline(whim)
+    assert len(entered) == 2
+
+
+def test_steps_that_swap_their_arguments_are_told() -> None:
+    entered: list[int] = []
+
+    @task(id="kit-swap")
+    async def swap() -> None:
+        entered.append(1)
+        for page in (1, 2) if len(entered) == 1 else (2, 1):
+            await fetch(page)
+        await wait.asleep(60)
+
+    with pytest.raises(NotTheSameSteps, match="fetch#1 was called with the arguments that fetch#2 had"):
+        run_inline(swap)
