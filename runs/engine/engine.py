@@ -38,14 +38,14 @@ from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
 from runs.engine.ending import broken, finish_row, samples
-from runs.engine.execute import execute_async, execute_sync, put_down
+from runs.engine.execute import cut_off, execute_async, execute_sync
 from runs.engine.fairtime import LoopWatch
 from runs.engine.hints import Hints
 from runs.engine.isolation import Stay, Wards, Why
 from runs.engine.leaser import Ear, Leaser, Work
 from runs.engine.limits import Limits
 from runs.engine.loop import LoopThread, end_tasks, new_loop, remember_task
-from runs.engine.outcome import Fenced, HandOver, Outcome, Stop
+from runs.engine.outcome import Fenced, Outcome, Stop
 from runs.engine.port import Port, Sample
 from runs.engine.spending import Accounts
 from runs.engine.tail import Trimmer
@@ -404,7 +404,7 @@ class Engine:
         """A task that is cancelled before its first step runs none of its code: its run would be held for ever."""
         if self._drivers.get(run.id) is driver:
             del self._drivers[run.id]
-            self._ended(run, put_down(run.unwound or HandOver()), Lane.COROUTINE)
+            self._ended(run, cut_off(run), Lane.COROUTINE)
 
     async def _drive_async(self, run: ActiveRun) -> None:
         try:
@@ -416,7 +416,7 @@ class Engine:
         except Fenced:
             outcome = None
         except asyncio.CancelledError:  # after the function's end: it is being stopped, or the worker is
-            outcome = put_down(run.unwound or HandOver())
+            outcome = cut_off(run)
         except BaseException as error:
             outcome = broken(run, error)
         finally:

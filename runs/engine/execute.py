@@ -112,3 +112,12 @@ def put_down(unwound: PutDown) -> Outcome:
     if isinstance(unwound, HandOver):
         return Outcome(Status.QUEUED, None, delay=0.0)
     return Outcome(Status.WAITING, None, delay=unwound.delay, waiting_for=unwound.waiting_for, parked=unwound.parked)
+
+
+def cut_off(run: ActiveRun) -> Outcome:
+    """Of a stay that was cancelled before the function was called, or after its end: if there is a hook for what it is
+    stopped as, the run is entered once more for that."""
+    unwound = run.unwound or HandOver()
+    if isinstance(unwound, Stop) and unwound.status in hooks.stoppable(run.task.hooks).split():
+        return hooks.again()
+    return put_down(unwound)
