@@ -26,11 +26,7 @@ MAX_SHOWN: Final = 20
 _CURSOR: Final = re.compile(r"(\d{1,17})-([0-9a-f]{32})")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: What a list of waits does not read of their runs.
-<<<<<<< HEAD
 _HEAVY: Final = tuple(f"run__{name}" for name in ("payload", "output", "error", "ending", "waiting_for"))
-=======
-_HEAVY: Final = tuple(f"run__{name}" for name in ("payload", "output", "error", "waiting_for"))
->>>>>>> wip-vmerge
 
 
 def open_waits(
