@@ -13,6 +13,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
+import psycopg
+
 from holdfast import db
 from queues import tickets
 from runs import store
@@ -71,8 +73,10 @@ def row(task: Task[..., Any] | None, started: store.Started) -> store.FinishRow:
 
 def wake(versions: str) -> None:
     """A worker starts: runs that were left for its code come back. `versions` is JSON: task id → fingerprint."""
-    with db.connect("deferred") as conn:
-        with conn.transaction():
+    try:
+        with db.connect("deferred") as conn, conn.transaction():
             pools = store.wake_deferred(conn, versions=versions, limit=MAX_WOKEN)
-        if pools:
-            tickets.wake(pools)
+    except psycopg.Error as error:
+        logger.warning("runs that were left for other code come back when they are due (%s)", str(error).split("\n")[0])
+    else:
+        tickets.wake(pools)
