@@ -184,3 +184,21 @@ def test_fault_28_a_history_of_a_newer_release_is_left_and_not_failed(fleet: Fle
     # The release that can read it is back (here: what it could not read is gone).
     Snapshot.objects.filter(run_id=handle.id, kind="hologram").delete()
     assert handle.result(timeout=30) == ["a", "b", "c"]
+
+
+def test_a_parked_run_that_is_cancelled_has_its_hook_called_and_parking_itself_calls_none(fleet: Fleet) -> None:
+    hooks = 'on_cancel=lambda: note("on_cancel"), on_wait=lambda why: note("on_wait", why["kind"])'
+    one, two = (
+        release(fleet, name, body.replace('id="deployed"', f'id="deployed", {hooks}'))
+        for name, body in (("one", ONE), ("two", SWAPPED))
+    )
+    handle = waiting(fleet, one)
+    waited = fleet.ledger.count("on_wait")
+    fleet.worker("new", HOLDFAST_TASKS=two)
+    sent(handle)
+    parked(handle)
+    services.run_cancel(handle.id, actor=Actor.local())
+    eventually(lambda: run(handle.id).status == "cancelled", "it is cancelled")
+    assert fleet.ledger.count("on_cancel") == 1
+    assert fleet.ledger.count("on_wait") == waited
+    assert fleet.ledger.count("do") == 2
