@@ -80,3 +80,19 @@ def connect(name: str) -> Conn:
     params["application_name"] = f"holdfast {name}"
     params["options"] = f"{params.get('options', '')} {_PLANS} {_FROZEN}".strip()
     return psycopg.connect(**params, autocommit=True, prepare_threshold=1)
+
+
+class Statements:
+    """Stands in for a cursor in a pipeline, and gives each statement one of its own. In one that is shared, the result
+    of an earlier statement, which a full output buffer of the server's brings early, passes for that of the last."""
+
+    def __init__(self, conn: Conn) -> None:
+        self._conn = conn
+
+    def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None) -> psycopg.Cursor[TupleRow]:
+        self._last = self._conn.execute(query, params, prepare=prepare)
+        return self._last
+
+    def fetchall(self) -> list[TupleRow]:
+        """Of the last statement."""
+        return self._last.fetchall()

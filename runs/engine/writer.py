@@ -50,6 +50,7 @@ PACE: Final = 0.01
 RECONNECT: Final = 0.2
 #: Characters of text of one commit at most (a single larger row goes alone).
 MAX_TEXT: Final = 32 * 1024 * 1024
+_CUT: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 #: Children that one statement enqueues.
 SPAWN: Final = 2_000
 #: Kinds of waits that end by the clock alone.
@@ -342,6 +343,9 @@ class Writer(Duty):
                     raise Fenced from None
                 if error.sqlstate == queue_store.RECORDED:
                     return  # by our broken connection, whose server had not noticed when we asked
+                if error.sqlstate is None and isinstance(error, _CUT) and self._conn is not None:
+                    # Not the server's word, but what is left of a connection that was cut in the middle of a pipeline.
+                    self._conn.close()
                 if self._conn is not None and not self._conn.closed and not self._conn.broken:
                     if not db.is_passing(error):
                         raise  # the server lives and says no; the caller tells whom it concerns
@@ -366,7 +370,7 @@ class Writer(Duty):
         """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: waits, budgets, leases, then runs."""
         charged = conn.cursor()
         with conn.pipeline(), conn.transaction():
-            cur = cast("Cursor[TupleRow]", _Statements(conn))
+            cur = cast("Cursor[TupleRow]", db.Statements(conn))
             queue_store.begin_batch(cur, self._worker, self._number)
             if locked := batch.to_lock():
                 store.lock_waits(cur, locked)
@@ -414,22 +418,6 @@ class Writer(Duty):
             if operation.tail is not None:
                 operation.tail.close()
         self._on_fenced()
-
-
-class _Statements:
-    """Stands in for a cursor in a pipeline, and gives each statement one of its own. In one that is shared, the result
-    of an earlier statement, which a full output buffer of the server's brings early, passes for that of the last."""
-
-    def __init__(self, conn: queue_store.Conn) -> None:
-        self._conn = conn
-
-    def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None) -> Cursor[TupleRow]:
-        self._last = self._conn.execute(query, params, prepare=prepare)
-        return self._last
-
-    def fetchall(self) -> list[TupleRow]:
-        """Of the last statement."""
-        return self._last.fetchall()
 
 
 def _spawn(cur: Cursor[TupleRow], batch: Batch, operation: Operation) -> None:
