@@ -6,6 +6,7 @@ for a process to grow: on the way, and in PostgreSQL, the oldest lines of that r
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -111,7 +112,9 @@ class LogTail:
             f"{self._dropped:,} lines ({self._dropped_bytes:,} bytes) before this one were dropped: they were said "
             "faster than they can be stored."
         )
-        return before._replace(level=logging.WARNING, message=message, fields=None, step="")
+        # As the trimmer counts: its own line takes over what this one says, when this one has to go.
+        fields = json.dumps({"dropped_lines": self._dropped, "dropped_bytes": self._dropped_bytes})
+        return before._replace(level=logging.WARNING, message=message, fields=fields, step="")
 
 
 def _size(row: store.LogRow) -> int:
