@@ -93,6 +93,10 @@ class Statements:
         self._last = self._conn.execute(query, params, prepare=prepare)
         return self._last
 
+    @property
+    def connection(self) -> Conn:
+        return self._conn
+
     def fetchall(self) -> list[TupleRow]:
         """Of the last statement."""
         return self._last.fetchall()
