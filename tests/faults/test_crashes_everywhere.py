@@ -112,12 +112,12 @@ def traced(task: str, seed: int, ledger: Ledger, folder: Path) -> tuple[dict[str
 
 
 def points(calls: Counter[str]) -> list[crashing.Point]:
-    """Every call: its first, middle and last time, alternately before and after it is carried out. With
-    TESTS_EVERY_CRASH set, every time, before and after: some minutes for each program."""
+    """Every call: its first and its last time, alternately before and after it is carried out. With TESTS_EVERY_CRASH
+    set, every time, before and after: some minutes for each program."""
     if os.environ.get("TESTS_EVERY_CRASH"):
         every = [(name, number) for name in sorted(calls) for number in range(1, calls[name] + 1)]
         return [(name, number, done) for name, number in every for done in (False, True)]
-    some = [(name, number) for name, count in sorted(calls.items()) for number in sorted({1, (count + 1) // 2, count})]
+    some = [(name, number) for name, count in sorted(calls.items()) for number in sorted({1, count})]
     return [(name, number, place % 2 == 1) for place, (name, number) in enumerate(some)]
 
 
