@@ -13,7 +13,7 @@ from tests.support.waiting import eventually
 def test_fault_5_a_task_that_never_yields_is_not_taken_for_dead(faulty: Fleet) -> None:
     quick = {"HOLDFAST_HEARTBEAT_TIMEOUT": "5"}
     faulty.worker("worker-1", **quick)
-    hog = the("hog").enqueue(8.0)
+    hog = the("loop-hog").enqueue(8.0)
     eventually(lambda: faulty.ledger.count("hog", "begins"), "it computes")
     faulty.worker("worker-2", **quick)
     assert the("echo").enqueue("meanwhile").result(timeout=5) == "meanwhile", "others take what comes"
@@ -27,7 +27,7 @@ def test_fault_5_neighbours_are_not_timed_out_for_time_in_which_the_loop_stood_s
     faulty.worker("worker-1")
     neighbours = [the(name).enqueue() for _ in range(5)]
     eventually(lambda: faulty.ledger.count("neighbour", "begins") == 5, "they have begun")
-    hog = the("hog").enqueue(4.0)
+    hog = the("loop-hog").enqueue(4.0)
     all_final([hog.id, *(n.id for n in neighbours)])
     assert faulty.ledger.count("hog", "ends") == 1
     assert [n.result(timeout=1) for n in neighbours] == ["in time"] * 5
@@ -39,7 +39,7 @@ def test_fault_5_a_timeout_still_falls_when_the_neighbour_itself_is_late(faulty:
     faulty.worker("worker-1")
     late = the("neighbour").enqueue(60)
     eventually(lambda: faulty.ledger.count("neighbour", "begins"), "it has begun")
-    hog = the("hog").enqueue(1.0)
+    hog = the("loop-hog").enqueue(1.0)
     all_final([hog.id, late.id], timeout=15)
     assert run(late.id).status == "timed_out"
 

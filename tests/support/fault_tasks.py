@@ -24,7 +24,7 @@ def compute(seconds: float) -> int:
     return rounds
 
 
-@task(id="hog")
+@task(id="loop-hog")
 async def hog(seconds: float) -> str:
     note("hog", "begins")
     compute(seconds)
