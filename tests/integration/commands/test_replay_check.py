@@ -18,7 +18,7 @@ from tests.support.runs import all_final, run
 from tests.support.waiting import eventually
 
 ONE = """
-@task(id="plain")
+@task(id="checked-plain")
 async def plain() -> str:
     print("printed"); log.info("said"); stream("out").send("x")
     await do("a")
@@ -59,7 +59,7 @@ def in_flight(fleet: Fleet) -> list[RunHandle[object]]:
     """A run that waits for a signal, and one that has completed; their worker has left."""
     tasks = release(fleet, "one", ONE)
     worker = fleet.worker("old", HOLDFAST_TASKS=tasks)
-    handles = [enqueued(tasks, "plain"), enqueued(tasks, "threaded")]
+    handles = [enqueued(tasks, "checked-plain"), enqueued(tasks, "threaded")]
     all_final([handles[1].id])
     eventually(lambda: run(handles[0].id).status == "waiting", "it waits")
     worker.signal(signal.SIGTERM)
@@ -96,7 +96,7 @@ def test_hooks_are_not_called_middleware_is_and_usage_and_progress_go_nowhere(fl
             file.write("x")
         yield
 
-    @task(id="hooked", on_start=lambda: note("on_start"), on_success=lambda value: note("on_success", value),
+    @task(id="checked-hooked", on_start=lambda: note("on_start"), on_success=lambda value: note("on_success", value),
           on_resume=lambda: note("on_resume"), middleware=[around], budget={"tokens": 9})
     async def hooked() -> str:
         usage(tokens=1)
@@ -109,7 +109,7 @@ def test_hooks_are_not_called_middleware_is_and_usage_and_progress_go_nowhere(fl
     """
     tasks = release(fleet, "one", body)
     worker = fleet.worker("old", HOLDFAST_TASKS=tasks)
-    handle = enqueued(tasks, "hooked")
+    handle = enqueued(tasks, "checked-hooked")
     eventually(lambda: run(handle.id).status == "waiting", "it waits")
     worker.signal(signal.SIGTERM)
     worker.wait()
@@ -136,8 +136,8 @@ def test_what_does_not_fit_is_named_with_both_lists_and_exit_code_1(
     found = {item["task"]: item for item in report["incompatible"]}
     assert found["threaded"]["run"] == str(in_flight[1].id)
     assert found["threaded"]["asked"] == ["said#1 with the arguments of said#2"]
-    assert found["plain"]["what"] == "signal:go#1 was asked for where the history has do#2"
-    assert found["plain"]["asked"] == ["do#1", "do#1@1", "do#1@2", "signal:go#1"]
+    assert found["checked-plain"]["what"] == "signal:go#1 was asked for where the history has do#2"
+    assert found["checked-plain"]["asked"] == ["do#1", "do#1@1", "do#1@2", "signal:go#1"]
     process = fleet.start("words", "replay-check", "--task", "threaded", HOLDFAST_TASKS=tasks)
     assert process.wait(60) == 1
     assert "≠ said#1    said#1 with the arguments of said#2" in process.said()
@@ -147,8 +147,8 @@ def test_what_does_not_fit_is_named_with_both_lists_and_exit_code_1(
 def test_a_task_that_is_gone_and_a_parameter_that_is_new_do_not_fit(
     fleet: Fleet, in_flight: list[RunHandle[object]]
 ) -> None:
-    code, report = checked(fleet, release(fleet, "gone", ONE.replace('id="plain"', 'id="renamed"')), "--sample", "0")
-    assert (code, report["incompatible"][0]["what"]) == (1, "this code has no task plain")
+    code, report = checked(fleet, release(fleet, "gone", ONE.replace('id="checked-plain"', 'id="renamed"')), "--sample", "0")
+    assert (code, report["incompatible"][0]["what"]) == (1, "this code has no task checked-plain")
     needs = release(fleet, "needs", ONE.replace("def plain()", "def plain(size: int)"))
     code, report = checked(fleet, needs, "--sample", "0")
     assert code == 1
