@@ -63,9 +63,9 @@ def test_a_page_that_opens_late_shows_what_holds_and_no_panel_without_streams(vi
 
 
 def test_a_page_of_ones_own_fills_resumes_and_says_that_it_ended(visitor: Visitor, worker: Fleet) -> None:
-    visitor.page.goto("about:blank")  # no page of the dashboard is to miss the web server
     from django.template import Context, Template
 
+    visitor.page.goto("about:blank")  # no page of the dashboard is to miss the web server
     handle = runs.the("says-in-turns").enqueue(words=["Hello", HOSTILE, "!"], gate="own")
     tag = "{% load holdfast_streams %}{% holdfast_stream run 'answer' %}"
     drawn = Template(f"<!doctype html><title>mine</title>{tag}").render(Context({"run": handle.id}))
