@@ -147,7 +147,9 @@ def test_what_does_not_fit_is_named_with_both_lists_and_exit_code_1(
 def test_a_task_that_is_gone_and_a_parameter_that_is_new_do_not_fit(
     fleet: Fleet, in_flight: list[RunHandle[object]]
 ) -> None:
-    code, report = checked(fleet, release(fleet, "gone", ONE.replace('id="checked-plain"', 'id="renamed"')), "--sample", "0")
+    code, report = checked(
+        fleet, release(fleet, "gone", ONE.replace('id="checked-plain"', 'id="renamed"')), "--sample", "0"
+    )
     assert (code, report["incompatible"][0]["what"]) == (1, "this code has no task checked-plain")
     needs = release(fleet, "needs", ONE.replace("def plain()", "def plain(size: int)"))
     code, report = checked(fleet, needs, "--sample", "0")
