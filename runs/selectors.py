@@ -139,9 +139,10 @@ def log_tail(run_id: uuid.UUID, *, limit: int = MAX_LINES, level: int = 0) -> li
     return list((found.filter(level__gte=level) if level else found)[:limit])[::-1]
 
 
-def tasks(*, after: str = "", limit: int = DEFAULT_LIMIT) -> Page[Task, str]:
-    """Registered tasks with their queue, in order of id; `after` is the last id seen."""
-    return _page(Task.objects.select_related("queue").filter(id__gt=after).order_by("id"), limit, "id")
+def tasks(*, after: str = "", named: str = "", limit: int = DEFAULT_LIMIT) -> Page[Task, str]:
+    """Registered tasks with their queue, in order of id; `after` is the last id seen, `named` a part of the id."""
+    found = Task.objects.select_related("queue").filter(id__gt=after, id__icontains=named).order_by("id")
+    return _page(found, limit, "id")
 
 
 def task_get(task_id: str) -> Task:

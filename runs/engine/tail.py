@@ -26,8 +26,10 @@ logger = logging.getLogger("holdfast.writer")
 #: Bytes of one run's lines that may wait to be written, and what a line costs beyond its text. Beyond that, threads
 #: wait, and on the event loop, which must not, the oldest lines give way.
 MAX_WAITING, COST = 8 * 1024 * 1024, 400
-#: Lines of one run in one turn of the writer: its neighbours' steps do not wait behind all the others.
+#: Lines of one run, and bytes of them, in one turn of the writer: its neighbours' steps do not wait behind all the
+#: others.
 TURN: Final = 500
+TURN_BYTES: Final = 1024 * 1024
 #: Bytes of one run's lines that are kept in PostgreSQL; they are looked at whenever so much has been added.
 MAX_STORED: Final = 16 * 1024 * 1024
 TRIM_EVERY: Final = MAX_STORED // 4
@@ -71,8 +73,11 @@ class LogTail:
     def take(self) -> tuple[list[store.LogRow], bool]:
         """The next lines to write, and whether there are more."""
         with self._lock:
-            rows = [self._rows.popleft() for _ in range(min(TURN, len(self._rows)))]
-            size = sum(map(_size, rows))
+            rows: list[store.LogRow] = []
+            size = 0
+            while self._rows and len(rows) < TURN and size < TURN_BYTES:
+                rows.append(self._rows.popleft())
+                size += _size(rows[-1])
             self._bytes -= size
             self._stored += size - COST * len(rows)
             if rows and self._dropped:

@@ -185,6 +185,7 @@ class Writer(Duty):
         self._committed = committed
         self._on_fenced = fenced
         self._trim = trim
+        self._grown: list[UUID] = []  # runs with a long log, to be looked at after the commit
         self._waiting: deque[Operation] = deque()
         self._wake = threading.Event()
         self._urgent = threading.Event()
@@ -272,6 +273,8 @@ class Writer(Duty):
                 except Fenced:
                     self._refuse(operations)
                     return
+                while self._grown:  # only now: the trimmer does not see what is not committed
+                    self._trim(self._grown.pop())
             if self._closing and not self._waiting:
                 if self._conn is not None:
                     self._conn.close()
@@ -298,7 +301,7 @@ class Writer(Duty):
         rows, more = tail.take()
         operations += [Operation(row, size=len(row.message) + len(row.fields or "")) for row in rows]
         if tail.is_due():
-            self._trim(tail.run_id)
+            self._grown.append(tail.run_id)
         return more
 
     def _write(self, operations: list[Operation]) -> None:

@@ -21,11 +21,13 @@ RECENT = 8
 @require_safe
 @requires("runs.view")
 def tasks(request: ActorRequest) -> HttpResponse:
-    """All registered tasks with their last 24 hours."""
-    page = selectors.tasks(after=request.GET.get("after", "").replace("\x00", ""))
+    """The registered tasks, or those with `?q=` in their id, with their last 24 hours."""
+    after, named = (request.GET.get(name, "").replace("\x00", "").strip() for name in ("after", "q"))
+    page = selectors.tasks(after=after, named=named)
     stats = dashboard.task_stats([task.id for task in page.items])
     rows = [(task, stats[task.id]) for task in page.items]
-    return render(request, "runs/tasks.html", {"rows": rows, "next": page.next})
+    context = {"rows": rows, "next": page.next, "named": named, "many": bool(named or after or page.next)}
+    return render(request, "runs/tasks.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -105,7 +105,8 @@ def test_pages_are_whole_without_scripts(browser: Browser, visitor: Visitor) -> 
         base_url=visitor.site.url, java_script_enabled=False, storage_state=visitor.context.storage_state()
     )
     page = context.new_page()
-    for path, words in (("/runs/", "Runs"), ("/queues/", "Queues"), ("/tasks/", "research-agent"), ("/", "Now")):
+    searched = "/tasks/?q=Research"
+    for path, words in (("/runs/", "Runs"), ("/queues/", "Queues"), (searched, "research-agent"), ("/", "Now")):
         page.goto(path)
         expect(page.locator("main")).to_contain_text(words)
         expect(page.locator(".live[data-live=live]")).to_have_count(0)  # unmeasured is never green

@@ -28,6 +28,8 @@ CALLS = [
     ("POST", f"{RUN}/retry", "operator"),
     ("POST", f"{RUN}/cancel", "operator"),
     ("POST", f"{RUN}/signal", "operator"),
+    ("POST", f"{RUN}/resolve", "operator"),
+    ("POST", f"{RUN}/top-up", "operator"),
     ("POST", f"{WAIT}/complete", "operator"),
     ("POST", "/queues/default/pause", "operator"),
     ("POST", "/queues/default/resume", "operator"),

@@ -90,7 +90,7 @@ def test_parallel_steps_are_each_done_once(worked: Fleet) -> None:
     handle = the("gathers").enqueue(width=20)
     assert handle.result(timeout=20) == list(range(20))
     assert worked.ledger.repeated("begin") == []
-    assert {s.key for s in snapshots(handle.id)} == {f"brick#{n}" for n in range(1, 21)}
+    assert {s.key for s in snapshots(handle.id)} == {f"brick#1@{n}" for n in range(1, 21)}
 
 
 def test_a_checkpoint_is_handed_back_on_the_next_attempt(worked: Fleet) -> None:

@@ -1,3 +1,4 @@
+import html
 import re
 from typing import Any
 
@@ -5,8 +6,8 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from runs import registration
-from runs.models import Run
+from runs import registration, selectors
+from runs.models import Run, Task
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -30,11 +31,26 @@ def errors_beside(page: str, name: str) -> str:
 
 
 def test_the_list_shows_every_task_with_few_queries(django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
-    client = signed_in("viewer")
+    client, registered = signed_in("viewer"), Task.objects.count()
     with django_assert_max_num_queries(6):
         page = client.get("/tasks/").content.decode()
-    assert "/tasks/research-agent/#try" in page
-    assert "/tasks/nightly-report/#try" in page
+    assert page.count("/#try") == min(registered, selectors.DEFAULT_LIMIT)
+    found = client.get("/tasks/", {"q": "RESEARCH-a"}).content.decode()
+    assert re.findall(r"/tasks/([^/]+)/#try", found) == ["research-agent"]
+    assert "No task has “&lt;b&gt;” in its id" in client.get("/tasks/", {"q": "<b>"}).content.decode()
+
+
+def test_more_tasks_than_a_page_holds_keep_what_was_searched_for() -> None:
+    one = Task.objects.filter(id="research-agent").values().get()
+    Task.objects.bulk_create(Task(**one | {"id": f"many-{n:03}"}) for n in range(120))
+    client = signed_in("viewer")
+    path, seen = "/tasks/?q=many-", []
+    while path:
+        page = client.get(path).content.decode()
+        seen += re.findall(r"/tasks/(many-\d+)/#try", page)
+        more = re.search(r'href="(\?q=many-&amp;after=[^"]+)">More', page)
+        path = f"/tasks/{html.unescape(more[1])}" if more else ""
+    assert seen == [f"many-{n:03}" for n in range(120)]
 
 
 def test_the_form_has_a_control_for_each_parameter_with_its_default() -> None:

@@ -43,10 +43,10 @@ def test_usage_progress_and_metadata_are_in_the_result() -> None:
 
 def test_hooks_are_called_once_each_even_if_the_attempt_dies_after_the_functions_end() -> None:
     @task(on_start=lambda: CALLED.append("start"), on_success=CALLED.append)
-    def hooked() -> int:
+    def asks_with_hooks() -> int:
         return ask()
 
-    result = run_inline(hooked, crashes=crash_at("snapshot-written", step="hook:on_success"))
+    result = run_inline(asks_with_hooks, crashes=crash_at("snapshot-written", step="hook:on_success"))
     assert (result.status, result.output) == ("completed", 7)
     assert CALLED == ["start", 7]
     assert [a.status for a in result.attempts] == ["crashed", "completed"]
