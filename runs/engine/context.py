@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,20 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runs import store, waitlinks
 from runs.engine import failure, showing, steps, unsafe
-from runs.engine.compared import Compared
+from runs.engine.belongings import Belongings
 from runs.engine.database import tidy_shared
 from runs.engine.fairtime import Within
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
 from runs.engine.port import Port, Sample
-from runs.engine.progress import Progress
 from runs.engine.sending import Sending
-from runs.engine.spending import Spending
-from runs.engine.tail import LogTail
-from runs.engine.waiting import Waits
 from runs.errors import InvalidPayload, NonDeterministic
 from runs.models import RollupKind, SnapshotKind
 from runs.sdk import codec
-from runs.sdk.context import RunContext, current_step
+from runs.sdk.context import current_step
 from runs.sdk.hooks import PREFIX
 from runs.sdk.progress import checked_metadata, checked_progress
 from runs.sdk.step import Step
@@ -45,19 +40,18 @@ MAX_LOG_MESSAGE: Final = 65_536
 MAX_LEVEL: Final = 32_767
 
 
-class ActiveRun(RunContext):
+class ActiveRun(Belongings):
     """One stay of a run in this worker."""
 
     __slots__ = (
         "_branches",
         "_counts",
         "_done",
-        "_lock",
+        "_last_kept",
         "_over",
         "_partial",
-        "_port",
+        "_past_history",
         "_replay_left",
-        "_sending",
         "_sequence",
         "_started_by",
         "_tries",
@@ -66,21 +60,15 @@ class ActiveRun(RunContext):
         "begun",
         "cancel_child",
         "cancelled_by_worker",
-        "compared",
         "concluding",
         "intents",
         "main",
         "may_repeat",
         "memory_limit",
-        "said",
-        "spending",
-        "started",
-        "tail",
         "task",
         "tasks",
         "uncertain",
         "unwound",
-        "waits",
     )
 
     def __init__(
@@ -91,9 +79,8 @@ class ActiveRun(RunContext):
         facts: Sequence[store.Fact] = (),
         waits: Sequence[store.WaitFact] = (),
     ) -> None:
-        self._port = port
+        super().__init__(port, started)
         self.task = task
-        self.started = started
         self.id = started.id
         self.attempt = started.attempt
         self.task_id = started.task_id
@@ -101,7 +88,6 @@ class ActiveRun(RunContext):
         self.trace_id = started.trace_id
         self.state = None
         self.began = port.clock.now()
-        self.tail = LogTail(self.id, again=started.attempt > 1 or started.active is not None)
         #: The worker itself cancelled the run's task, because it is stopping.
         self.cancelled_by_worker = False
         #: Its code has ended, and the hook of its outcome is called: too late to stop it.
@@ -112,7 +98,6 @@ class ActiveRun(RunContext):
         #: Of an isolated run: ends its process at once; and in the process itself, the bytes it may allocate.
         self.cancel_child: Callable[[], None] | None = None
         self.memory_limit: int | None = None
-        self._lock = threading.Lock()  # a sync task may call steps from threads of its own
         self._counts: dict[tuple[str, str], int] = {}
         self._branches: dict[asyncio.Task[Any], str] = {}
         self._started_by: dict[str, int] = {}
@@ -121,6 +106,9 @@ class ActiveRun(RunContext):
         self._waited: dict[str, str] = {}
         self._partial = ""
         self._over = False
+        #: A step was executed in this stay: the code is past its history, even if it left out a step of it. Checkpoints
+        #: tell nothing: they are saved again while the run replays.
+        self._past_history = False
         #: Why the stay is being unwound: whatever the run's code makes of the exception, this is its outcome.
         self.unwound: PutDown | None = None
         #: The attempt before died. Until a first step ends here, what is executed may have been before.
@@ -146,12 +134,8 @@ class ActiveRun(RunContext):
             elif fact.kind == SnapshotKind.FAILURE and fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = sum(not key.startswith(PREFIX) for key in self._done) + len(self._waited)
-        self.compared = Compared(self, facts)
-        self.waits = Waits(self, waits)
-        kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
-        self._sending = Sending(started, kept)
-        self.spending = Spending(self, port.accounts, port.writer.put_usage)
-        self.said = Progress(self.id, port.writer.put_progress)
+        self._last_kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
+        self._take_up(facts, waits)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,7 +152,7 @@ class ActiveRun(RunContext):
         try:
             found: dict[str, Any] = self.task.payload.validate_json(self.started.payload)
         except ValueError as error:
-            if (unfit := self.compared.unfit("the stored payload", error)) is not None:
+            if (unfit := self.unfit("the stored payload", error)) is not None:
                 raise unfit from None
             raise InvalidPayload(
                 f"The stored payload does not fit this version of {self.task_id} any more: {error}. Replay the run "
@@ -223,7 +207,7 @@ class ActiveRun(RunContext):
             self.attempt,
             current_step.get(),
         )
-        self._port.writer.put_log(row, self.tail)
+        self.put_log(row)
 
     def send(self, stream: str, data: str | None) -> None:
         self._port.writer.wait_for_room()
@@ -231,7 +215,8 @@ class ActiveRun(RunContext):
         with self._lock:
             if self._over:
                 raise Fenced
-            replaying = self.is_replaying
+            replaying = self.is_replaying and not self._past_history
+            self._sending = self._sending or Sending(self.started, self._last_kept)
             for row in self._sending.rows(stream, data, step, at, self._sequence, self._tries.get(step, 0), replaying):
                 self._port.writer.put_chunk(row)
 
@@ -292,7 +277,8 @@ class ActiveRun(RunContext):
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
         self.tasks.pop(task, None)
         self._branches.pop(task, None)
-        self.waits.look_soon()
+        if self._waits is not None:
+            self._waits.look_soon()
 
     def stop(self, status: str) -> None:
         """The run is to stop, at its next await or the next call of ours, and end as `status`. From any thread."""
@@ -349,7 +335,8 @@ class ActiveRun(RunContext):
     def _identity(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The key of a step that the code asks for now. Raises Mismatch when the history has it otherwise."""
         key = f"{step.name}:{step.key}" if step.key is not None else self.number(step.name)
-        self.compared.step(step, key, key in self._done, args, kwargs)
+        if self._compared is not None:
+            self._compared.step(step, key, key in self._done, args, kwargs)
         return key
 
     def number(self, name: str) -> str:
@@ -383,7 +370,8 @@ class ActiveRun(RunContext):
             if self._over:
                 raise Fenced
             self._sequence += 1
-            self._sending.past_history |= row.kind != SnapshotKind.CHECKPOINT
+            if row.kind != SnapshotKind.CHECKPOINT:
+                self._past_history = True
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
     def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
@@ -406,7 +394,8 @@ class ActiveRun(RunContext):
         """What a wait brought in an earlier stay. Raises Mismatch when the history has it otherwise."""
         if (known := self._waited.get(key)) is not None:
             self._replay_left -= 1
-        self.compared.wait(key, known is not None, blocking)
+        if self._compared is not None:
+            self._compared.wait(key, known is not None, blocking)
         return known
 
     def _replay(self, step: Step[Any, Any], key: str) -> Any:
@@ -417,7 +406,7 @@ class ActiveRun(RunContext):
         try:
             return step.output.validate_json(text)
         except ValueError as error:
-            if (unfit := self.compared.unfit(f"the stored result of {key}", error)) is not None:
+            if (unfit := self.unfit(f"the stored result of {key}", error)) is not None:
                 raise unfit from None
             raise NonDeterministic(
                 f"Step {key} of run {self.id} finished earlier with a result that this code's annotation refuses: "
@@ -450,7 +439,7 @@ class ActiveRun(RunContext):
             error,
             began,
             self._port.clock.now(),
-            self.spending.of_try(key),
+            self._spending.of_try(key) if self._spending is not None else None,
         )
 
     def _tried(

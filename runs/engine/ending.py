@@ -31,7 +31,7 @@ def finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
         hooks.stoppable(run.task.hooks) if run.task.hooks else "",
         run.started.parent,
         outcome.parked,
-        run.waits.any or run.task.isolation is not None,  # the waits of an isolated run are known to its process
+        run.has_waits or run.task.isolation is not None,  # the waits of an isolated run are known to its process
         tuple(run.started.accounts or ()) if outcome.parked else (),
     )
 

@@ -12,6 +12,7 @@ nothing to do for a while.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -103,6 +104,9 @@ class Engine:
     def start(self) -> None:
         """Registers the worker and starts its threads; leases nothing yet."""
         middleware.everywhere()  # one that is not there is said before anything begins
+        # What is there now stays: no collection has to walk through Django and the tasks' modules to find that out.
+        gc.collect()
+        gc.freeze()
         versions = json.dumps({task.id: task.version for task in registry})  # the fork server's children have them, too
         control = isolation.start(registry)  # before there is a thread: it forks
         self._beat = Beat(self, self.limits.heartbeat_timeout)
@@ -367,7 +371,7 @@ class Engine:
     def flush_progress(self) -> None:
         """What runs said of themselves and was not told yet."""
         for run in tuple(self._runs.values()):
-            run.said.flush()
+            run.flush_said()
 
     def until_due(self, most: float) -> float:
         """Seconds until a wait is over that somebody waits for here, `most` at most."""
@@ -421,6 +425,7 @@ class Engine:
             outcome = broken(run, error)
         finally:
             self._drivers.pop(run.id, None)
+            run.main = None
             self._loop_watch.forget(run)
         self._ended(run, outcome, Lane.COROUTINE)
 
@@ -455,7 +460,7 @@ class Engine:
     def _ended(self, run: ActiveRun, outcome: Outcome | None, lane: Lane) -> None:
         """A stay is over: frees the slot and hands the outcome to the writer. None: fenced, so nothing is written."""
         run.flush_print()
-        run.said.flush(now=True)
+        run.flush_said(now=True)
         if self._watched.get(run.id) is run:
             del self._watched[run.id]
         if run.close() and outcome is not None and not self.fenced:

@@ -17,22 +17,25 @@ from runs.states import AttemptStatus, Status
 
 async def execute_async(run: ActiveRun) -> Outcome:
     """A stay of a coroutine task. Raises Fenced only."""
-    scope = run.within(run.time_left)
+    scope = run.within(limit) if (limit := run.time_left) is not None else None
     try:
-        async with scope:
+        if scope is None:
             value = await _call_async(run)
+        else:
+            async with scope:
+                value = await _call_async(run)
     except Fenced:
         raise
     except BaseException as error:
         if run.unwound is not None:  # in whatever group or handler the unwinding got caught
             return put_down(run.unwound)
-        if scope.expired() and isinstance(error, TimeoutError):
+        if scope is not None and scope.expired() and isinstance(error, TimeoutError):
             return timed_out(run, error)
         if run.cancelled_by_worker:
             return put_down(HandOver())
         tidy_shared(error)
         return failed(run, error)
-    if scope.expired():
+    if scope is not None and scope.expired():
         return timed_out(run, TimeoutError())
     return completed(run, value)
 
@@ -72,7 +75,7 @@ def _call_sync(run: ActiveRun) -> Any:
 def completed(run: ActiveRun, value: Any) -> Outcome:
     """With its result; unless the run's code made one although it was being unwound: then it comes back, or is over
     as what it was stopped for; or its history has more."""
-    run.compared.end()
+    run.check_end()
     if run.unwound is not None:
         return put_down(run.unwound)
     try:

@@ -405,7 +405,7 @@ class Stay:
     def _take_for_run(self, method: str, row: Any) -> None:
         """What has to go through the run's own queue, pace or sums, which are on this side."""
         if method == "put_log":
-            self._port.writer.put_log(row, self.run.tail)
+            self.run.put_log(row)
         elif method == "put_usage":  # it is spent, even if the stay is over
             self.run.spending.pass_on(row)
         elif not self.run.over:

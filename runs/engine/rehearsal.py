@@ -238,7 +238,7 @@ def _judge(run: Rehearsal) -> Verdict:
             context = Context()
             context.run(current.set, run)
             context.run(lambda: middleware.call_sync(run, middleware.around(run), run.arguments()))
-        run.compared.end()
+        run.check_end()
     except BaseException as raised:
         error = raised
     finally:

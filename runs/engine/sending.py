@@ -27,14 +27,11 @@ class Sending:
         kept: Sequence of the last finished step or checkpoint that the run came with.
     """
 
-    __slots__ = ("_again", "_kept", "_started", "_streams", "_tries", "past_history")
+    __slots__ = ("_again", "_kept", "_started", "_streams", "_tries")
 
     def __init__(self, started: Started, kept: int) -> None:
         self._started = started
         self._kept = kept
-        #: A step was executed in this stay: the code is past its history, even if it left out a step of it. Checkpoints
-        #: tell nothing: they are saved again while the run replays.
-        self.past_history = False
         self._again = started.attempt > 1 or started.active is not None
         # Made at the first send: most runs have no streams.
         self._streams: set[str] | None = None
@@ -44,7 +41,7 @@ class Sending:
         self, stream: str, data: str | None, step: str, at: float, snapshot: int, tries: int, replaying: bool
     ) -> list[ChunkRow]:
         """What to write for a send from `step` ("" is none), of which `tries` tries have failed; `data` None closes."""
-        if replaying and not step and not self.past_history:
+        if replaying and not step:
             return []
         rows = [self._row(stream, ChunkKind.RESTART, at, None, *mark) for mark in self._marks(stream, step, tries)]
         kind = ChunkKind.CLOSED if data is None else ChunkKind.CHUNK

@@ -31,7 +31,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
     if run.may_repeat or step.unsafe:
         _warn_or_enter(run, step, key)
     while True:
-        if run.spending.accounts:
+        if run.has_budget:
             await run.waits.room_async(key)
         run.boundary()
         began, token = run._port.clock.now(), current_step.set(key)
@@ -74,7 +74,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
     if run.may_repeat or step.unsafe:
         _warn_or_enter(run, step, key)
     while True:
-        if run.spending.accounts:
+        if run.has_budget:
             run.waits.room_sync(key)
         run.boundary()
         began, token = run._port.clock.now(), current_step.set(key)

@@ -71,7 +71,7 @@ def _call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwar
     if key in run._done:
         return run._replay(step, key)
     while True:
-        if run.spending.accounts:
+        if run.has_budget:
             run.waits.room_sync(key)
         run.boundary()
         began, token = run._port.clock.now(), current_step.set(key)
@@ -90,7 +90,7 @@ async def _call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...
     if key in run._done:
         return run._replay(step, key)
     while True:
-        if run.spending.accounts:
+        if run.has_budget:
             await run.waits.room_async(key)
         run.boundary()
         began, token, given_up = run._port.clock.now(), current_step.set(key), threading.Event()

@@ -1,0 +1,128 @@
+"""What a stay has beside its steps, each made when it is first needed.
+
+Most runs have a few steps, no waits, no budget, no history and little to say. Such a run is in no cycle of references,
+so that what it holds is free as soon as it is over; and it costs the worker no more than it uses.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from runs import store
+from runs.engine.compared import Compared
+from runs.engine.outcome import Mismatch
+from runs.engine.port import Port
+from runs.engine.progress import Progress
+from runs.engine.sending import Sending
+from runs.engine.spending import Spending
+from runs.engine.tail import LogTail
+from runs.engine.waiting import Waits
+from runs.sdk.context import RunContext
+
+if TYPE_CHECKING:
+    from runs.engine.context import ActiveRun
+
+
+class Belongings(RunContext):
+    """The part of `ActiveRun` that most runs do not need."""
+
+    __slots__ = (
+        "_compared",
+        "_lock",
+        "_port",
+        "_said",
+        "_sending",
+        "_spending",
+        "_tail",
+        "_waits",
+        "started",
+    )
+
+    id: uuid.UUID
+
+    def __init__(self, port: Port, started: store.Started) -> None:
+        self._port = port
+        self.started = started
+        self._lock = threading.Lock()  # a sync task may call steps from threads of its own
+        self._compared: Compared | None = None
+        self._waits: Waits | None = None
+        self._spending: Spending | None = None
+        self._sending: Sending | None = None
+        self._said: Progress | None = None
+        self._tail: LogTail | None = None
+
+    def _take_up(self, facts: Sequence[store.Fact], waits: Sequence[store.WaitFact]) -> None:
+        """What earlier stays have left, and the budgets that count for as long as the run holds them."""
+        if facts:
+            self._compared = Compared(self._run, facts)
+        if waits:
+            self._waits = Waits(self._run, waits)
+        if self.has_budget:
+            self._spending = Spending(self._run, self._port.accounts, self._port.writer.put_usage)
+
+    @property
+    def _run(self) -> ActiveRun:
+        return cast("ActiveRun", self)
+
+    @property
+    def waits(self) -> Waits:
+        """Its waits; see `has_waits`."""
+        if self._waits is None:
+            with self._lock:
+                self._waits = self._waits or Waits(self._run, ())
+        return self._waits
+
+    @property
+    def has_waits(self) -> bool:
+        return self._waits is not None and self._waits.any
+
+    @property
+    def spending(self) -> Spending:
+        """What it uses; see `has_budget`."""
+        if self._spending is None:
+            with self._lock:
+                port = self._port
+                self._spending = self._spending or Spending(self._run, port.accounts, port.writer.put_usage)
+        return self._spending
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a budget is to be looked at before each step."""
+        return bool(self.started.accounts)
+
+    @property
+    def said(self) -> Progress:
+        """What it says of itself."""
+        if self._said is None:
+            with self._lock:
+                self._said = self._said or Progress(self.id, self._port.writer.put_progress)
+        return self._said
+
+    def flush_said(self, *, now: bool = False) -> None:
+        if self._said is not None:
+            self._said.flush(now=now)
+
+    @property
+    def tail(self) -> LogTail | None:
+        """Its lines on their way to the writer; None when it has said nothing."""
+        return self._tail
+
+    def put_log(self, row: store.LogRow) -> None:
+        """Hands a line to the writer, a late one, too."""
+        if self._tail is None:
+            with self._lock:
+                again = self.started.attempt > 1 or self.started.active is not None
+                self._tail = self._tail or LogTail(self.id, again=again)
+        self._port.writer.put_log(row, self._tail)
+
+    def unfit(self, what: str, error: ValueError) -> Mismatch | None:
+        """See `Compared.unfit`."""
+        return self._compared.unfit(what, error) if self._compared is not None else None
+
+    def check_end(self) -> None:
+        """See `Compared.end`."""
+        if self._compared is not None:
+            self._compared.end()
