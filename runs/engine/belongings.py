@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from runs import store
+from runs.engine.again import asked_again
 from runs.engine.compared import Compared
 from runs.engine.outcome import Mismatch
 from runs.engine.port import Port
@@ -30,6 +31,7 @@ class Belongings(RunContext):
     """The part of `ActiveRun` that most runs do not need."""
 
     __slots__ = (
+        "_again",
         "_compared",
         "_lock",
         "_port",
@@ -48,6 +50,7 @@ class Belongings(RunContext):
         self.started = started
         self._lock = threading.Lock()  # a sync task may call steps from threads of its own
         self._compared: Compared | None = None
+        self._again: dict[str, list[str]] = {}
         self._waits: Waits | None = None
         self._spending: Spending | None = None
         self._sending: Sending | None = None
@@ -58,6 +61,7 @@ class Belongings(RunContext):
         """What earlier stays have left, and the budgets that count for as long as the run holds them."""
         if facts:
             self._compared = Compared(self._run, facts)
+            self._again = asked_again(facts, waits, self.started.attempt)
         if waits:
             self._waits = Waits(self._run, waits)
         if self.has_budget:
@@ -121,6 +125,14 @@ class Belongings(RunContext):
     def unfit(self, what: str, error: ValueError) -> Mismatch | None:
         """See `Compared.unfit`."""
         return self._compared.unfit(what, error) if self._compared is not None else None
+
+    def key_now(self, key: str) -> str:
+        """The key under which a wait is asked in this attempt; see `again.py`."""
+        if (chain := self._again.get(key)) is None:
+            return key
+        if self._compared is not None:
+            self._compared.again(chain[:-1])
+        return chain[-1]
 
     def check_end(self) -> None:
         """See `Compared.end`."""

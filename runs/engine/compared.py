@@ -59,6 +59,12 @@ class Compared:
         elif not key.startswith(_OURS) and (blocking or not self._run.waits.knows(key)):
             self._check(lambda: self._beyond(history, key))
 
+    def again(self, keys: Sequence[str]) -> None:
+        """The code asks for a wait that raised under these keys, and is asked again."""
+        if self._history is not None:
+            for key in keys:
+                self._history.met(key)
+
     def end(self) -> None:
         """The function has returned: notes that the stay ends otherwise when it has left finished steps out."""
         if self._history is not None and self._run.unwound is None:

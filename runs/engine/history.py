@@ -162,7 +162,7 @@ def branch_of(fact: Fact) -> str:
     if fact.kind == SnapshotKind.STEP and not fact.key.startswith(f"{fact.name}#"):
         return ANY
     _, _, count = fact.key.rpartition("#")
-    return count.partition("@")[2]
+    return count.partition("~")[0].partition("@")[2]
 
 
 def _firm(facts: Sequence[Fact]) -> list[Fact]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runs import store
 from runs.engine import database
+from runs.engine.again import RAISED
 from runs.engine.outcome import PutDown
 from runs.errors import StepMisuse
 from runs.models import SnapshotKind
@@ -217,12 +218,24 @@ class Waits:
     # ── one wait ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _identify(self, spec: WaitSpec) -> tuple[str, list[Runner]]:
-        key = spec.key
-        if key is None:
-            key = self._run.number(f"{spec.kind}:{spec.name}")
+        key, mark = self._key(spec)
         if spec.kind != WaitKind.FIRST:
             return key, [Runner(spec, key, wait_id(self._run.id, key))]
-        return key, [self._identify(runner)[1][0] for runner in spec.runners]
+        # A race that is asked again asks all of its waits again.
+        keys = [runner.key or f"{self._counted(runner)}{mark}" for runner in spec.runners]
+        runners = zip(spec.runners, keys, strict=True)
+        return key, [Runner(runner, key, wait_id(self._run.id, key)) for runner, key in runners]
+
+    def _key(self, spec: WaitSpec) -> tuple[str, str]:
+        """The key of a wait, and what stands behind its count when it is asked again."""
+        if spec.key is not None:
+            return spec.key, ""
+        counted = self._counted(spec)
+        key = self._run.key_now(counted)
+        return key, key.removeprefix(counted)
+
+    def _counted(self, spec: WaitSpec) -> str:
+        return self._run.number(f"{spec.kind}:{spec.name}")
 
     def _open(self, runner: Runner, *, acknowledged: bool = False) -> Future[None] | None:
         """Begins a wait that is new to the run; children wait for an acknowledgement, because they may be refused."""
@@ -278,10 +291,18 @@ class Waits:
             brought["index"] = next(i for i, runner in enumerate(runners) if runner.key == fact.key)
             if losers := [runner.id for runner in runners if runner.key != fact.key]:
                 self._run.put(store.GiveUpRow(self._run.id, losers))
+        raised: Exception | None = None
+        value: Any = None
+        try:
+            value = _value(spec, brought)
+        except Exception as error:
+            raised, brought[RAISED] = error, True
         if spec.kind not in (WaitKind.RETRY, WaitKind.BUDGET):
             text = codec.dump(None, brought, spec.label, codec.MAX_STORED)
             self._run.keep(SnapshotKind.WAIT, spec.name or str(spec.kind), key, text, fact.created, fact.resolved)
-        return _value(spec, brought)
+        if raised is not None:
+            raise raised
+        return value
 
 
 def _moves(task: asyncio.Task[Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from queues import Queue
-from runs import RunFailed, WaitTimeout, current_run, step, task, wait
+from runs import Retry, RunFailed, WaitTimeout, current_run, step, task, wait
 
 one = Queue("one-at-a-time", concurrency_limit=1)
 
@@ -228,3 +228,42 @@ def misuses_waits(how: str) -> Any:
 @task(id="misuses-waits-async")
 async def misuses_waits_async() -> None:
     wait.sleep(100)
+
+
+@task(id="asks-again", retry=Retry(max_attempts=1))
+async def asks_again(timeout: float) -> str:
+    await did("before")
+    answer = await wait.asignal("go", timeout=timeout)
+    return f"{await did('after')} {answer}"
+
+
+@task(id="asks-again-sync", retry=Retry(max_attempts=2, min_delay=0.1, max_delay=0.2))
+def asks_again_sync(timeout: float) -> str:
+    if current_run().attempt > 1:
+        note("again", current_run().attempt)
+    first = wait.first(wait.asignal("go", timeout=timeout), wait.aapproval("Go?", timeout=timeout + 60))
+    return f"{did_sync('after')} {first.index}"
+
+
+@task(id="handles-silence", retry=Retry(max_attempts=2, min_delay=0.1, max_delay=0.2))
+async def handles_silence() -> str:
+    try:
+        await wait.asignal("go", timeout=0.2)
+    except WaitTimeout:
+        await did("escalated")
+    if current_run().attempt == 1:
+        raise ValueError("once")
+    return await did("after")
+
+
+@task(id="fails-until", retry=Retry(max_attempts=1))
+async def fails_until(path: str) -> str:
+    if not os.path.exists(path):
+        raise ValueError("not yet")
+    return "there"
+
+
+@task(id="needs-a-child", retry=Retry(max_attempts=1))
+async def needs_a_child(path: str) -> str:
+    await did("before")
+    return await fails_until.aenqueue_and_wait(path=path)
