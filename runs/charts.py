@@ -80,7 +80,13 @@ def failure_rate(cells: Iterable[Cell], *, start: datetime, end: datetime, bin_m
         "hovertemplate": "%{x|%H:%M} · %{customdata[0]:,} of %{customdata[1]:,} failed (%{y:.1f} %)<extra></extra>",
     }
     layout = _layout(
-        xaxis={"type": "date", "range": [times[0], _utc(end)], "hoverformat": "%H:%M"},
+        xaxis={
+            "type": "date",
+            "range": [times[0], _utc(end)],
+            "hoverformat": "%H:%M",
+            "tickangle": 0,
+            "nticks": 5,
+        },
         yaxis={"range": [0, _ceiling(highest)], "ticksuffix": " %", "rangemode": "tozero", "nticks": 5},
     )
     return {"data": [trace] if any(ended) else [], "layout": layout}
