@@ -1,5 +1,6 @@
-"""Flow control. Task code imports `Queue` from here; everything else is Holdfast's own."""
+"""Flow control. Task code imports `Queue` and `Rate` from here; everything else is Holdfast's own."""
 
 from queues.declare import Queue
+from queues.rate import Rate
 
-__all__ = ["Queue"]
+__all__ = ["Queue", "Rate"]

@@ -12,15 +12,21 @@ from holdfast.access.grants import require
 from holdfast.bigtables import BigTableAdmin
 from queues import services
 from queues.errors import QueueError
+from queues.forms import RateField
 from queues.models import Entry, Lease, Queue, Timer, Worker
 
 
 class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic when it runs
-    """A queue's limit, and why it is changed."""
+    """A queue's limits, and why they are changed."""
 
+    rate = RateField(help_text="Starts in any window of time, such as 10 per minute. Empty: no rate.")
     reason = forms.CharField(
-        required=False, max_length=services.MAX_REASON, help_text="Why the limit changes; kept in the audit log."
+        required=False, max_length=services.MAX_REASON, help_text="Why the limits change; kept in the audit log."
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.initial["rate"] = self.instance.rate.words if self.instance.rate else ""
 
     class Meta:
         model = Queue
@@ -30,7 +36,17 @@ class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic when 
 @admin.register(Queue)
 class QueueAdmin(ReadOnlyAdmin):
     form = QueueForm
-    list_display = ("name", "pool", "concurrency_limit", "limit_edited", "paused_at", "paused_by", "pause_reason")
+    list_display = (
+        "name",
+        "pool",
+        "concurrency_limit",
+        "rate",
+        "limit_edited",
+        "rate_edited",
+        "paused_at",
+        "paused_by",
+        "pause_reason",
+    )
     list_filter = ("pool", "limit_edited", ("paused_at", admin.EmptyFieldListFilter))
     search_fields = ("name",)
     list_per_page = 100
@@ -40,25 +56,24 @@ class QueueAdmin(ReadOnlyAdmin):
         "pool",
         "declared_concurrency_limit",
         "limit_edited",
+        "declared_rate",
+        "rate_edited",
         "paused_at",
         "paused_by",
         "pause_reason",
         "created_at",
         "updated_at",
     )
-    fields = ("name", "pool", "concurrency_limit", "reason", *readonly_fields[2:])
+    fields = ("name", "pool", "concurrency_limit", "rate", "reason", *readonly_fields[2:])
 
     def has_change_permission(self, request: HttpRequest, obj: Queue | None = None) -> bool:
         return request.user.is_superuser
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
-        if "concurrency_limit" in form.changed_data:
-            services.queue_update(
-                obj.name,
-                require(request.user, "queues.edit"),
-                reason=form.cleaned_data["reason"],
-                concurrency_limit=form.cleaned_data["concurrency_limit"],
-            )
+        changes = {name: form.cleaned_data[name] for name in services.EDITED if name in form.changed_data}
+        if changes:
+            actor = require(request.user, "queues.edit")
+            services.queue_update(obj.name, actor, reason=form.cleaned_data["reason"], **changes)
 
     def changeform_view(
         self,
@@ -86,11 +101,11 @@ class QueueAdmin(ReadOnlyAdmin):
         for queue in queryset:
             services.queue_resume(queue.name, actor)
 
-    @admin.action(description="Take the edit back: the limit that code declares", permissions=["change"])
+    @admin.action(description="Take edits back: the limits that code declares", permissions=["change"])
     def take_edit_back(self, request: HttpRequest, queryset: QuerySet[Queue]) -> None:
         actor = require(request.user, "queues.edit")
         for queue in queryset:
-            services.queue_update(queue.name, actor, limit_edited=False)
+            services.queue_as_declared(queue.name, actor)
 
 
 @admin.register(Worker)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from queues.rate import Rate, shown
+
 #: Longest name, and highest limit, of a queue.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_LIMIT = 1_000_000
@@ -18,17 +20,20 @@ class QueueDeclarationError(ValueError):
 
 @dataclass(frozen=True)
 class Queue:
-    """A named queue. What is written here are defaults: an admin's edit in the dashboard overrides the limit.
+    """A named queue. What is written here are defaults: an admin's edit in the dashboard overrides a limit.
 
     Args:
         name: 1 to 100 letters, digits, dots, dashes, underscores.
         concurrency_limit: At most so many runs at once, over all workers and hosts; None for no limit.
         pool: The worker pool that serves it.
+        rate: At most so many starts in any window of time, over all workers and hosts: `Rate(10, per="minute")`. A run
+            that comes back from a wait or for another attempt starts again.
     """
 
     name: str
     concurrency_limit: int | None = None
     pool: str = "default"
+    rate: Rate | None = None
 
     declared: ClassVar[dict[str, Queue]] = {}
 
@@ -41,7 +46,9 @@ class Queue:
                 )
         limit = self.concurrency_limit
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT):
-            raise QueueDeclarationError(f"Queue {self.name!r}: concurrency_limit is {limit!r}; {LIMIT_WORDS}")
+            raise QueueDeclarationError(f"Queue {self.name!r}: concurrency_limit is {shown(limit)}; {LIMIT_WORDS}")
+        if self.rate is not None and not isinstance(self.rate, Rate):
+            raise QueueDeclarationError(f"Queue {self.name!r}: rate is {self.rate!r:.60}; write Rate(10, per='minute')")
         other = Queue.declared.get(self.name)
         if other is not None and other != self:
             raise QueueDeclarationError(

@@ -7,12 +7,28 @@ from typing import Any
 from django import forms
 
 from queues.declare import LIMIT_WORDS, MAX_LIMIT
+from queues.rate import RATE_WORDS, Rate, RateError
 
 _WRONG = f"Write a whole number from 1 to {MAX_LIMIT:,}, or leave it empty for no limit."
 
 
+class RateField(forms.CharField):
+    """A rate in words: `10 per minute`; empty for none."""
+
+    def __init__(self, **options: Any) -> None:
+        widget = forms.TextInput({"autocomplete": "off", "size": 14, "title": RATE_WORDS})
+        super().__init__(required=False, max_length=60, widget=widget, **options)
+
+    def clean(self, value: Any) -> Rate | None:
+        text = super().clean(value)
+        try:
+            return Rate.parse(text) if text else None
+        except RateError as error:
+            raise forms.ValidationError(f"{RATE_WORDS[0].upper()}{RATE_WORDS[1:]}: this {error}.") from None
+
+
 class LimitForm(forms.Form):
-    """A queue's concurrency limit, edited in its row."""
+    """A queue's limits, edited in its row."""
 
     concurrency_limit = forms.IntegerField(
         min_value=1,
@@ -23,6 +39,12 @@ class LimitForm(forms.Form):
         widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "off", "size": 7, "title": LIMIT_WORDS}),
         error_messages={"invalid": _WRONG, "min_value": _WRONG, "max_value": _WRONG},
     )
+    rate = RateField(label="Rate", help_text="Starts in any window of time, such as 10 per minute.")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was sent, and only that."""
+        return {name: self.cleaned_data[name] for name in self.fields if name in self.data}
 
 
 class PauseForm(forms.Form):

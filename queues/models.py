@@ -5,10 +5,11 @@
     Timer   an opaque id that becomes an Entry when its time comes,
             or when it is woken                                           (size = delayed and waiting work)
     Lease   an entry that a worker holds, with its fencing token          (size = work in flight)
+    Start   how much of a queue with a rate started in a slice of time    (60 a queue with a rate)
     Worker  a process that leases: its lock, heartbeat and last commit    (few rows)
 
 An id is in exactly one of Entry, Timer and Lease while it is alive, in none of them before and after.
-`queues.store` is the only module that writes Entry, Timer, Lease and Worker; its SQL lives in `queues/sql`.
+`queues.store` is the only module that writes Entry, Timer, Lease, Start and Worker; its SQL lives in `queues/sql`.
 """
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -16,6 +17,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from queues.declare import MAX_LIMIT
+from queues.rate import MAX_AMOUNT, MAX_PERIOD, MIN_PERIOD, Rate
 
 QUEUE_NAME = RegexValidator(
     r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$",
@@ -55,6 +57,13 @@ class Queue(models.Model):
     limit_edited = models.BooleanField(
         default=False, db_default=False, editable=False, help_text="True once a person's edit overrides the code."
     )
+    rate_amount = models.PositiveIntegerField(null=True, blank=True, help_text="At most so many starts in …")
+    rate_period = models.FloatField(null=True, blank=True, help_text="… any window of so many seconds.")
+    declared_rate_amount = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    declared_rate_period = models.FloatField(null=True, blank=True, editable=False)
+    rate_edited = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="True once a person's edit overrides the code."
+    )
     paused_at = models.DateTimeField(null=True, blank=True, editable=False)
     paused_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     pause_reason = models.CharField(max_length=500, blank=True, default="", db_default="", editable=False)
@@ -70,6 +79,16 @@ class Queue(models.Model):
                 | models.Q(concurrency_limit__gte=1, concurrency_limit__lte=MAX_LIMIT),
                 violation_error_message=f"A concurrency limit is a whole number from 1 to {MAX_LIMIT:,}, or empty.",
             ),
+            models.CheckConstraint(
+                name="queue_rate_range",
+                condition=models.Q(rate_amount__isnull=True, rate_period__isnull=True)
+                | models.Q(
+                    rate_amount__gte=1,
+                    rate_amount__lte=MAX_AMOUNT,
+                    rate_period__gte=MIN_PERIOD,
+                    rate_period__lte=MAX_PERIOD,
+                ),
+            ),
         )
 
     def __str__(self) -> str:
@@ -78,6 +97,23 @@ class Queue(models.Model):
     @property
     def paused(self) -> bool:
         return self.paused_at is not None
+
+    @property
+    def rate(self) -> Rate | None:
+        return _rate(self.rate_amount, self.rate_period)
+
+    @rate.setter
+    def rate(self, rate: Rate | None) -> None:
+        self.rate_amount, self.rate_period = (rate.amount, rate.period) if rate else (None, None)
+
+    @property
+    def declared_rate(self) -> Rate | None:
+        """The rate written in code: the default an edit overrides."""
+        return _rate(self.declared_rate_amount, self.declared_rate_period)
+
+
+def _rate(amount: int | None, period: float | None) -> Rate | None:
+    return Rate(amount, period) if amount is not None and period is not None else None
 
 
 class Entry(models.Model):
@@ -166,3 +202,25 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return str(self.entry_id)
+
+
+class Start(models.Model):
+    """What started in a slice of time of a queue with a rate. Written by `queues.store` alone, under the queue's lock.
+
+    A slice counts as long as its last start is in the window: never too little, and at most a sixtieth too long.
+    """
+
+    queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, db_index=False, related_name="starts")
+    slice = models.BigIntegerField(help_text="Its number since 1970, in sixtieths of the window.")
+    count = models.IntegerField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("queue", "slice"), name="start_once"),)
+        indexes = (
+            # Serves the lease, which sums the slices of a window.
+            models.Index("queue", "last_at", name="start_recent"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.count} of queue {self.queue_id}"

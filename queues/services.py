@@ -17,9 +17,12 @@ from queues import tickets
 from queues.declare import LIMIT_WORDS, MAX_LIMIT, NAME
 from queues.errors import InvalidChange, invalid, not_found
 from queues.models import Queue
+from queues.rate import Rate, RateError, shown
 from queues.selectors import queue_names
 
-EDITABLE: Final = ("concurrency_limit", "limit_edited")
+#: What may be edited, and what says that it was: set to False, it takes the edit back.
+EDITED: Final = {"concurrency_limit": "limit_edited", "rate": "rate_edited"}
+EDITABLE: Final = (*EDITED, *EDITED.values())
 MAX_REASON: Final = 500
 MAX_LABEL: Final = 200
 
@@ -27,26 +30,37 @@ MAX_LABEL: Final = 200
 def queue_update(name: str, actor: Actor, *, reason: str = "", **changes: Any) -> Queue:
     """Changes a queue's limits; a person's edit overrides what the code declares, until it is taken back.
 
+    What is as asked already is no edit.
+
     Args:
         concurrency_limit: runs at once over all workers, 1 to 1,000,000; None for no limit.
-        limit_edited: only False, which takes the edit back: the limit is again the one declared in code.
+        rate: a `Rate`, its JSON or its words; None for no rate. Its window counts what starts from now on.
+        limit_edited, rate_edited: only False, which takes the edit back: what is declared in code counts again.
 
     Raises:
         QueueNotFound, InvalidChange: the latter lists every field that does not fit.
     """
     reason = _clean_reason(reason)
-    _check_changes(changes)
+    changes = _checked(changes)
     with transaction.atomic():
         queue = _locked(name)
         before = _limits(queue)
-        if "concurrency_limit" in changes:
-            queue.concurrency_limit, queue.limit_edited = changes["concurrency_limit"], True
-        else:
-            queue.concurrency_limit, queue.limit_edited = queue.declared_concurrency_limit, False
+        for limit, edited in EDITED.items():
+            if limit in changes and changes[limit] != getattr(queue, limit):
+                setattr(queue, limit, changes[limit])
+                setattr(queue, edited, True)
+            elif edited in changes:
+                setattr(queue, limit, getattr(queue, f"declared_{limit}"))
+                setattr(queue, edited, False)
         if (after := _limits(queue)) != before:
-            _save(queue, "concurrency_limit", "limit_edited")
+            _save(queue, "concurrency_limit", "limit_edited", "rate_amount", "rate_period", "rate_edited")
             audit(actor, "queues.update", "queue", name, reason, before=before, after=after)
     return queue
+
+
+def queue_as_declared(name: str, actor: Actor, reason: str = "") -> Queue:
+    """Takes all edits of a queue's limits back. Raises as `queue_update`."""
+    return queue_update(name, actor, reason=reason, limit_edited=False, rate_edited=False)
 
 
 def queue_pause(name: str, actor: Actor, reason: str = "") -> Queue:
@@ -98,30 +112,39 @@ def _save(queue: Queue, *names: str) -> None:
     transaction.on_commit(lambda: tickets.wake((pool,)))
 
 
-def _check_changes(changes: dict[str, Any]) -> None:
+def _checked(changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes, with rates as such. Raises InvalidChange with all that is wrong."""
     faults: list[tuple[str, str]] = []
     for field in sorted(set(changes) - set(EDITABLE)):
         known = hasattr(Queue, field)
         faults.append((field, "cannot be changed here" if known else f"is no field; known are {', '.join(EDITABLE)}"))
     limit = changes.get("concurrency_limit")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT):
-        faults.append(("concurrency_limit", f"is {_shown(limit)}; {LIMIT_WORDS} (null)"))
-    if "limit_edited" in changes and changes["limit_edited"] is not False:
-        faults.append(("limit_edited", "can only be set to false, which takes the edit back"))
-    if "limit_edited" in changes and "concurrency_limit" in changes:
-        faults.append(("limit_edited", "stands beside concurrency_limit; give one of the two"))
+        faults.append(("concurrency_limit", f"is {shown(limit)}; {LIMIT_WORDS} (null)"))
+    if changes.get("rate") is not None:
+        try:
+            rate = changes["rate"]
+            changes = {**changes, "rate": rate if isinstance(rate, Rate) else Rate.from_json(rate)}
+        except RateError as error:
+            faults.append(("rate", str(error)))
+    for limit, edited in EDITED.items():
+        if edited in changes and changes[edited] is not False:
+            faults.append((edited, "can only be set to false, which takes the edit back"))
+        if edited in changes and limit in changes:
+            faults.append((edited, f"stands beside {limit}; give one of the two"))
     if not changes:
-        faults.append(("concurrency_limit", f"is missing; {LIMIT_WORDS} (null)"))
+        faults.append(("concurrency_limit", f"is missing; {LIMIT_WORDS} (null), or give a rate"))
     if faults:
         raise InvalidChange(
             "; ".join(f"{field} {message}" for field, message in faults) + ".",
             errors=[{"field": field, "message": message} for field, message in faults],
         )
+    return changes
 
 
 def _clean_reason(given: Any) -> str:
     if not isinstance(given, str):
-        raise invalid("reason", f"is {_shown(given)}; write text")
+        raise invalid("reason", f"is {shown(given)}; write text")
     reason = given.strip()
     if len(reason) > MAX_REASON:
         raise invalid("reason", f"has {len(reason):,} characters; write at most {MAX_REASON}")
@@ -131,14 +154,14 @@ def _clean_reason(given: Any) -> str:
 
 
 def _limits(queue: Queue) -> dict[str, Any]:
-    return {"concurrency_limit": queue.concurrency_limit, "limit_edited": queue.limit_edited}
+    return {
+        "concurrency_limit": queue.concurrency_limit,
+        "limit_edited": queue.limit_edited,
+        "rate": queue.rate.as_json() if queue.rate else None,
+        "rate_edited": queue.rate_edited,
+    }
 
 
 def _pause(queue: Queue) -> dict[str, Any]:
     at = queue.paused_at.isoformat() if queue.paused_at else None
     return {"paused_at": at, "paused_by": queue.paused_by, "pause_reason": queue.pause_reason}
-
-
-def _shown(value: Any) -> str:
-    # An integer of thousands of digits cannot be printed.
-    return "too large" if isinstance(value, int) and abs(value) > 10**18 else f"{value!r:.60}"

@@ -74,7 +74,7 @@ class Due(NamedTuple):
 
 
 def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool]:
-    """Whether anything can be leased at all, and whether some of it is in a queue with a limit."""
+    """Whether anything can be leased at all, and whether some of it is in a queue with a limit or a rate."""
     row = conn.execute(SQL.peek, {"pools": list(pools)}, prepare=True).fetchone()
     assert row is not None
     return row[0], row[1]
@@ -93,7 +93,7 @@ def lease(
     """Leases up to `coroutines` + `threads` + `processes` entries. Call inside a transaction: queue locks are held to
     its end.
 
-    `limited=False` leaves out queues with a limit, and the statement that locks them.
+    `limited=False` leaves out queues with a limit or a rate, and the statement that locks them.
     """
     locked: list[int] = []
     if limited:
@@ -141,6 +141,17 @@ def withdraw(cur: Conn | Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> None:
     at the first look is an entry at the second."""
     for _ in range(2):
         cur.execute(SQL.withdraw, {"ids": list(ids)}, prepare=True)
+
+
+def next_opening(conn: Conn, *, pools: Sequence[str]) -> float | None:
+    """Seconds until a rate lets through what waits for it in these pools, or None when no rate holds anything back."""
+    row = conn.execute(SQL.next_opening, {"pools": list(pools)}, prepare=True).fetchone()
+    return None if row is None else row[0]
+
+
+def forget_starts(conn: Conn) -> None:
+    """Drops what no rate's window reaches any more."""
+    conn.execute(SQL.forget_starts)
 
 
 def pools_with_entries(conn: Conn) -> set[str]:
@@ -279,7 +290,14 @@ def held(conn: Conn, worker: int) -> dict[uuid.UUID, int]:
 
 
 def declare_queue(conn: Conn, queue: Queue) -> None:
-    """Makes a queue that code declares, or adopts what the declaration changed; a person's edit of the limit stays."""
+    """Makes a queue that code declares, or adopts what the declaration changed; a person's edit of a limit stays."""
     conn.execute(
-        SQL.declare_queue, {"name": queue.name, "pool": queue.pool, "concurrency_limit": queue.concurrency_limit}
+        SQL.declare_queue,
+        {
+            "name": queue.name,
+            "pool": queue.pool,
+            "concurrency_limit": queue.concurrency_limit,
+            "rate_amount": queue.rate.amount if queue.rate else None,
+            "rate_period": queue.rate.period if queue.rate else None,
+        },
     )

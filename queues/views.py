@@ -55,14 +55,13 @@ def queues(request: ActorRequest) -> HttpResponse:
 @require_POST
 @requires("queues.edit")
 def queue_limit(request: ActorRequest, name: str) -> HttpResponse:
-    """Changes the limit, or takes a person's edit back to what the code declares."""
+    """Changes the limits, or takes a person's edits back to what the code declares."""
     form = LimitForm(request.POST)
     if "reset" in request.POST:
-        return _change(request, name, lambda: services.queue_update(name, request.actor, limit_edited=False))
+        return _change(request, name, lambda: services.queue_as_declared(name, request.actor))
     if not form.is_valid():
         return _answer(request, name, limit_form=form, open="limit")
-    limit = form.cleaned_data["concurrency_limit"]
-    return _change(request, name, lambda: services.queue_update(name, request.actor, concurrency_limit=limit))
+    return _change(request, name, lambda: services.queue_update(name, request.actor, **form.asked))
 
 
 @require_POST
@@ -112,7 +111,9 @@ def _answer(request: HttpRequest, name: str, **shown: Any) -> HttpResponse:
 
 
 def _row(flow: QueueFlow, served: set[str], **shown: Any) -> Row:
-    limit_form = LimitForm({"concurrency_limit": flow.queue.concurrency_limit}, auto_id=f"id_{flow.queue.name}_%s")
+    rate = flow.queue.rate
+    limits = {"concurrency_limit": flow.queue.concurrency_limit, "rate": rate.words if rate else ""}
+    limit_form = LimitForm(limits, auto_id=f"id_{flow.queue.name}_%s")
     forms = {"limit_form": limit_form, "pause_form": PauseForm(auto_id=f"id_{flow.queue.name}_%s")}
     return Row(flow, flow.queue.pool in served, **(forms | shown))
 

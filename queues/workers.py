@@ -12,6 +12,7 @@ from django.conf import settings
 
 from holdfast import db
 from queues import store
+from queues.rate import Rate
 
 #: Workers listed at most.
 MAX_WORKERS: Final = 500
@@ -56,10 +57,23 @@ class Gate:
     paused: bool
     pause_reason: str
     taken: int  # slots taken, counted up to the limit
+    rate_amount: int | None
+    rate_period: float | None  # seconds
+    started: int  # in the window of the rate
+    opens_at: datetime | None  # when the first of them leaves the window
 
     @property
     def full(self) -> bool:
         return self.limit is not None and self.taken >= self.limit
+
+    @property
+    def rate(self) -> Rate | None:
+        return Rate(self.rate_amount, self.rate_period) if self.rate_amount and self.rate_period else None
+
+    @property
+    def spent(self) -> bool:
+        """Its rate lets nothing through until `opens_at`."""
+        return self.rate_amount is not None and self.started >= self.rate_amount
 
 
 def workers_alive() -> list[AliveWorker]:

@@ -57,4 +57,6 @@ def reason(run: Run, gate: Gate | None, served: Collection[str], now: datetime) 
         return Reason(f"no worker for pool {gate.pool}", stuck=True)
     if gate.full:
         return Reason(f"no slot: {gate.taken} of {gate.limit} running")
+    if gate.spent and gate.rate is not None:
+        return Reason(f"rate reached: {gate.rate.words}", at=gate.opens_at)
     return Reason("next in line")

@@ -4,26 +4,28 @@
 -- Admission: which entries a worker may have now. Lock order everywhere: queue, entry or timer, lease, worker, run.
 
 -- name: peek
--- Is there anything at all, and is any of it in a queue with a limit? One cheap look before a transaction is opened:
+-- Is there anything at all, and is any of it in a queue with a limit or a rate? One cheap look before a transaction is opened:
 -- most wake-ups of a worker find that another one was quicker.
 SELECT EXISTS (SELECT 1 FROM queues_entry), EXISTS (
     SELECT 1 FROM queues_queue q
-    WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL AND q.concurrency_limit IS NOT NULL
+    WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
+      AND (q.concurrency_limit IS NOT NULL OR q.rate_amount IS NOT NULL)
       AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id));
 
 -- name: lock_limited
--- The queues with a limit, locked in order of id. The counting below is a statement of its own, so that its snapshot
+-- The queues with a limit or a rate, locked in order of id. The counting below is a statement of its own, so that its snapshot
 -- is younger than these locks: counted before the lock, two workers could both see the last free slot.
 SELECT q.id
 FROM queues_queue q
-WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL AND q.concurrency_limit IS NOT NULL
+WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
+  AND (q.concurrency_limit IS NOT NULL OR q.rate_amount IS NOT NULL)
   AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id)
 ORDER BY q.id
 FOR NO KEY UPDATE OF q;
 
 -- name: lease
 -- Moves up to `coroutines`, `threads` and `processes` entries of the worker's pools into its hands, best priority first,
--- never more of a queue than its limit leaves room for.
+-- never more of a queue than its limit and its rate leave room for.
 WITH RECURSIVE busy (queue_id) AS (
     -- A skip scan: one index probe for each queue that has entries, none for a queue that is idle.
     (SELECT e.queue_id FROM queues_entry e ORDER BY e.queue_id LIMIT 1)
@@ -37,10 +39,11 @@ WITH RECURSIVE busy (queue_id) AS (
 ), open AS MATERIALIZED (
     SELECT q.id,
            least(%(coroutines)s::int + %(threads)s::int + %(processes)s::int,
-                 q.concurrency_limit - (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id)) AS room
+                 q.concurrency_limit - (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id),
+                 q.rate_amount - {started}) AS room
     FROM busy JOIN queues_queue q ON q.id = busy.queue_id
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
-      AND (q.concurrency_limit IS NULL OR q.id = ANY(%(locked)s))
+      AND (q.concurrency_limit IS NULL AND q.rate_amount IS NULL OR q.id = ANY(%(locked)s))
 ), picked AS (
     SELECT e.tid, open.room, lane.room AS lane_room,
            row_number() OVER (PARTITION BY e.queue_id ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_queue,
@@ -63,12 +66,39 @@ WITH RECURSIVE busy (queue_id) AS (
     DELETE FROM queues_entry e
     WHERE e.ctid = ANY (ARRAY(SELECT p.tid FROM picked p WHERE p.in_queue <= p.room AND p.in_lane <= p.lane_room))
     RETURNING e.entry_id, e.queue_id, e.lane, e.priority, e.concurrency_key, e.ready_at
+), counted AS (
+    INSERT INTO queues_start AS s (queue_id, slice, count, last_at)
+    SELECT t.queue_id, floor(extract(epoch FROM holdfast_now()) * 60 / q.rate_period), count(*), holdfast_now()
+    FROM taken t JOIN queues_queue q ON q.id = t.queue_id
+    WHERE q.rate_amount IS NOT NULL
+    GROUP BY t.queue_id, q.rate_period
+    ON CONFLICT (queue_id, slice) DO UPDATE SET count = s.count + excluded.count, last_at = excluded.last_at
 )
 INSERT INTO queues_lease (entry_id, queue_id, worker_id, token, lane, priority, concurrency_key, ready_at, leased_at)
 SELECT t.entry_id, t.queue_id, %(worker)s, nextval('queues_lease_token'), t.lane, t.priority, t.concurrency_key,
        t.ready_at, (SELECT holdfast_now())
 FROM taken t
 RETURNING entry_id, token, queue_id, lane, extract(epoch FROM leased_at - ready_at)::float8;
+
+-- name: started
+-- A part of other statements: how many of queue `q` started in the window of its rate.
+(SELECT coalesce(sum(s.count), 0) FROM queues_start s
+ WHERE s.queue_id = q.id AND s.last_at > holdfast_now() - make_interval(secs => q.rate_period))
+
+-- name: next_opening
+-- Seconds until a rate lets through what waits for it now; NULL when none does.
+SELECT extract(epoch FROM min(first.at) - holdfast_now())::float8
+FROM queues_queue q CROSS JOIN LATERAL (
+    SELECT min(s.last_at) + make_interval(secs => q.rate_period) AS at FROM queues_start s
+    WHERE s.queue_id = q.id AND s.last_at > holdfast_now() - make_interval(secs => q.rate_period)
+) first
+WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL AND q.rate_amount <= {started}
+  AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id);
+
+-- name: forget_starts
+-- Slices that no window reaches any more.
+DELETE FROM queues_start s USING queues_queue q
+WHERE q.id = s.queue_id AND s.last_at < holdfast_now() - make_interval(secs => coalesce(q.rate_period, 0) + 60);
 
 -- name: add_incoming
 -- A part of other statements: adds what their CTE `incoming (entry_id, queue_id, lane, priority, concurrency_key,
@@ -152,4 +182,5 @@ SELECT DISTINCT q.pool
 FROM busy JOIN queues_queue q ON q.id = busy.queue_id
 WHERE q.paused_at IS NULL
   AND (q.concurrency_limit IS NULL
-       OR q.concurrency_limit > (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id));
+       OR q.concurrency_limit > (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id))
+  AND (q.rate_amount IS NULL OR q.rate_amount > {started});

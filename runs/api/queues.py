@@ -8,7 +8,8 @@ from ninja import Router
 from queues import selectors, services
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
-from runs.api.schemas import PageOut, QueueIn, QueueOut, ReasonIn
+from runs.api.queueschemas import QueueIn, QueueOut
+from runs.api.schemas import PageOut, ReasonIn
 from runs.filters import parse_limit, refuse_unknown
 
 router = Router(tags=["queues"])

@@ -10,8 +10,6 @@ from ninja import Schema
 from pydantic import BaseModel, ConfigDict, Field, Strict, WithJsonSchema
 
 from holdfast.access.models import REASON_LENGTH
-from queues.declare import MAX_LIMIT
-from queues.selectors import EXACT_UP_TO, QueueFlow
 from runs import streams
 from runs.api.usage import AMOUNTS, BUDGET_SCHEMA, BudgetOut, ProgressOut
 from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task, Wait
@@ -134,18 +132,6 @@ class DecisionIn(BaseModel):
     approved: Annotated[bool, Strict()]
     form: Any = None
     comment: str = Field(default="", max_length=REASON_LENGTH)
-
-
-class QueueIn(BaseModel):
-    """A change of a queue's limits. `limit_edited: false` takes an edit back: the code's limit counts again."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"concurrency_limit": 10}})
-
-    concurrency_limit: Annotated[
-        Any, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, {"type": "null"}]})
-    ] = None
-    limit_edited: Literal[False] | None = None
-    reason: str = Field(default="", max_length=500)
 
 
 # ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,47 +343,6 @@ class WaitOut(Schema):
             default=default.get("approved") if isinstance(default, dict) else None,
             context=detail.get("context"),
             link=link,
-        )
-
-
-class QueueOut(Schema):
-    """A queue, its limits, and what is in it now."""
-
-    name: str
-    pool: str
-    concurrency_limit: int | None
-    declared_concurrency_limit: int | None = Field(description="The limit that the code declares.")
-    limit_edited: bool = Field(description="True when a person's edit overrides the code.")
-    key_concurrency_limit: int | None
-    rate: Any
-    paused: bool
-    paused_at: datetime | None
-    paused_by: str
-    pause_reason: str
-    depth: int = Field(description=f"Runs that wait for a worker; {EXACT_UP_TO + 1} means more than {EXACT_UP_TO}.")
-    running: int = Field(description=f"{EXACT_UP_TO + 1} means more than {EXACT_UP_TO}.")
-    scheduled: int = Field(description="Runs that become ready later: delayed, retrying, waiting.")
-    waiting_since: datetime | None = Field(description="Since when the oldest ready run waits.")
-
-    @classmethod
-    def of(cls, flow: QueueFlow) -> "QueueOut":
-        queue = flow.queue
-        return cls.model_construct(
-            name=queue.name,
-            pool=queue.pool,
-            concurrency_limit=queue.concurrency_limit,
-            declared_concurrency_limit=queue.declared_concurrency_limit,
-            limit_edited=queue.limit_edited,
-            key_concurrency_limit=None,
-            rate=None,
-            paused=queue.paused,
-            paused_at=queue.paused_at,
-            paused_by=queue.paused_by,
-            pause_reason=queue.pause_reason,
-            depth=flow.depth,
-            running=flow.running,
-            scheduled=flow.scheduled,
-            waiting_since=flow.waiting_since,
         )
 
 

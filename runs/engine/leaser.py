@@ -70,6 +70,7 @@ class Leaser(Duty):
         self._stopped = 0.0
         self._brought = 0.0
         self._balanced = 0.0
+        self._opens = float("inf")
         self.active = False
         #: Redis answers: wake-ups arrive, so polling may be slow.
         self.hearing = True
@@ -90,7 +91,7 @@ class Leaser(Duty):
 
     def serve(self) -> None:
         while not self._ending.is_set():
-            self._wake.wait(self._engine.until_due(POLL if self.hearing else POLL_DEAF))
+            self._wake.wait(self._patience())
             self._ending.wait(self._last + PACE - time.monotonic())
             self._wake.clear()
             if self._ending.is_set():
@@ -112,6 +113,11 @@ class Leaser(Duty):
             finally:
                 self._looked.set()
         self._drop_connection()
+
+    def _patience(self) -> float:
+        """Seconds until the next look when nobody wakes us: until a wait is over here, or a rate lets runs through."""
+        poll = POLL if self.hearing else POLL_DEAF
+        return self._engine.until_due(max(0.0, min(poll, self._opens - time.monotonic())))
 
     def _drop_connection(self) -> None:
         if self._conn is not None:
@@ -139,6 +145,8 @@ class Leaser(Duty):
                 processes=free[Lane.PROCESS],
                 limited=limited,
             )
+            opens = queue_store.next_opening(conn, pools=self._engine.pools) if limited else None
+            self._opens = time.monotonic() + opens if opens is not None else float("inf")
             if not grants:
                 return
             started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)

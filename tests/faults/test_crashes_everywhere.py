@@ -61,6 +61,8 @@ NOT_BY_WORKERS = {
     "queues.fence": "a step with a transaction",
     "queues.withdraw": "a cancel",
     "queues.pools_with_entries": "the sweeper",
+    "queues.next_opening": "a worker for queues with a limit or a rate, to know when to look again",
+    "queues.forget_starts": "the scheduler",
     "queues.worker_stop": "the end of a worker, after its last run",
     "queues.worker_returned": "a worker that comes back from the dead",
     "queues.end_sessions": "recovery of a worker that is silent",

@@ -1,9 +1,10 @@
-"""Faults 22, 23 and 24: one key from many clients, transactions that roll back, limits under many workers."""
+"""Faults 22 to 25: one key from many clients, transactions that roll back, limits and rates under many workers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TypeVar
 
 import pytest
@@ -11,7 +12,7 @@ from django.db import connection, transaction
 
 from queues.models import Entry, Queue
 from runs.errors import IdempotencyConflict
-from runs.models import IdempotencyKey, Run
+from runs.models import Attempt, IdempotencyKey, Run
 from tests.support.processes import Entry as Line
 from tests.support.processes import Fleet
 from tests.support.runs import all_final, statuses, the
@@ -106,6 +107,24 @@ def test_fault_24_a_queue_never_runs_more_than_its_limit_whatever_workers_and_ed
     single = {e.words[1] for e in begun[lowered + 3 : lowered + 20]}
     assert most_at_once([e for e in entries if e.words[1] in single]) == 1
     assert len({e.pid for e in begun}) > 1, "more than one worker took part"
+
+
+def test_fault_25_a_rate_that_all_workers_race_for_is_exceeded_in_no_window(fleet: Fleet) -> None:
+    fleet.scheduler()
+    Queue.objects.filter(name="narrow").update(concurrency_limit=None, rate_amount=20, rate_period=1.0)
+    for number in (1, 2, 3):
+        fleet.worker(f"worker-{number}", HOLDFAST_CONCURRENCY="7")
+    ids = [h.id for h in the("narrow-job").enqueue_many([{"seconds": 0.0}] * 100)]
+    all_final(ids, timeout=60)
+
+    assert statuses(ids) == {"completed"}
+    starts = sorted(Attempt.objects.filter(run_id__in=ids).values_list("started_at", flat=True))
+    # An attempt is stamped a few milliseconds after its lease.
+    within = timedelta(seconds=0.9)
+    most = max(sum(1 for other in starts if start <= other <= start + within) for start in starts)
+    assert most <= 20
+    assert starts[-1] - starts[0] < timedelta(seconds=20), "and what is allowed is used"
+    assert len({e.pid for e in fleet.ledger.entries("enter")}) > 1, "more than one worker took part"
 
 
 def test_a_pause_holds_from_within_a_second_and_resume_lets_it_go_on(fleet: Fleet) -> None:

@@ -21,9 +21,13 @@ class Command(VerbCommand):
         change = verbs.add_parser("set", help="Change a queue's limits, in force at once.")
         change.add_argument(
             "--concurrency-limit",
-            required=True,
             metavar="N|none|declared",
             help="Runs at once over all workers; 'none' for no limit, 'declared' for what the code says.",
+        )
+        change.add_argument(
+            "--rate",
+            metavar="RATE|none|declared",
+            help="Starts in any window of time, such as '10 per minute'; 'none', or 'declared' for the code's.",
         )
         pause = verbs.add_parser("pause", help="Start no more runs of a queue; those that run go on.")
         resume = verbs.add_parser("resume", help="Start runs again.")
@@ -36,15 +40,18 @@ class Command(VerbCommand):
         if options["json"]:
             self.json([describe(flow) for flow in flows])
         elif flows:
-            self.table([("QUEUE", "POOL", "LIMIT", "RUNNING", "WAITING", "LATER", ""), *map(_row, flows)])
+            self.table([("QUEUE", "POOL", "LIMIT", "RATE", "RUNNING", "WAITING", "LATER", ""), *map(_row, flows)])
         else:
             self.stdout.write("There is no such queue." if options["search"] else "There is no queue yet.")
 
     def do_set(self, options: dict[str, Any]) -> None:
-        changes = _limit(options["concurrency_limit"])
+        changes = _limit(options["concurrency_limit"]) | _rate(options["rate"])
+        if not changes:
+            raise invalid("queues set", "was given nothing to change; add --concurrency-limit or --rate")
         queue = services.queue_update(options["name"], Actor.local(), reason=options["reason"], **changes)
         limit = "no limit" if queue.concurrency_limit is None else f"at most {queue.concurrency_limit:,} runs at once"
-        self._say(options, f"Queue {queue.name}: {limit}.")
+        rate = f", {queue.rate.words} at most" if queue.rate else ""
+        self._say(options, f"Queue {queue.name}: {limit}{rate}.")
 
     def do_pause(self, options: dict[str, Any]) -> None:
         queue = services.queue_pause(options["name"], Actor.local(), options["reason"])
@@ -67,6 +74,9 @@ def describe(flow: QueueFlow) -> dict[str, Any]:
     same = ("name", "pool", "concurrency_limit", "declared_concurrency_limit", "limit_edited", "paused")
     return {
         **{name: getattr(queue, name) for name in same},
+        "rate": queue.rate.as_json() if queue.rate else None,
+        "declared_rate": queue.declared_rate.as_json() if queue.declared_rate else None,
+        "rate_edited": queue.rate_edited,
         "paused_at": queue.paused_at,
         "paused_by": queue.paused_by,
         "pause_reason": queue.pause_reason,
@@ -87,7 +97,9 @@ def _all(search: str) -> Iterator[QueueFlow]:
         after = page.next
 
 
-def _limit(text: str) -> dict[str, Any]:
+def _limit(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
     if text == "none":
         return {"concurrency_limit": None}
     if text == "declared":
@@ -97,11 +109,27 @@ def _limit(text: str) -> dict[str, Any]:
     raise invalid("--concurrency-limit", f"is {text[:60]!r}; write a whole number from 1, none or declared")
 
 
+def _rate(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    return {"rate_edited": False} if text == "declared" else {"rate": None if text == "none" else text}
+
+
 def _row(flow: QueueFlow) -> tuple[str, ...]:
     queue = flow.queue
     limit = "–" if queue.concurrency_limit is None else f"{queue.concurrency_limit:,}{'*' * queue.limit_edited}"
+    rate = f"{queue.rate.words}{'*' * queue.rate_edited}" if queue.rate else "–"
     state = f"paused by {queue.paused_by}: {queue.pause_reason}".rstrip(": ") if queue.paused else ""
-    return (queue.name, queue.pool, limit, _count(flow.running), _count(flow.depth), _count(flow.scheduled), state)
+    return (
+        queue.name,
+        queue.pool,
+        limit,
+        rate,
+        _count(flow.running),
+        _count(flow.depth),
+        _count(flow.scheduled),
+        state,
+    )
 
 
 def _count(number: int) -> str:

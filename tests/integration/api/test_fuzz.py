@@ -78,7 +78,10 @@ def test_any_bytes_may_be_sent(api: Any, body: bytes, kind: str) -> None:
 
 
 @QUIET
-@given(body=VALUES | st.dictionaries(st.sampled_from(["concurrency_limit", "limit_edited", "reason", "name"]), VALUES))
+@given(
+    body=VALUES
+    | st.dictionaries(st.sampled_from(["concurrency_limit", "limit_edited", "rate", "rate_edited", "reason"]), VALUES)
+)
 def test_any_json_may_be_sent_to_a_queue(api: Any, body: Any) -> None:
     sound(api.patch("/queues/narrow", sent(body)))
     sound(api.post("/queues/narrow/pause", sent(body)))

@@ -79,6 +79,19 @@ def test_a_limit_is_edited_audited_and_taken_back(api: Any) -> None:
     assert rows[0].reason == "more licences"
 
 
+def test_a_rate_is_edited_in_either_form_and_taken_back(api: Any) -> None:
+    edited = api.patch("/queues/narrow", {"rate": {"amount": 100, "per": "minute"}}).json()
+    assert (edited["rate"], edited["rate_edited"], edited["limit_edited"]) == (
+        {"amount": 100, "per": 60.0},
+        True,
+        False,
+    )
+    assert api.patch("/queues/narrow", {"rate": "5 per 2 s"}).json()["rate"] == {"amount": 5, "per": 2.0}
+    assert api.patch("/queues/narrow", {"rate": None}).json()["rate"] is None
+    back = api.patch("/queues/narrow", {"rate_edited": False}).json()
+    assert (back["rate"], back["rate_edited"], back["declared_rate"]) == (None, False, None)
+
+
 def test_a_change_that_changes_nothing_leaves_no_audit_row(api: Any) -> None:
     api.patch("/queues/narrow", {"concurrency_limit": 7})
     api.patch("/queues/narrow", {"concurrency_limit": 7})
@@ -110,6 +123,13 @@ def test_an_edit_outlives_the_next_start_of_the_code(api: Any) -> None:
         ({"actor": "other"}, "actor"),
         ({"pool": "gpu"}, "pool"),
         ({"rate": 5}, "rate"),
+        ({"rate": "ten per minute"}, "rate"),
+        ({"rate": {"amount": 0, "per": "minute"}}, "rate"),
+        ({"rate": {"amount": 10, "per": "fortnight"}}, "rate"),
+        ({"rate": {"amount": 10, "per": -1}}, "rate"),
+        ({"rate": {"amount": 10**12}}, "rate"),
+        ({"rate_edited": True}, "rate_edited"),
+        ({"rate_edited": False, "rate": "5/s"}, "rate_edited"),
         ({}, "concurrency_limit"),
         ({"reason": "only"}, "concurrency_limit"),
         ({"concurrency_limit": 4, "reason": "x" * 501}, "reason"),

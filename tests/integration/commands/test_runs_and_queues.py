@@ -154,8 +154,8 @@ def test_queues_are_listed_with_what_is_in_them() -> None:
     assert (listing["narrow"]["depth"], listing["narrow"]["concurrency_limit"]) == (1, 3)
     lines = said("queues", "list", "--search", "narr").splitlines()
     assert [line.split() for line in lines] == [
-        ["QUEUE", "POOL", "LIMIT", "RUNNING", "WAITING", "LATER"],
-        ["narrow", "default", "3", "0", "1", "0"],
+        ["QUEUE", "POOL", "LIMIT", "RATE", "RUNNING", "WAITING", "LATER"],
+        ["narrow", "default", "3", "–", "0", "1", "0"],
     ]
     assert said("queues", "list", "--search", "xyz").strip() == "There is no such queue."
 
@@ -174,6 +174,15 @@ def test_a_limit_is_set_and_taken_back() -> None:
     for wrong in ("0", "-1", "x", "1.5", "1000001", "9" * 5000):
         assert "concurrency" in mistake("queues", "set", "narrow", f"--concurrency-limit={wrong}")
     assert "narrow" in mistake("queues", "set", "narow", "--concurrency-limit", "5")
+
+
+def test_a_rate_is_set_and_taken_back() -> None:
+    assert answered("queues", "set", "narrow", "--rate", "10 per minute")["rate"] == {"amount": 10, "per": 60.0}
+    assert "10 per minute*" in said("queues", "list", "--search", "narrow")
+    assert answered("queues", "set", "narrow", "--rate", "none")["rate"] is None
+    assert answered("queues", "set", "narrow", "--rate", "declared")["rate_edited"] is False
+    assert "write a rate such as" in mistake("queues", "set", "narrow", "--rate", "ten")
+    assert "--rate" in mistake("queues", "set", "narrow")
 
 
 def test_a_queue_is_paused_and_resumed() -> None:

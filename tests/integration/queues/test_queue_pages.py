@@ -50,6 +50,20 @@ def test_an_edit_answers_with_the_row_and_leaves_an_audit_entry(llm: Queue) -> N
     assert (entry.after or {})["concurrency_limit"] == 9
 
 
+def test_a_rate_is_edited_beside_the_limit_and_taken_back(llm: Queue) -> None:
+    client = signed_in("admin")
+    page = client.post("/queues/llm/limit/", {"concurrency_limit": "4", "rate": "10/min"}, headers=HTMX)
+    assert "of 4, 10 per minute" in page.content.decode()
+    llm.refresh_from_db()
+    assert (llm.limit_edited, llm.rate_edited) == (False, True), "what was left as it was is no edit"
+    wrong = client.post("/queues/llm/limit/", {"concurrency_limit": "4", "rate": "ten"}, headers=HTMX)
+    assert wrong.status_code == 422
+    assert "Write a rate such as 10 per minute" in wrong.content.decode()
+    client.post("/queues/llm/limit/", {"reset": "1"}, headers=HTMX)
+    llm.refresh_from_db()
+    assert (llm.rate, llm.rate_edited) == (None, False)
+
+
 @pytest.mark.parametrize("wrong", ["many", "0", "-3", "1000001", "1.5", "٣٣x", "9" * 400])
 def test_a_wrong_limit_is_refused_at_its_field(llm: Queue, wrong: str) -> None:
     response = signed_in("admin").post("/queues/llm/limit/", {"concurrency_limit": wrong}, headers=HTMX)

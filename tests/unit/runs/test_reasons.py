@@ -12,7 +12,8 @@ SOON = NOW + timedelta(seconds=30)
 
 
 def gate(**fields: Any) -> Gate:
-    usual = {"id": 1, "queue": "llm", "pool": "default", "limit": 2, "paused": False, "pause_reason": "", "taken": 0}
+    usual = {"id": 1, "queue": "llm", "pool": "default", "limit": 2, "paused": False, "pause_reason": "", "taken": 0,
+             "rate_amount": None, "rate_period": None, "started": 0, "opens_at": None}  # fmt: skip
     return Gate(**{**usual, **fields})
 
 

@@ -1,0 +1,96 @@
+"""Queues as they come in and go out over HTTP. The field names are a public contract (DESIGN §4, Shapes)."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from ninja import Schema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from queues.declare import MAX_LIMIT
+from queues.rate import MAX_AMOUNT, MAX_PERIOD, MIN_PERIOD, PERIODS, Rate
+from queues.selectors import EXACT_UP_TO, QueueFlow
+
+RATE_SCHEMA: Final = {
+    "type": "object",
+    "description": "At most `amount` starts in any window of `per`: second, minute, hour, day, or seconds.",
+    "required": ["amount"],
+    "additionalProperties": False,
+    "properties": {
+        "amount": {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT},
+        "per": {"anyOf": [{"enum": list(PERIODS)}, {"type": "number", "minimum": MIN_PERIOD, "maximum": MAX_PERIOD}]},
+    },
+}
+
+
+class RateOut(Schema):
+    """At most `amount` starts in any window of `per` seconds."""
+
+    amount: int
+    per: float
+
+    @classmethod
+    def of(cls, rate: Rate | None) -> "RateOut | None":
+        return cls(amount=rate.amount, per=rate.period) if rate else None
+
+
+class QueueIn(BaseModel):
+    """A change of a queue's limits. `limit_edited: false` and `rate_edited: false` take an edit back: what the code
+    declares counts again."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"concurrency_limit": 10, "rate": {"amount": 100, "per": "minute"}}},
+    )
+
+    concurrency_limit: Annotated[
+        Any, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, {"type": "null"}]})
+    ] = None
+    limit_edited: Literal[False] | None = None
+    rate: Annotated[Any, WithJsonSchema({"anyOf": [RATE_SCHEMA, {"type": "string"}, {"type": "null"}]})] = None
+    rate_edited: Literal[False] | None = None
+    reason: str = Field(default="", max_length=500)
+
+
+class QueueOut(Schema):
+    """A queue, its limits, and what is in it now."""
+
+    name: str
+    pool: str
+    concurrency_limit: int | None
+    declared_concurrency_limit: int | None = Field(description="The limit that the code declares.")
+    limit_edited: bool = Field(description="True when a person's edit overrides the code.")
+    key_concurrency_limit: int | None
+    rate: RateOut | None
+    declared_rate: RateOut | None = Field(description="The rate that the code declares.")
+    rate_edited: bool = Field(description="True when a person's edit overrides the code.")
+    paused: bool
+    paused_at: datetime | None
+    paused_by: str
+    pause_reason: str
+    depth: int = Field(description=f"Runs that wait for a worker; {EXACT_UP_TO + 1} means more than {EXACT_UP_TO}.")
+    running: int = Field(description=f"{EXACT_UP_TO + 1} means more than {EXACT_UP_TO}.")
+    scheduled: int = Field(description="Runs that become ready later: delayed, retrying, waiting.")
+    waiting_since: datetime | None = Field(description="Since when the oldest ready run waits.")
+
+    @classmethod
+    def of(cls, flow: QueueFlow) -> "QueueOut":
+        queue = flow.queue
+        return cls.model_construct(
+            name=queue.name,
+            pool=queue.pool,
+            concurrency_limit=queue.concurrency_limit,
+            declared_concurrency_limit=queue.declared_concurrency_limit,
+            limit_edited=queue.limit_edited,
+            key_concurrency_limit=None,
+            rate=RateOut.of(queue.rate),
+            declared_rate=RateOut.of(queue.declared_rate),
+            rate_edited=queue.rate_edited,
+            paused=queue.paused,
+            paused_at=queue.paused_at,
+            paused_by=queue.paused_by,
+            pause_reason=queue.pause_reason,
+            depth=flow.depth,
+            running=flow.running,
+            scheduled=flow.scheduled,
+            waiting_since=flow.waiting_since,
+        )
