@@ -30,7 +30,7 @@ class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic when 
 
     class Meta:
         model = Queue
-        fields = ("concurrency_limit",)
+        fields = ("concurrency_limit", "key_concurrency_limit")
 
 
 @admin.register(Queue)
@@ -56,6 +56,8 @@ class QueueAdmin(ReadOnlyAdmin):
         "pool",
         "declared_concurrency_limit",
         "limit_edited",
+        "declared_key_concurrency_limit",
+        "key_limit_edited",
         "declared_rate",
         "rate_edited",
         "paused_at",
@@ -64,7 +66,7 @@ class QueueAdmin(ReadOnlyAdmin):
         "created_at",
         "updated_at",
     )
-    fields = ("name", "pool", "concurrency_limit", "rate", "reason", *readonly_fields[2:])
+    fields = ("name", "pool", "concurrency_limit", "key_concurrency_limit", "rate", "reason", *readonly_fields[2:])
 
     def has_change_permission(self, request: HttpRequest, obj: Queue | None = None) -> bool:
         return request.user.is_superuser

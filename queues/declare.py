@@ -28,12 +28,15 @@ class Queue:
         pool: The worker pool that serves it.
         rate: At most so many starts in any window of time, over all workers and hosts: `Rate(10, per="minute")`. A run
             that comes back from a wait or for another attempt starts again.
+        key_concurrency_limit: At most so many runs at once of each `concurrency_key` (a tenant, an account); runs
+            without a key are not counted.
     """
 
     name: str
     concurrency_limit: int | None = None
     pool: str = "default"
     rate: Rate | None = None
+    key_concurrency_limit: int | None = None
 
     declared: ClassVar[dict[str, Queue]] = {}
 
@@ -44,9 +47,9 @@ class Queue:
                     f"Queue {self.name!r}: {what} is {getattr(self, what)!r}; use 1 to 100 letters, digits, dots, "
                     "dashes or underscores, beginning with a letter or digit"
                 )
-        limit = self.concurrency_limit
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT):
-            raise QueueDeclarationError(f"Queue {self.name!r}: concurrency_limit is {shown(limit)}; {LIMIT_WORDS}")
+        for what in ("concurrency_limit", "key_concurrency_limit"):
+            if not is_limit(limit := getattr(self, what)):
+                raise QueueDeclarationError(f"Queue {self.name!r}: {what} is {shown(limit)}; {LIMIT_WORDS}")
         if self.rate is not None and not isinstance(self.rate, Rate):
             raise QueueDeclarationError(f"Queue {self.name!r}: rate is {self.rate!r:.60}; write Rate(10, per='minute')")
         other = Queue.declared.get(self.name)
@@ -55,3 +58,8 @@ class Queue:
                 f"Queue {self.name!r} is declared twice, as {other!r} and as {self!r}. Declare it once and import it."
             )
         Queue.declared[self.name] = self
+
+
+def is_limit(limit: object) -> bool:
+    """Whether it is a limit, or none."""
+    return limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MAX_LIMIT)

@@ -27,18 +27,23 @@ class RateField(forms.CharField):
             raise forms.ValidationError(f"{RATE_WORDS[0].upper()}{RATE_WORDS[1:]}: this {error}.") from None
 
 
-class LimitForm(forms.Form):
-    """A queue's limits, edited in its row."""
-
-    concurrency_limit = forms.IntegerField(
+def _limit_field(label: str) -> forms.IntegerField:
+    return forms.IntegerField(
         min_value=1,
         max_value=MAX_LIMIT,
         required=False,
-        label="Limit",
+        label=label,
         # Text, so that the browser lets the server say what is wrong.
         widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "off", "size": 7, "title": LIMIT_WORDS}),
         error_messages={"invalid": _WRONG, "min_value": _WRONG, "max_value": _WRONG},
     )
+
+
+class LimitForm(forms.Form):
+    """A queue's limits, edited in its row."""
+
+    concurrency_limit = _limit_field("Limit")
+    key_concurrency_limit = _limit_field("Of each key")
     rate = RateField(label="Rate", help_text="Starts in any window of time, such as 10 per minute.")
 
     @property

@@ -5,11 +5,12 @@
     Timer   an opaque id that becomes an Entry when its time comes,
             or when it is woken                                           (size = delayed and waiting work)
     Lease   an entry that a worker holds, with its fencing token          (size = work in flight)
+    Freed   a key that gave a slot back: what is held of it may go on     (few rows)
     Start   how much of a queue with a rate started in a slice of time    (60 a queue with a rate)
     Worker  a process that leases: its lock, heartbeat and last commit    (few rows)
 
 An id is in exactly one of Entry, Timer and Lease while it is alive, in none of them before and after.
-`queues.store` is the only module that writes Entry, Timer, Lease, Start and Worker; its SQL lives in `queues/sql`.
+`queues.store` is the only module that writes the others than Queue; its SQL lives in `queues/sql`.
 """
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -32,6 +33,13 @@ class Lane(models.IntegerChoices):
     COROUTINE = 0, "coroutine"
     THREAD = 1, "thread"
     PROCESS = 2, "process"
+
+
+class Stage(models.IntegerChoices):
+    """Where an entry stands. Those of a key without a slot are put aside: no lease has to wade through them."""
+
+    READY = 0, "ready"
+    HELD = 1, "held"  # until its key gives a slot back
 
 
 class Queue(models.Model):
@@ -57,6 +65,16 @@ class Queue(models.Model):
     limit_edited = models.BooleanField(
         default=False, db_default=False, editable=False, help_text="True once a person's edit overrides the code."
     )
+    key_concurrency_limit = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=LIMIT_RANGE,
+        help_text="At most this many runs at once of each concurrency key. Empty: no limit.",
+    )
+    declared_key_concurrency_limit = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    key_limit_edited = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="True once a person's edit overrides the code."
+    )
     rate_amount = models.PositiveIntegerField(null=True, blank=True, help_text="At most so many starts in …")
     rate_period = models.FloatField(null=True, blank=True, help_text="… any window of so many seconds.")
     declared_rate_amount = models.PositiveIntegerField(null=True, blank=True, editable=False)
@@ -78,6 +96,12 @@ class Queue(models.Model):
                 condition=models.Q(concurrency_limit__isnull=True)
                 | models.Q(concurrency_limit__gte=1, concurrency_limit__lte=MAX_LIMIT),
                 violation_error_message=f"A concurrency limit is a whole number from 1 to {MAX_LIMIT:,}, or empty.",
+            ),
+            models.CheckConstraint(
+                name="queue_key_concurrency_limit_range",
+                condition=models.Q(key_concurrency_limit__isnull=True)
+                | models.Q(key_concurrency_limit__gte=1, key_concurrency_limit__lte=MAX_LIMIT),
+                violation_error_message=f"A limit per key is a whole number from 1 to {MAX_LIMIT:,}, or empty.",
             ),
             models.CheckConstraint(
                 name="queue_rate_range",
@@ -125,12 +149,25 @@ class Entry(models.Model):
     priority = models.SmallIntegerField(default=0, db_default=0)
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
     ready_at = models.DateTimeField()
+    stage = models.SmallIntegerField(choices=Stage.choices, default=Stage.READY, db_default=Stage.READY)
 
     class Meta:
         verbose_name_plural = "entries"
         indexes = (
             # Serves the lease: the next entries of one queue and lane, best first.
-            models.Index("queue", "lane", models.F("priority").desc(), "ready_at", "entry_id", name="entry_next"),
+            models.Index(
+                "queue", "lane", "stage", models.F("priority").desc(), "ready_at", "entry_id", name="entry_next"
+            ),
+            # Serves admission when a key gives a slot back: the next that was held of it.
+            models.Index(
+                "queue",
+                "concurrency_key",
+                models.F("priority").desc(),
+                "ready_at",
+                "entry_id",
+                name="entry_held",
+                condition=models.Q(stage=Stage.HELD),
+            ),
         )
 
     def __str__(self) -> str:
@@ -200,8 +237,27 @@ class Lease(models.Model):
     ready_at = models.DateTimeField(help_text="When it could first have been leased.")
     leased_at = models.DateTimeField()
 
+    class Meta:
+        indexes = (
+            # Serves the lease: how many slots a key has taken.
+            models.Index(
+                "queue", "concurrency_key", name="lease_key", condition=models.Q(concurrency_key__isnull=False)
+            ),
+        )
+
     def __str__(self) -> str:
         return str(self.entry_id)
+
+
+class Freed(models.Model):
+    """A key whose slot was given back, or whose ready entry was withdrawn. Written with that, and taken by the next
+    lease of its queue: a note cannot be missed, whichever of a lease and a release commits first."""
+
+    queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, related_name="freed")
+    concurrency_key = models.CharField(max_length=200)
+
+    def __str__(self) -> str:
+        return self.concurrency_key
 
 
 class Start(models.Model):

@@ -10,18 +10,25 @@ from typing import Any, Final
 
 from django.db import transaction
 
+from holdfast import db
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
-from queues import tickets
-from queues.declare import LIMIT_WORDS, MAX_LIMIT, NAME
+from queues import store, tickets
+from queues.declare import LIMIT_WORDS, NAME, is_limit
 from queues.errors import InvalidChange, invalid, not_found
 from queues.models import Queue
 from queues.rate import Rate, RateError, shown
 from queues.selectors import queue_names
 
 #: What may be edited, and what says that it was: set to False, it takes the edit back.
-EDITED: Final = {"concurrency_limit": "limit_edited", "rate": "rate_edited"}
+EDITED: Final = {
+    "concurrency_limit": "limit_edited",
+    "key_concurrency_limit": "key_limit_edited",
+    "rate": "rate_edited",
+}
+#: What these are in the database.
+_COLUMNS: Final = ("concurrency_limit", "key_concurrency_limit", "rate_amount", "rate_period", *EDITED.values())
 EDITABLE: Final = (*EDITED, *EDITED.values())
 MAX_REASON: Final = 500
 MAX_LABEL: Final = 200
@@ -34,8 +41,10 @@ def queue_update(name: str, actor: Actor, *, reason: str = "", **changes: Any) -
 
     Args:
         concurrency_limit: runs at once over all workers, 1 to 1,000,000; None for no limit.
+        key_concurrency_limit: the same, of each concurrency key.
         rate: a `Rate`, its JSON or its words; None for no rate. Its window counts what starts from now on.
-        limit_edited, rate_edited: only False, which takes the edit back: what is declared in code counts again.
+        limit_edited, key_limit_edited, rate_edited: only False, which takes the edit back: what is declared in code
+            counts again.
 
     Raises:
         QueueNotFound, InvalidChange: the latter lists every field that does not fit.
@@ -53,14 +62,17 @@ def queue_update(name: str, actor: Actor, *, reason: str = "", **changes: Any) -
                 setattr(queue, limit, getattr(queue, f"declared_{limit}"))
                 setattr(queue, edited, False)
         if (after := _limits(queue)) != before:
-            _save(queue, "concurrency_limit", "limit_edited", "rate_amount", "rate_period", "rate_edited")
+            _save(queue, *_COLUMNS)
+            if after["key_concurrency_limit"] != before["key_concurrency_limit"]:
+                with db.callers() as conn:
+                    store.unhold_all(conn, queue.pk)
             audit(actor, "queues.update", "queue", name, reason, before=before, after=after)
     return queue
 
 
 def queue_as_declared(name: str, actor: Actor, reason: str = "") -> Queue:
     """Takes all edits of a queue's limits back. Raises as `queue_update`."""
-    return queue_update(name, actor, reason=reason, limit_edited=False, rate_edited=False)
+    return queue_update(name, actor, reason=reason, limit_edited=False, key_limit_edited=False, rate_edited=False)
 
 
 def queue_pause(name: str, actor: Actor, reason: str = "") -> Queue:
@@ -118,9 +130,11 @@ def _checked(changes: dict[str, Any]) -> dict[str, Any]:
     for field in sorted(set(changes) - set(EDITABLE)):
         known = hasattr(Queue, field)
         faults.append((field, "cannot be changed here" if known else f"is no field; known are {', '.join(EDITABLE)}"))
-    limit = changes.get("concurrency_limit")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT):
-        faults.append(("concurrency_limit", f"is {shown(limit)}; {LIMIT_WORDS} (null)"))
+    faults += [
+        (field, f"is {shown(changes[field])}; {LIMIT_WORDS} (null)")
+        for field in ("concurrency_limit", "key_concurrency_limit")
+        if not is_limit(changes.get(field))
+    ]
     if changes.get("rate") is not None:
         try:
             rate = changes["rate"]
@@ -156,9 +170,9 @@ def _clean_reason(given: Any) -> str:
 def _limits(queue: Queue) -> dict[str, Any]:
     return {
         "concurrency_limit": queue.concurrency_limit,
-        "limit_edited": queue.limit_edited,
+        "key_concurrency_limit": queue.key_concurrency_limit,
         "rate": queue.rate.as_json() if queue.rate else None,
-        "rate_edited": queue.rate_edited,
+        **{edited: getattr(queue, edited) for edited in EDITED.values()},
     }
 
 

@@ -33,6 +33,13 @@ RECORDED: Final = "HF002"
 Conn = Connection[TupleRow]
 
 
+class Leased(NamedTuple):
+    """What a lease brought, and how many entries it put aside because their keys have no slot: others may follow."""
+
+    grants: list[Grant]
+    held: int
+
+
 class Grant(NamedTuple):
     """A lease that was just given: the entry, its fencing token, its queue, its lane, and how long it had waited."""
 
@@ -89,7 +96,7 @@ def lease(
     threads: int,
     processes: int = 0,
     limited: bool = True,
-) -> list[Grant]:
+) -> Leased:
     """Leases up to `coroutines` + `threads` + `processes` entries. Call inside a transaction: queue locks are held to
     its end.
 
@@ -98,6 +105,7 @@ def lease(
     locked: list[int] = []
     if limited:
         locked = [row[0] for row in conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True)]
+        conn.execute(SQL.unhold, {"locked": locked}, prepare=True)
     rows = conn.execute(
         SQL.lease,
         {
@@ -109,8 +117,8 @@ def lease(
             "locked": locked,
         },
         prepare=True,
-    )
-    return [Grant(*row) for row in rows]
+    ).fetchall()
+    return Leased([Grant(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1])
 
 
 def release(
@@ -149,9 +157,15 @@ def next_opening(conn: Conn, *, pools: Sequence[str]) -> float | None:
     return None if row is None else row[0]
 
 
-def forget_starts(conn: Conn) -> None:
-    """Drops what no rate's window reaches any more."""
+def forget(conn: Conn) -> None:
+    """Drops what no rate's window reaches any more, and notes that nobody will take."""
     conn.execute(SQL.forget_starts)
+    conn.execute(SQL.forget_freed)
+
+
+def unhold_all(conn: Conn, queue_id: int) -> None:
+    """Entries of a queue whose limit per key has changed are ready again; the next lease looks at them anew."""
+    conn.execute(SQL.unhold_all, {"queue": queue_id})
 
 
 def pools_with_entries(conn: Conn) -> set[str]:
@@ -291,13 +305,16 @@ def held(conn: Conn, worker: int) -> dict[uuid.UUID, int]:
 
 def declare_queue(conn: Conn, queue: Queue) -> None:
     """Makes a queue that code declares, or adopts what the declaration changed; a person's edit of a limit stays."""
-    conn.execute(
+    changed = conn.execute(
         SQL.declare_queue,
         {
             "name": queue.name,
             "pool": queue.pool,
             "concurrency_limit": queue.concurrency_limit,
+            "key_concurrency_limit": queue.key_concurrency_limit,
             "rate_amount": queue.rate.amount if queue.rate else None,
             "rate_period": queue.rate.period if queue.rate else None,
         },
-    )
+    ).fetchone()
+    if changed is not None:
+        unhold_all(conn, changed[0])

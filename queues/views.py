@@ -112,7 +112,11 @@ def _answer(request: HttpRequest, name: str, **shown: Any) -> HttpResponse:
 
 def _row(flow: QueueFlow, served: set[str], **shown: Any) -> Row:
     rate = flow.queue.rate
-    limits = {"concurrency_limit": flow.queue.concurrency_limit, "rate": rate.words if rate else ""}
+    limits = {
+        "concurrency_limit": flow.queue.concurrency_limit,
+        "key_concurrency_limit": flow.queue.key_concurrency_limit,
+        "rate": rate.words if rate else "",
+    }
     limit_form = LimitForm(limits, auto_id=f"id_{flow.queue.name}_%s")
     forms = {"limit_form": limit_form, "pause_form": PauseForm(auto_id=f"id_{flow.queue.name}_%s")}
     return Row(flow, flow.queue.pool in served, **(forms | shown))

@@ -54,6 +54,7 @@ class Gate:
     queue: str
     pool: str
     limit: int | None
+    key_limit: int | None
     paused: bool
     pause_reason: str
     taken: int  # slots taken, counted up to the limit
@@ -87,6 +88,15 @@ def workers_alive() -> list[AliveWorker]:
 def pools_served(workers: Collection[AliveWorker]) -> set[str]:
     """The pools for which somebody takes work."""
     return {pool for worker in workers if worker.takes_work for pool in worker.pools}
+
+
+def key_slots(keys: Collection[tuple[int, str]], *, most: int) -> dict[tuple[int, str], int]:
+    """Slots that these keys, by their queue's primary key and their name, have taken; counted up to `most`."""
+    if not keys:
+        return {}
+    wanted = {"queues": [queue for queue, _ in keys], "keys": [key for _, key in keys], "most": most}
+    with db.callers() as conn:
+        return {(row[0], row[1]): row[2] for row in conn.execute(store.SQL.key_slots, wanted)}
 
 
 def gates(queues: Collection[int]) -> dict[int, Gate]:

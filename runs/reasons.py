@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from holdfast.access.selectors import database_now
-from queues.workers import Gate, gates, pools_served, workers_alive
+from queues.workers import Gate, gates, key_slots, pools_served, workers_alive
 from runs.models import Run
 from runs.states import Status
 
@@ -25,14 +25,23 @@ class Reason:
 
 
 def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
-    """Reasons by run id, for those that wait. Three queries if any does, none otherwise."""
+    """Reasons by run id, for those that wait. Three queries if any does, none otherwise; and one more when there are
+    limits per key."""
     held = [run for run in runs if run.status in WAITING]
     if not held:
         return {}
     found = gates({run.queue_id for run in held})
     served = pools_served(workers_alive())
     now = database_now()
-    return {run.id: reason(run, found.get(run.queue_id), served, now) for run in held}
+    limits = {number: gate.key_limit for number, gate in found.items() if gate.key_limit is not None}
+    keys = {(run.queue_id, run.concurrency_key) for run in held if run.concurrency_key and run.queue_id in limits}
+    taken = key_slots(keys, most=max(limits.values(), default=0))
+    return {
+        run.id: reason(
+            run, found.get(run.queue_id), served, now, key_taken=taken.get((run.queue_id, run.concurrency_key or ""), 0)
+        )
+        for run in held
+    }
 
 
 def waits_words(told: Any) -> str:
@@ -43,8 +52,13 @@ def waits_words(told: Any) -> str:
     return f"waits for {what} and {count - 1} more" if count > 1 else f"waits for {what}"
 
 
-def reason(run: Run, gate: Gate | None, served: Collection[str], now: datetime) -> Reason:
-    """Why this run waits at `now`. `served` are the pools that have a worker."""
+def reason(run: Run, gate: Gate | None, served: Collection[str], now: datetime, *, key_taken: int = 0) -> Reason:
+    """Why this run waits at `now`.
+
+    Args:
+        served: the pools that have a worker.
+        key_taken: slots that the run's concurrency key has taken.
+    """
     if run.next_at is not None and run.next_at > now and run.status != Status.WAITING:
         return Reason("scheduled" if run.status == Status.SCHEDULED else "next attempt", at=run.next_at)
     if run.status == Status.WAITING:
@@ -57,6 +71,8 @@ def reason(run: Run, gate: Gate | None, served: Collection[str], now: datetime) 
         return Reason(f"no worker for pool {gate.pool}", stuck=True)
     if gate.full:
         return Reason(f"no slot: {gate.taken} of {gate.limit} running")
+    if run.concurrency_key and gate.key_limit is not None and key_taken >= gate.key_limit:
+        return Reason(f"no slot for key {run.concurrency_key}: {key_taken} of {gate.key_limit} running")
     if gate.spent and gate.rate is not None:
         return Reason(f"rate reached: {gate.rate.words}", at=gate.opens_at)
     return Reason("next in line")

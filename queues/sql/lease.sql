@@ -3,13 +3,17 @@
 --
 -- Admission: which entries a worker may have now. Lock order everywhere: queue, entry or timer, lease, worker, run.
 
+-- name: limited
+-- A part of other statements: whether queue `q` has anything to count before a lease.
+(q.concurrency_limit IS NOT NULL OR q.key_concurrency_limit IS NOT NULL OR q.rate_amount IS NOT NULL)
+
 -- name: peek
 -- Is there anything at all, and is any of it in a queue with a limit or a rate? One cheap look before a transaction is opened:
 -- most wake-ups of a worker find that another one was quicker.
 SELECT EXISTS (SELECT 1 FROM queues_entry), EXISTS (
     SELECT 1 FROM queues_queue q
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
-      AND (q.concurrency_limit IS NOT NULL OR q.rate_amount IS NOT NULL)
+      AND {limited}
       AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id));
 
 -- name: lock_limited
@@ -18,14 +22,48 @@ SELECT EXISTS (SELECT 1 FROM queues_entry), EXISTS (
 SELECT q.id
 FROM queues_queue q
 WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
-  AND (q.concurrency_limit IS NOT NULL OR q.rate_amount IS NOT NULL)
+  AND {limited}
   AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id)
 ORDER BY q.id
 FOR NO KEY UPDATE OF q;
 
+-- name: unhold
+-- What is held of keys that gave slots back is ready again, as many as fit now. An entry that somebody else has locked
+-- may yet be theirs or not: its key's note stays for the next lease.
+WITH note AS (
+    DELETE FROM queues_freed f WHERE f.queue_id = ANY(%(locked)s) RETURNING f.queue_id, f.concurrency_key
+), key AS MATERIALIZED (
+    SELECT n.queue_id, n.concurrency_key AS name,
+           greatest(0, q.key_concurrency_limit - (SELECT count(*) FROM queues_lease l
+                                                  WHERE l.queue_id = n.queue_id
+                                                    AND l.concurrency_key = n.concurrency_key)) AS room
+    FROM (SELECT DISTINCT * FROM note) n JOIN queues_queue q ON q.id = n.queue_id
+), next AS MATERIALIZED (
+    SELECT key.queue_id, key.name, key.room, e.tid
+    FROM key CROSS JOIN LATERAL (
+        SELECT h.ctid AS tid FROM queues_entry h
+        WHERE h.queue_id = key.queue_id AND h.concurrency_key = key.name AND h.stage = 1
+        ORDER BY h.priority DESC, h.ready_at, h.entry_id
+        LIMIT key.room
+        FOR UPDATE SKIP LOCKED
+    ) e
+), again AS (
+    INSERT INTO queues_freed (queue_id, concurrency_key)
+    SELECT key.queue_id, key.name FROM key
+    WHERE (SELECT count(*) FROM next n WHERE n.queue_id = key.queue_id AND n.name = key.name) < key.room
+      AND EXISTS (SELECT 1 FROM queues_entry h
+                  WHERE h.queue_id = key.queue_id AND h.concurrency_key = key.name AND h.stage = 1
+                    AND h.ctid <> ALL (ARRAY(SELECT n.tid FROM next n)))
+)
+UPDATE queues_entry e SET stage = 0 WHERE e.ctid = ANY (ARRAY(SELECT n.tid FROM next n));
+
+-- name: unhold_all
+UPDATE queues_entry SET stage = 0 WHERE queue_id = %(queue)s AND stage = 1;
+
 -- name: lease
 -- Moves up to `coroutines`, `threads` and `processes` entries of the worker's pools into its hands, best priority first,
--- never more of a queue than its limit and its rate leave room for.
+-- never more of a queue than its limit and its rate leave room for, nor of a key. What is found of a key without a slot
+-- is held: the first row says how many, so that a worker that got none of them looks again.
 WITH RECURSIVE busy (queue_id) AS (
     -- A skip scan: one index probe for each queue that has entries, none for a queue that is idle.
     (SELECT e.queue_id FROM queues_entry e ORDER BY e.queue_id LIMIT 1)
@@ -37,32 +75,46 @@ WITH RECURSIVE busy (queue_id) AS (
     WHERE w.id = %(worker)s AND w.lost_at IS NULL AND w.stopped_at IS NULL
     FOR KEY SHARE
 ), open AS MATERIALIZED (
-    SELECT q.id,
+    SELECT q.id, q.key_concurrency_limit AS key_limit,
            least(%(coroutines)s::int + %(threads)s::int + %(processes)s::int,
                  q.concurrency_limit - (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id),
                  q.rate_amount - {started}) AS room
     FROM busy JOIN queues_queue q ON q.id = busy.queue_id
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
-      AND (q.concurrency_limit IS NULL AND q.rate_amount IS NULL OR q.id = ANY(%(locked)s))
-), picked AS (
-    SELECT e.tid, open.room, lane.room AS lane_room,
-           row_number() OVER (PARTITION BY e.queue_id ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_queue,
-           row_number() OVER (PARTITION BY e.lane ORDER BY e.priority DESC, e.ready_at, e.entry_id) AS in_lane
+      AND (NOT {limited} OR q.id = ANY(%(locked)s))
+), best AS MATERIALIZED (
+    SELECT e.*, open.room, open.key_limit, lane.room AS lane_room
     FROM fence
     CROSS JOIN open
     CROSS JOIN (VALUES (0::smallint, %(coroutines)s::int), (1::smallint, %(threads)s::int),
                        (2::smallint, %(processes)s::int)) AS lane (id, room)
     CROSS JOIN LATERAL (
-        SELECT n.ctid AS tid, n.entry_id, n.queue_id, n.lane, n.priority, n.ready_at
+        SELECT n.ctid AS tid, n.entry_id, n.queue_id, n.lane, n.priority, n.concurrency_key, n.ready_at
         FROM queues_entry n
-        WHERE n.queue_id = open.id AND n.lane = lane.id
+        WHERE n.queue_id = open.id AND n.lane = lane.id AND n.stage = 0
         ORDER BY n.priority DESC, n.ready_at, n.entry_id
         LIMIT greatest(0, least(open.room, lane.room))
         FOR UPDATE SKIP LOCKED
     ) e
+), full_key AS MATERIALIZED (
+    SELECT k.tid FROM (
+        SELECT b.tid, b.queue_id, b.concurrency_key, b.key_limit,
+               row_number() OVER (PARTITION BY b.queue_id, b.concurrency_key
+                                  ORDER BY b.priority DESC, b.ready_at, b.entry_id) AS in_key
+        FROM best b WHERE b.key_limit IS NOT NULL AND b.concurrency_key IS NOT NULL
+    ) k
+    WHERE k.in_key > k.key_limit - (SELECT count(*) FROM queues_lease l
+                                    WHERE l.queue_id = k.queue_id AND l.concurrency_key = k.concurrency_key)
+), picked AS (
+    SELECT b.tid, b.room, b.lane_room,
+           row_number() OVER (PARTITION BY b.queue_id ORDER BY b.priority DESC, b.ready_at, b.entry_id) AS in_queue,
+           row_number() OVER (PARTITION BY b.lane ORDER BY b.priority DESC, b.ready_at, b.entry_id) AS in_lane
+    FROM best b WHERE b.tid <> ALL (ARRAY(SELECT f.tid FROM full_key f))
+), held AS (
+    UPDATE queues_entry e SET stage = 1 WHERE e.ctid = ANY (ARRAY(SELECT f.tid FROM full_key f))
+    RETURNING e.entry_id
 ), taken AS (
-    -- By place: the rows are locked and entries are never updated. A join could be planned for an empty table and
-    -- kept when it has filled.
+    -- By place: the rows are locked. A join could be planned for an empty table and kept when it has filled.
     DELETE FROM queues_entry e
     WHERE e.ctid = ANY (ARRAY(SELECT p.tid FROM picked p WHERE p.in_queue <= p.room AND p.in_lane <= p.lane_room))
     RETURNING e.entry_id, e.queue_id, e.lane, e.priority, e.concurrency_key, e.ready_at
@@ -73,12 +125,14 @@ WITH RECURSIVE busy (queue_id) AS (
     WHERE q.rate_amount IS NOT NULL
     GROUP BY t.queue_id, q.rate_period
     ON CONFLICT (queue_id, slice) DO UPDATE SET count = s.count + excluded.count, last_at = excluded.last_at
+), leased AS (
+    INSERT INTO queues_lease (entry_id, queue_id, worker_id, token, lane, priority, concurrency_key, ready_at, leased_at)
+    SELECT t.entry_id, t.queue_id, %(worker)s, nextval('queues_lease_token'), t.lane, t.priority, t.concurrency_key,
+           t.ready_at, (SELECT holdfast_now())
+    FROM taken t
+    RETURNING entry_id, token, queue_id, lane, extract(epoch FROM leased_at - ready_at)::float8 AS waited
 )
-INSERT INTO queues_lease (entry_id, queue_id, worker_id, token, lane, priority, concurrency_key, ready_at, leased_at)
-SELECT t.entry_id, t.queue_id, %(worker)s, nextval('queues_lease_token'), t.lane, t.priority, t.concurrency_key,
-       t.ready_at, (SELECT holdfast_now())
-FROM taken t
-RETURNING entry_id, token, queue_id, lane, extract(epoch FROM leased_at - ready_at)::float8;
+SELECT leased.*, aside.count FROM (SELECT count(*) FROM held) aside LEFT JOIN leased ON true;
 
 -- name: started
 -- A part of other statements: how many of queue `q` started in the window of its rate.
@@ -94,6 +148,10 @@ FROM queues_queue q CROSS JOIN LATERAL (
 ) first
 WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL AND q.rate_amount <= {started}
   AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id);
+
+-- name: forget_freed
+-- Notes about queues without a limit per key: nobody takes those.
+DELETE FROM queues_freed f USING queues_queue q WHERE q.id = f.queue_id AND q.key_concurrency_limit IS NULL;
 
 -- name: forget_starts
 -- Slices that no window reaches any more.
@@ -123,6 +181,9 @@ WITH back AS (
     USING back b
     WHERE l.entry_id = ANY(%(ids)s::uuid[]) AND l.entry_id = b.entry_id AND l.token = b.token
     RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, b.delay
+), freed AS (
+    INSERT INTO queues_freed (queue_id, concurrency_key)
+    SELECT DISTINCT queue_id, concurrency_key FROM gone WHERE concurrency_key IS NOT NULL
 ), incoming AS (
     SELECT entry_id, queue_id, lane, priority, concurrency_key,
            CASE WHEN delay = 'Infinity' THEN 'infinity'::timestamptz
@@ -166,8 +227,14 @@ SELECT DISTINCT q.pool FROM gone g JOIN queues_queue q ON q.id = g.queue_id;
 
 -- name: withdraw
 -- Takes entries that nobody holds out of the flow. Those that a worker holds stay.
-WITH entry AS (DELETE FROM queues_entry WHERE entry_id = ANY(%(ids)s::uuid[]) RETURNING entry_id),
-     timer AS (DELETE FROM queues_timer WHERE entry_id = ANY(%(ids)s::uuid[]) RETURNING entry_id)
+WITH entry AS (
+    DELETE FROM queues_entry WHERE entry_id = ANY(%(ids)s::uuid[])
+    RETURNING entry_id, queue_id, concurrency_key
+), freed AS (
+    -- It may have been the ready one for which others of its key are held.
+    INSERT INTO queues_freed (queue_id, concurrency_key)
+    SELECT DISTINCT queue_id, concurrency_key FROM entry WHERE concurrency_key IS NOT NULL
+), timer AS (DELETE FROM queues_timer WHERE entry_id = ANY(%(ids)s::uuid[]) RETURNING entry_id)
 SELECT entry_id FROM entry UNION ALL SELECT entry_id FROM timer;
 
 -- name: pools_with_entries
@@ -183,4 +250,7 @@ FROM busy JOIN queues_queue q ON q.id = busy.queue_id
 WHERE q.paused_at IS NULL
   AND (q.concurrency_limit IS NULL
        OR q.concurrency_limit > (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id))
-  AND (q.rate_amount IS NULL OR q.rate_amount > {started});
+  AND (q.rate_amount IS NULL OR q.rate_amount > {started})
+  AND (q.key_concurrency_limit IS NULL
+       OR EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id AND e.lane = ANY ('{0,1,2}') AND e.stage = 0)
+       OR EXISTS (SELECT 1 FROM queues_freed f WHERE f.queue_id = q.id));

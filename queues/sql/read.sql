@@ -25,19 +25,20 @@ CROSS JOIN LATERAL (
     SELECT count(*) FROM (SELECT 1 FROM queues_lease l WHERE l.queue_id = p.id LIMIT %(most)s) l
 ) leases
 CROSS JOIN LATERAL (
-    -- The index is ordered by lane and priority first: one probe for each pair of them finds its oldest entry.
+    -- The index is ordered by lane, stage and priority first: one probe for each of them finds its oldest entry.
     SELECT min(head.ready_at) AS ready_at
     FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS lane (id)
+    CROSS JOIN (VALUES (0::smallint), (1::smallint)) AS stage (id)
     CROSS JOIN LATERAL (
         WITH RECURSIVE best AS (
             (SELECT e.priority, e.ready_at FROM queues_entry e
-             WHERE e.queue_id = p.id AND e.lane = lane.id
+             WHERE e.queue_id = p.id AND e.lane = lane.id AND e.stage = stage.id
              ORDER BY e.priority DESC, e.ready_at LIMIT 1)
             UNION ALL
             SELECT n.priority, n.ready_at
             FROM best b CROSS JOIN LATERAL (
                 SELECT e.priority, e.ready_at FROM queues_entry e
-                WHERE e.queue_id = p.id AND e.lane = lane.id AND e.priority < b.priority
+                WHERE e.queue_id = p.id AND e.lane = lane.id AND e.stage = stage.id AND e.priority < b.priority
                 ORDER BY e.priority DESC, e.ready_at LIMIT 1
             ) n
         )

@@ -85,8 +85,14 @@ WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> p
 
 -- name: seize
 -- The leases of a worker that will not be back.
-DELETE FROM queues_lease WHERE worker_id = %(worker)s
-RETURNING entry_id, token, queue_id, lane, priority, concurrency_key;
+WITH gone AS (
+    DELETE FROM queues_lease WHERE worker_id = %(worker)s
+    RETURNING entry_id, token, queue_id, lane, priority, concurrency_key
+), freed AS (
+    INSERT INTO queues_freed (queue_id, concurrency_key)
+    SELECT DISTINCT queue_id, concurrency_key FROM gone WHERE concurrency_key IS NOT NULL
+)
+SELECT * FROM gone;
 
 -- name: orphans
 -- Workers that are gone but still hold leases: they said goodbye and died before they had handed everything over.

@@ -10,6 +10,7 @@ from queues.declare import MAX_LIMIT
 from queues.rate import MAX_AMOUNT, MAX_PERIOD, MIN_PERIOD, PERIODS, Rate
 from queues.selectors import EXACT_UP_TO, QueueFlow
 
+LIMIT: Final = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, {"type": "null"}]})
 RATE_SCHEMA: Final = {
     "type": "object",
     "description": "At most `amount` starts in any window of `per`: second, minute, hour, day, or seconds.",
@@ -34,18 +35,18 @@ class RateOut(Schema):
 
 
 class QueueIn(BaseModel):
-    """A change of a queue's limits. `limit_edited: false` and `rate_edited: false` take an edit back: what the code
-    declares counts again."""
+    """A change of a queue's limits. `limit_edited: false`, `key_limit_edited: false` and `rate_edited: false` take an
+    edit back: what the code declares counts again."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"example": {"concurrency_limit": 10, "rate": {"amount": 100, "per": "minute"}}},
     )
 
-    concurrency_limit: Annotated[
-        Any, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, {"type": "null"}]})
-    ] = None
+    concurrency_limit: Annotated[Any, LIMIT] = None
     limit_edited: Literal[False] | None = None
+    key_concurrency_limit: Annotated[Any, LIMIT] = None
+    key_limit_edited: Literal[False] | None = None
     rate: Annotated[Any, WithJsonSchema({"anyOf": [RATE_SCHEMA, {"type": "string"}, {"type": "null"}]})] = None
     rate_edited: Literal[False] | None = None
     reason: str = Field(default="", max_length=500)
@@ -59,7 +60,9 @@ class QueueOut(Schema):
     concurrency_limit: int | None
     declared_concurrency_limit: int | None = Field(description="The limit that the code declares.")
     limit_edited: bool = Field(description="True when a person's edit overrides the code.")
-    key_concurrency_limit: int | None
+    key_concurrency_limit: int | None = Field(description="At most so many at once of each concurrency key.")
+    declared_key_concurrency_limit: int | None
+    key_limit_edited: bool
     rate: RateOut | None
     declared_rate: RateOut | None = Field(description="The rate that the code declares.")
     rate_edited: bool = Field(description="True when a person's edit overrides the code.")
@@ -81,7 +84,9 @@ class QueueOut(Schema):
             concurrency_limit=queue.concurrency_limit,
             declared_concurrency_limit=queue.declared_concurrency_limit,
             limit_edited=queue.limit_edited,
-            key_concurrency_limit=None,
+            key_concurrency_limit=queue.key_concurrency_limit,
+            declared_key_concurrency_limit=queue.declared_key_concurrency_limit,
+            key_limit_edited=queue.key_limit_edited,
             rate=RateOut.of(queue.rate),
             declared_rate=RateOut.of(queue.declared_rate),
             rate_edited=queue.rate_edited,

@@ -136,7 +136,7 @@ class Leaser(Duty):
         if not free[Lane.COROUTINE]:
             self._call_others()
         with conn.pipeline(), conn.transaction():
-            grants = queue_store.lease(
+            grants, held = queue_store.lease(
                 conn,
                 worker=self._engine.worker_id,
                 pools=self._engine.pools,
@@ -147,6 +147,8 @@ class Leaser(Duty):
             )
             opens = queue_store.next_opening(conn, pools=self._engine.pools) if limited else None
             self._opens = time.monotonic() + opens if opens is not None else float("inf")
+            if held:
+                self._wake.set()  # what was put aside made room for others
             if not grants:
                 return
             started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)

@@ -23,7 +23,7 @@ PROMOTE_LIMIT: Final = 1_000
 #: Seconds after which a timer that was not noticed is worth a warning.
 LATE: Final = 5.0
 #: Seconds: a timer is noticed at the latest after the first; the others are the pace of their duty.
-TIMERS, DEADLINES, SWEEP, RECOVERY, STARTS, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 60.0, 3_600.0
+TIMERS, DEADLINES, SWEEP, RECOVERY, FORGET, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 60.0, 3_600.0
 #: Deadlines that one transaction acts upon.
 DEADLINE_LIMIT: Final = 200
 
@@ -116,7 +116,7 @@ def poller() -> Poller:
     """The scheduler with all its duties. Any number may run: every duty claims with SKIP LOCKED or a lock."""
     sweeper = Sweeper()
     found = Poller("schedule")
-    found.every(STARTS, queue_store.forget_starts)
+    found.every(FORGET, queue_store.forget)
     found.every(PARTITIONS, make_partitions)
     found.every(TIMERS, promote_timers)
     found.every(DEADLINES, act_on_deadlines)

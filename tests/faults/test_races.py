@@ -109,6 +109,24 @@ def test_fault_24_a_queue_never_runs_more_than_its_limit_whatever_workers_and_ed
     assert len({e.pid for e in begun}) > 1, "more than one worker took part"
 
 
+def test_a_key_never_runs_more_than_its_limit_and_none_is_left_behind(fleet: Fleet) -> None:
+    fleet.scheduler()
+    Queue.objects.filter(name="narrow").update(concurrency_limit=None, key_concurrency_limit=2)
+    for number in (1, 2, 3):
+        fleet.worker(f"worker-{number}", HOLDFAST_CONCURRENCY="9")
+    of_key = {
+        key: [h.id for h in the("narrow-job").using(concurrency_key=key).enqueue_many([{"seconds": 0.01}] * count)]
+        for key, count in {"flood": 120, "a": 20, "b": 20, "c": 1}.items()
+    }
+    all_final([run_id for ids in of_key.values() for run_id in ids], timeout=60)
+    lines = [*fleet.ledger.entries("enter"), *fleet.ledger.entries("leave")]
+    for key, ids in of_key.items():
+        mine = {str(run_id) for run_id in ids}
+        assert most_at_once([line for line in lines if line.words[1] in mine]) <= 2, key
+        assert statuses(ids) == {"completed"}
+    assert most_at_once(lines) > 2, "the keys run beside each other"
+
+
 def test_fault_25_a_rate_that_all_workers_race_for_is_exceeded_in_no_window(fleet: Fleet) -> None:
     fleet.scheduler()
     Queue.objects.filter(name="narrow").update(concurrency_limit=None, rate_amount=20, rate_period=1.0)

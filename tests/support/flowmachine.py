@@ -100,7 +100,7 @@ class Flow:
         with self.conn.transaction():
             grants = queue_store.lease(
                 self.conn, worker=hand.id, pools=["default"], coroutines=most, threads=0, processes=0
-            )
+            ).grants
             started = store.start(self.conn, worker=hand.id, grants=grants, versions="{}") if grants else []
         assert self.leases() <= max(self.limit, before), "more runs than the limit"
         assert not (grants and hand.frozen and self.lost(hand)), "a lost worker leased"

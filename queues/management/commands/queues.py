@@ -25,6 +25,9 @@ class Command(VerbCommand):
             help="Runs at once over all workers; 'none' for no limit, 'declared' for what the code says.",
         )
         change.add_argument(
+            "--key-concurrency-limit", metavar="N|none|declared", help="The same, of each concurrency key."
+        )
+        change.add_argument(
             "--rate",
             metavar="RATE|none|declared",
             help="Starts in any window of time, such as '10 per minute'; 'none', or 'declared' for the code's.",
@@ -45,12 +48,18 @@ class Command(VerbCommand):
             self.stdout.write("There is no such queue." if options["search"] else "There is no queue yet.")
 
     def do_set(self, options: dict[str, Any]) -> None:
-        changes = _limit(options["concurrency_limit"]) | _rate(options["rate"])
+        changes = {
+            **_limit("concurrency_limit", options["concurrency_limit"]),
+            **_limit("key_concurrency_limit", options["key_concurrency_limit"]),
+            **_rate(options["rate"]),
+        }
         if not changes:
-            raise invalid("queues set", "was given nothing to change; add --concurrency-limit or --rate")
+            raise invalid("queues set", "was given nothing to change; add --concurrency-limit or another limit")
         queue = services.queue_update(options["name"], Actor.local(), reason=options["reason"], **changes)
         limit = "no limit" if queue.concurrency_limit is None else f"at most {queue.concurrency_limit:,} runs at once"
         rate = f", {queue.rate.words} at most" if queue.rate else ""
+        if queue.key_concurrency_limit is not None:
+            rate = f", {queue.key_concurrency_limit:,} of each key{rate}"
         self._say(options, f"Queue {queue.name}: {limit}{rate}.")
 
     def do_pause(self, options: dict[str, Any]) -> None:
@@ -71,7 +80,17 @@ class Command(VerbCommand):
 def describe(flow: QueueFlow) -> dict[str, Any]:
     """A queue as JSON, with the names of the API."""
     queue = flow.queue
-    same = ("name", "pool", "concurrency_limit", "declared_concurrency_limit", "limit_edited", "paused")
+    same = (
+        "name",
+        "pool",
+        "concurrency_limit",
+        "declared_concurrency_limit",
+        "limit_edited",
+        "key_concurrency_limit",
+        "declared_key_concurrency_limit",
+        "key_limit_edited",
+        "paused",
+    )
     return {
         **{name: getattr(queue, name) for name in same},
         "rate": queue.rate.as_json() if queue.rate else None,
@@ -97,16 +116,17 @@ def _all(search: str) -> Iterator[QueueFlow]:
         after = page.next
 
 
-def _limit(text: str | None) -> dict[str, Any]:
+def _limit(field: str, text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     if text == "none":
-        return {"concurrency_limit": None}
+        return {field: None}
     if text == "declared":
-        return {"limit_edited": False}
+        return {services.EDITED[field]: False}
     if text.isascii() and text.isdecimal() and len(text) < 10:
-        return {"concurrency_limit": int(text)}
-    raise invalid("--concurrency-limit", f"is {text[:60]!r}; write a whole number from 1, none or declared")
+        return {field: int(text)}
+    option = f"--{field.replace('_', '-')}"
+    raise invalid(option, f"is {text[:60]!r}; write a whole number from 1, none or declared")
 
 
 def _rate(text: str | None) -> dict[str, Any]:

@@ -77,11 +77,11 @@ def test_any_bytes_may_be_sent(api: Any, body: bytes, kind: str) -> None:
     sound(api.post("/tasks/echo/runs", body, content_type=kind))
 
 
+QUEUE_FIELDS = ["concurrency_limit", "limit_edited", "key_concurrency_limit", "rate", "rate_edited", "reason"]
+
+
 @QUIET
-@given(
-    body=VALUES
-    | st.dictionaries(st.sampled_from(["concurrency_limit", "limit_edited", "rate", "rate_edited", "reason"]), VALUES)
-)
+@given(body=VALUES | st.dictionaries(st.sampled_from(QUEUE_FIELDS), VALUES))
 def test_any_json_may_be_sent_to_a_queue(api: Any, body: Any) -> None:
     sound(api.patch("/queues/narrow", sent(body)))
     sound(api.post("/queues/narrow/pause", sent(body)))

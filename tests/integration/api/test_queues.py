@@ -92,6 +92,13 @@ def test_a_rate_is_edited_in_either_form_and_taken_back(api: Any) -> None:
     assert (back["rate"], back["rate_edited"], back["declared_rate"]) == (None, False, None)
 
 
+def test_a_limit_per_key_is_edited_and_taken_back(api: Any) -> None:
+    edited = api.patch("/queues/narrow", {"key_concurrency_limit": 2}).json()
+    assert (edited["key_concurrency_limit"], edited["key_limit_edited"], edited["limit_edited"]) == (2, True, False)
+    back = api.patch("/queues/narrow", {"key_limit_edited": False}).json()
+    assert (back["key_concurrency_limit"], back["key_limit_edited"]) == (None, False)
+
+
 def test_a_change_that_changes_nothing_leaves_no_audit_row(api: Any) -> None:
     api.patch("/queues/narrow", {"concurrency_limit": 7})
     api.patch("/queues/narrow", {"concurrency_limit": 7})
@@ -122,6 +129,9 @@ def test_an_edit_outlives_the_next_start_of_the_code(api: Any) -> None:
         ({"name": "other"}, "name"),
         ({"actor": "other"}, "actor"),
         ({"pool": "gpu"}, "pool"),
+        ({"key_concurrency_limit": 0}, "key_concurrency_limit"),
+        ({"key_concurrency_limit": 10**12}, "key_concurrency_limit"),
+        ({"key_limit_edited": True}, "key_limit_edited"),
         ({"rate": 5}, "rate"),
         ({"rate": "ten per minute"}, "rate"),
         ({"rate": {"amount": 0, "per": "minute"}}, "rate"),

@@ -180,9 +180,12 @@ def test_a_rate_is_set_and_taken_back() -> None:
     assert answered("queues", "set", "narrow", "--rate", "10 per minute")["rate"] == {"amount": 10, "per": 60.0}
     assert "10 per minute*" in said("queues", "list", "--search", "narrow")
     assert answered("queues", "set", "narrow", "--rate", "none")["rate"] is None
+    assert answered("queues", "set", "narrow", "--key-concurrency-limit", "2")["key_concurrency_limit"] == 2
+    assert answered("queues", "set", "narrow", "--key-concurrency-limit", "declared")["key_limit_edited"] is False
+    assert "--key-concurrency-limit" in mistake("queues", "set", "narrow", "--key-concurrency-limit", "0x")
     assert answered("queues", "set", "narrow", "--rate", "declared")["rate_edited"] is False
     assert "write a rate such as" in mistake("queues", "set", "narrow", "--rate", "ten")
-    assert "--rate" in mistake("queues", "set", "narrow")
+    assert "nothing to change" in mistake("queues", "set", "narrow")
 
 
 def test_a_queue_is_paused_and_resumed() -> None:

@@ -52,9 +52,12 @@ def test_an_edit_answers_with_the_row_and_leaves_an_audit_entry(llm: Queue) -> N
 
 def test_a_rate_is_edited_beside_the_limit_and_taken_back(llm: Queue) -> None:
     client = signed_in("admin")
-    page = client.post("/queues/llm/limit/", {"concurrency_limit": "4", "rate": "10/min"}, headers=HTMX)
-    assert "of 4, 10 per minute" in page.content.decode()
+    page = client.post(
+        "/queues/llm/limit/", {"concurrency_limit": "4", "key_concurrency_limit": "2", "rate": "10/min"}, headers=HTMX
+    )
+    assert "of 4, 2 a key, 10 per minute" in page.content.decode()
     llm.refresh_from_db()
+    assert (llm.key_concurrency_limit, llm.key_limit_edited) == (2, True)
     assert (llm.limit_edited, llm.rate_edited) == (False, True), "what was left as it was is no edit"
     wrong = client.post("/queues/llm/limit/", {"concurrency_limit": "4", "rate": "ten"}, headers=HTMX)
     assert wrong.status_code == 422
@@ -62,6 +65,7 @@ def test_a_rate_is_edited_beside_the_limit_and_taken_back(llm: Queue) -> None:
     client.post("/queues/llm/limit/", {"reset": "1"}, headers=HTMX)
     llm.refresh_from_db()
     assert (llm.rate, llm.rate_edited) == (None, False)
+    assert (llm.key_concurrency_limit, llm.key_limit_edited) == (None, False)
 
 
 @pytest.mark.parametrize("wrong", ["many", "0", "-3", "1000001", "1.5", "٣٣x", "9" * 400])

@@ -55,7 +55,7 @@ def at(conn: Conn, seconds: float) -> None:
 
 def leased(conn: Conn, worker: int) -> int:
     with conn.transaction():
-        return len(store.lease(conn, worker=worker, pools=["default"], coroutines=100, threads=100))
+        return len(store.lease(conn, worker=worker, pools=["default"], coroutines=100, threads=100).grants)
 
 
 def test_a_window_lets_through_its_rate_over_all_lanes_and_not_one_more(conn: Conn, rated: Queue, worker: int) -> None:
@@ -125,10 +125,10 @@ def test_why_a_run_waits_names_the_rate_and_the_time(conn: Conn, rated: Queue, w
 
 def test_slices_that_no_window_reaches_are_forgotten(conn: Conn, rated: Queue, worker: int) -> None:
     leased(conn, worker)
-    store.forget_starts(conn)
+    store.forget(conn)
     assert Start.objects.count() == 1
     at(conn, 75)
-    store.forget_starts(conn)
+    store.forget(conn)
     assert not Start.objects.exists()
 
 

@@ -12,8 +12,10 @@ SOON = NOW + timedelta(seconds=30)
 
 
 def gate(**fields: Any) -> Gate:
-    usual = {"id": 1, "queue": "llm", "pool": "default", "limit": 2, "paused": False, "pause_reason": "", "taken": 0,
-             "rate_amount": None, "rate_period": None, "started": 0, "opens_at": None}  # fmt: skip
+    usual = {
+        "id": 1, "queue": "llm", "pool": "default", "limit": 2, "key_limit": None, "paused": False, "pause_reason": "",
+        "taken": 0, "rate_amount": None, "rate_period": None, "started": 0, "opens_at": None,
+    }  # fmt: skip
     return Gate(**{**usual, **fields})
 
 
@@ -35,6 +37,14 @@ def test_the_first_gate_that_is_closed_is_the_reason(
 ) -> None:
     said = reason(Run(status=status), gates, served, NOW)
     assert (said.words, said.at, said.stuck) == (words, None, stuck)
+
+
+def test_a_key_without_a_slot_is_the_reason_for_its_own_runs_alone() -> None:
+    gates = gate(limit=None, key_limit=2)
+    said = reason(Run(status="queued", concurrency_key="acme"), gates, {"default"}, NOW, key_taken=2)
+    assert said.words == "no slot for key acme: 2 of 2 running"
+    for other in (Run(status="queued", concurrency_key="acme"), Run(status="queued")):
+        assert reason(other, gates, {"default"}, NOW, key_taken=1).words == "next in line"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,193 @@
+"""Limits per key: what the lease lets through of each key, whatever order things commit in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from django.utils import timezone
+
+from holdfast import db
+from holdfast.access.grants import Actor
+from queues import services, store
+from queues.models import Entry, Freed, Lease, Queue, Stage
+from queues.store import Conn, Grant
+
+ACTOR = Actor.local()
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def conn(transactional_db: None) -> Iterator[Conn]:
+    with db.connect("test") as found:
+        yield found
+
+
+@pytest.fixture
+def tenants(conn: Conn) -> Queue:
+    return Queue.objects.create(name="tenants", key_concurrency_limit=2)
+
+
+@pytest.fixture
+def worker(conn: Conn) -> int:
+    return register(conn)
+
+
+def register(conn: Conn) -> int:
+    return store.worker_register(
+        conn, name="w", pools=["default"], hostname="h", pid=1, version="", coroutines=9, threads=9
+    )
+
+
+def fill(queue: Queue, key: str | None, count: int, *, priority: int = 0) -> list[UUID]:
+    """Entries, oldest first."""
+    now = timezone.now()
+    ids = [UUID(int=(queue.pk << 40) + next(NUMBERS)) for _ in range(count)]
+    Entry.objects.bulk_create(
+        Entry(entry_id=i, queue=queue, lane=n % 2, ready_at=now, concurrency_key=key, priority=priority)
+        for n, i in enumerate(ids)
+    )
+    return ids
+
+
+def leased(conn: Conn, worker: int, most: int = 100) -> list[Grant]:
+    """What a worker gets, which looks again as long as entries were put aside."""
+    found: list[Grant] = []
+    while True:
+        with conn.transaction():
+            grants, held = store.lease(conn, worker=worker, pools=["default"], coroutines=most, threads=most)
+        found += grants
+        if not held:
+            return found
+
+
+def done(conn: Conn, grants: list[Grant], delay: float | None = None) -> None:
+    with conn.transaction(), conn.cursor() as cur:
+        store.release(
+            cur, ids=[g.entry_id for g in grants], tokens=[g.token for g in grants], delays=[delay] * len(grants)
+        )
+
+
+def keys(grants: list[Grant]) -> list[str]:
+    found = dict(Lease.objects.values_list("entry_id", "concurrency_key"))
+    return sorted(str(found[g.entry_id]) for g in grants)
+
+
+def test_each_key_has_its_own_slots_and_runs_without_a_key_are_not_counted(
+    conn: Conn, tenants: Queue, worker: int
+) -> None:
+    fill(tenants, "a", 5)
+    fill(tenants, "b", 5)
+    fill(tenants, None, 3)
+    assert keys(leased(conn, worker)) == ["None", "None", "None", "a", "a", "b", "b"]
+    assert leased(conn, worker) == []
+
+
+def test_a_key_that_floods_the_queue_does_not_hide_the_others(conn: Conn, tenants: Queue, worker: int) -> None:
+    fill(tenants, "flood", 300)
+    fill(tenants, "small", 1)
+    assert keys(leased(conn, worker, most=10)) == ["flood", "flood", "small"]
+    assert Entry.objects.filter(stage=Stage.READY).count() == 0, "nobody wades through them again"
+
+
+def test_a_slot_that_is_given_back_goes_to_the_next_of_its_key_by_priority(
+    conn: Conn, tenants: Queue, worker: int
+) -> None:
+    first = fill(tenants, "a", 4)
+    (urgent,) = fill(tenants, "a", 1, priority=5)
+    begun = leased(conn, worker)
+    assert {g.entry_id for g in begun} == {urgent, first[0]}
+    done(conn, begun[:1])
+    assert [g.entry_id for g in leased(conn, worker)] == [first[1]]
+    assert leased(conn, worker) == []
+    assert not Freed.objects.exists()
+
+
+def test_what_comes_back_for_another_attempt_waits_behind_the_slot_it_gave_back(
+    conn: Conn, tenants: Queue, worker: int
+) -> None:
+    ids = fill(tenants, "a", 3)
+    begun = leased(conn, worker)
+    done(conn, begun, delay=0)
+    assert {g.entry_id for g in leased(conn, worker)} <= set(ids)
+    assert Lease.objects.count() == 2
+
+
+def test_a_release_that_commits_while_a_lease_puts_its_key_aside_is_not_missed(
+    conn: Conn, tenants: Queue, worker: int
+) -> None:
+    fill(tenants, "a", 3)
+    begun = leased(conn, worker)
+    with db.connect("other") as other:
+        with other.transaction(), other.cursor() as cur:
+            store.release(cur, ids=[begun[0].entry_id], tokens=[begun[0].token], delays=[None])
+            more = fill(tenants, "a", 1)
+            assert leased(conn, worker) == [], "the slot is not free before it is committed"
+        assert Entry.objects.filter(pk__in=more, stage=Stage.HELD).exists()
+    assert len(leased(conn, worker)) == 1
+
+
+def test_when_the_ready_one_is_withdrawn_the_next_of_its_key_takes_its_turn(
+    conn: Conn, tenants: Queue, worker: int
+) -> None:
+    fill(tenants, "a", 4)
+    begun = leased(conn, worker)
+    done(conn, begun)
+    with conn.transaction():
+        store.lease(conn, worker=worker, pools=["default"], coroutines=0, threads=0)  # takes the notes
+    ready = list(Entry.objects.filter(stage=Stage.READY).values_list("pk", flat=True))
+    assert len(ready) == 2
+    fill(tenants, "a", 2)
+    assert not Lease.objects.exists()
+    with conn.transaction():
+        store.withdraw(conn, ready)
+    assert len(leased(conn, worker)) == 2
+
+
+def test_a_dead_workers_slots_come_back(conn: Conn, tenants: Queue, worker: int) -> None:
+    fill(tenants, "a", 3)
+    assert len(leased(conn, worker)) == 2
+    with conn.transaction():
+        store.seize(conn, worker)
+    assert len(leased(conn, register(conn))) == 1
+
+
+def test_an_edit_counts_at_once_in_both_directions(conn: Conn, tenants: Queue, worker: int) -> None:
+    fill(tenants, "a", 9)
+    assert len(leased(conn, worker)) == 2
+    services.queue_update("tenants", ACTOR, key_concurrency_limit=4)
+    assert len(leased(conn, worker)) == 2
+    services.queue_update("tenants", ACTOR, key_concurrency_limit=1)
+    assert leased(conn, worker) == []
+    services.queue_update("tenants", ACTOR, key_concurrency_limit=None)
+    assert len(leased(conn, worker)) == 5
+
+
+def test_the_queues_own_limit_holds_beside_that_of_its_keys(conn: Conn, tenants: Queue, worker: int) -> None:
+    services.queue_update("tenants", ACTOR, concurrency_limit=3)
+    for key in "abc":
+        fill(tenants, key, 3)
+    begun = leased(conn, worker)
+    assert len(begun) == 3
+    assert leased(conn, worker) == []
+    done(conn, begun)
+    assert len(leased(conn, worker)) == 3
+
+
+def test_the_sweeper_calls_nobody_while_all_that_waits_is_held(conn: Conn, tenants: Queue, worker: int) -> None:
+    fill(tenants, "a", 4)
+    assert store.pools_with_entries(conn) == {"default"}
+    begun = leased(conn, worker)
+    assert store.pools_with_entries(conn) == set()
+    done(conn, begun[:1])
+    assert store.pools_with_entries(conn) == {"default"}
+
+
+def test_notes_that_nobody_takes_are_forgotten(conn: Conn, worker: int) -> None:
+    fill(Queue.objects.create(name="plain"), "a", 2)
+    done(conn, leased(conn, worker))
+    assert Freed.objects.exists()
+    store.forget(conn)
+    assert not Freed.objects.exists()
