@@ -15,12 +15,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from uuid import UUID
 
+from asgiref.sync import SyncToAsync
 from django.db import connections
 
 from holdfast import db
@@ -104,6 +106,8 @@ def worker(crash: Point | None = None, trace: Path | None = None) -> int:
     if pid == 0:
         code = 1
         try:
+            # The one thread of asgiref did not come along; an executor that thinks it has it would never do anything.
+            SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
             _work(crash, trace)
             code = 0
         except BaseException:
