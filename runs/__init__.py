@@ -9,10 +9,11 @@ costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runs.errors import OutcomeUnknown, RunFailed, WaitTimeout
+    from runs.errors import HeartbeatLost, OutcomeUnknown, RunFailed, WaitTimeout
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
+    from runs.sdk.heartbeat import heartbeat
     from runs.sdk.hooks import Failure
     from runs.sdk.isolation import GiB, MiB
     from runs.sdk.log import log
@@ -43,6 +44,8 @@ _ROOMS = {
     "Failure": "runs.sdk.hooks",
     "Reconciled": "runs.sdk.safety",
     "OutcomeUnknown": "runs.errors",
+    "heartbeat": "runs.sdk.heartbeat",
+    "HeartbeatLost": "runs.errors",
     "MiB": "runs.sdk.isolation",
     "GiB": "runs.sdk.isolation",
 }
@@ -52,6 +55,7 @@ __all__ = [
     "Decision",
     "Failure",
     "GiB",
+    "HeartbeatLost",
     "MiB",
     "OutcomeUnknown",
     "Reconciled",
@@ -62,6 +66,7 @@ __all__ = [
     "acheckpoint",
     "checkpoint",
     "current_run",
+    "heartbeat",
     "log",
     "step",
     "stream",

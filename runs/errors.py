@@ -98,6 +98,12 @@ class OutcomeUnknown(HoldfastError):
     code = "outcome_unknown"
 
 
+class HeartbeatLost(HoldfastError):
+    """A step gave no heartbeat within its `heartbeat_timeout`. `data` has its last details, as JSON."""
+
+    code = "heartbeat_lost"
+
+
 class NotSerializable(HoldfastError):
     """A value cannot be stored as JSON. `data["path"]` is where in the value it stands."""
 

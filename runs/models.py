@@ -111,6 +111,7 @@ class Run(models.Model):
     usage: dict[str, Decimal] | None = None
     budget: "list[Budget] | None" = None
     progress: "Progress | None" = None
+    beats: "list[Heartbeat] | None" = None  # of one run that was asked for alone
 
     class Meta:
         indexes = (
@@ -338,6 +339,22 @@ class Progress(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.value}"
+
+
+class Heartbeat(models.Model):
+    """The latest heartbeat of a step that has not finished, for its next try and for those who look."""
+
+    run = models.ForeignKey(Run, models.CASCADE, db_constraint=False, db_index=False, related_name="heartbeats")
+    key = models.CharField(max_length=250, help_text="The step's identity in its run.")
+    attempt = models.IntegerField()
+    details = models.JSONField(null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("run", "key"), name="heartbeat_of_step"),)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.key}"
 
 
 #: Digits of an amount, and how many of them stand after the point.

@@ -14,7 +14,7 @@ from queues.selectors import EXACT_UP_TO
 from runs import approvals, selectors, spending, waits
 from runs.errors import UnknownRun
 from runs.lists import tries
-from runs.models import Attempt, Run, Snapshot
+from runs.models import Attempt, Heartbeat, Run, Snapshot
 from runs.reasons import Reason, reasons
 from runs.states import CANCELLABLE, FINAL, RETRYABLE, Status
 
@@ -79,6 +79,11 @@ class RunPage:
         """How far the run says that it is."""
         value = self.run.progress.value if self.run.progress else None
         return None if value is None else int(value * 100)
+
+    @property
+    def beats(self) -> list[Heartbeat]:
+        """The latest heartbeats of steps that are at work, or were when the run ended."""
+        return self.run.beats or []
 
     @property
     def usage(self) -> list[spending.Line]:

@@ -24,6 +24,7 @@ MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 MAX_LINES: Final = 1_000
 MAX_SNAPSHOTS: Final = 500
 MAX_ATTEMPTS: Final = 500
+MAX_BEATS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,12 @@ def status_counts(statuses: Iterable[str], filters: RunFilter | None = None) -> 
 
 
 def run_get(run_id: uuid.UUID) -> Run:
-    """One run with its queue and what it has used. Raises UnknownRun."""
+    """One run with its queue, what it has used, and the heartbeats of its unfinished steps. Raises UnknownRun."""
     run = Run.objects.select_related("queue").filter(pk=run_id).first()
     if run is None:
         raise UnknownRun(f"There is no run {run_id}.")
     spending.fill([run])
+    run.beats = list(run.heartbeats.order_by("-at")[:MAX_BEATS])
     return run
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 #: Up to here counts are exact; a selector that stops counting there says "about".
 EXACT_UP_TO = 10_000
+#: Characters of a JSON value that is shown on one line.
+LINE = 300
 
 
 def count(number: int) -> str:
@@ -19,3 +23,9 @@ def size(number: int) -> str:
             break
         value /= 1000
     return f"{number} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def json_line(value: object) -> str:
+    """A JSON value on one line, cut after some hundred characters."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LINE else f"{text[: LINE - 1]}…"

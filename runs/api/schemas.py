@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, WithJsonSchema
 
 from holdfast.access.models import REASON_LENGTH
 from runs import streams
-from runs.api.usage import AMOUNTS, BUDGET_SCHEMA, BudgetOut, ProgressOut
+from runs.api.usage import AMOUNTS, BUDGET_SCHEMA, BudgetOut, HeartbeatOut, ProgressOut
 from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task, Wait
 from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
 from runs.sdk.retry import MAX_ATTEMPTS
@@ -192,6 +192,7 @@ class RunOut(Schema):
     budget: list[BudgetOut] = Field(description="Its own budgets, and those of the runs that wait for it.")
     progress: ProgressOut | None = Field(description="How far it says that it is.")
     metadata: Any = Field(description="What it says of itself.")
+    heartbeats: list[HeartbeatOut] = Field(description="Of its unfinished steps, the latest first; empty in lists.")
     waiting_for: Any = Field(
         description="Of a waiting run: `kind` and `what` of the first wait, `count` of all, `waits` of the first 20."
     )
@@ -201,7 +202,7 @@ class RunOut(Schema):
         same = {
             name: getattr(run, name)
             for name in cls.model_fields
-            if name not in {"task", "queue", "error", "usage", "budget", "progress", "metadata"}
+            if name not in {"task", "queue", "error", "usage", "budget", "progress", "metadata", "heartbeats"}
         }
         return cls.model_construct(
             **same,
@@ -212,6 +213,7 @@ class RunOut(Schema):
             budget=[BudgetOut.of(budget) for budget in run.budget or ()],
             progress=ProgressOut.of(run.progress) if run.progress else None,
             metadata=(run.progress.metadata if run.progress else None) or {},
+            heartbeats=[HeartbeatOut.of(beat) for beat in run.beats or ()],
         )
 
 

@@ -1,4 +1,4 @@
-"""The shapes of usage, budgets and progress; as `schemas.py`."""
+"""The shapes of usage, budgets, progress and heartbeats; as `schemas.py`."""
 
 import uuid
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from ninja import Schema
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from runs.models import Budget, Progress
+from runs.models import Budget, Heartbeat, Progress
 from runs.sdk.usage import MAX_UNITS, plain
 
 AMOUNTS: Final = "Amounts are numbers, exact to 15 digits."
@@ -57,3 +57,16 @@ class ProgressOut(Schema):
         if progress.value is None:
             return None
         return cls(value=progress.value, words=progress.words, at=progress.at)
+
+
+class HeartbeatOut(Schema):
+    """The latest heartbeat of a step that has not finished."""
+
+    step: str
+    attempt: int
+    at: datetime
+    details: Any
+
+    @classmethod
+    def of(cls, beat: Heartbeat) -> "HeartbeatOut":
+        return cls(step=beat.key, attempt=beat.attempt, at=beat.at, details=beat.details)

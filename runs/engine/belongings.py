@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from runs import store
 from runs.engine.again import asked_again
+from runs.engine.beats import Beats
 from runs.engine.compared import Compared
-from runs.engine.outcome import Mismatch
+from runs.engine.outcome import Fenced, Mismatch
 from runs.engine.port import Port
 from runs.engine.progress import Progress
 from runs.engine.sending import Sending
 from runs.engine.spending import Spending
 from runs.engine.tail import LogTail
 from runs.engine.waiting import Waits
-from runs.sdk.context import RunContext
+from runs.sdk.context import RunContext, current_step
 
 if TYPE_CHECKING:
     from runs.engine.context import ActiveRun
@@ -32,6 +34,7 @@ class Belongings(RunContext):
 
     __slots__ = (
         "_again",
+        "_beats",
         "_compared",
         "_lock",
         "_port",
@@ -55,10 +58,15 @@ class Belongings(RunContext):
         self._spending: Spending | None = None
         self._sending: Sending | None = None
         self._said: Progress | None = None
+        self._beats: Beats | None = None
         self._tail: LogTail | None = None
 
-    def _take_up(self, facts: Sequence[store.Fact], waits: Sequence[store.WaitFact]) -> None:
+    def _take_up(
+        self, facts: Sequence[store.Fact], waits: Sequence[store.WaitFact], beats: Mapping[str, str | None] | None
+    ) -> None:
         """What earlier stays have left, and the budgets that count for as long as the run holds them."""
+        if beats:
+            self._beats = self._new_beats(beats)
         if facts:
             self._compared = Compared(self._run, facts)
             self._again = asked_again(facts, waits, self.started.attempt)
@@ -105,9 +113,39 @@ class Belongings(RunContext):
                 self._said = self._said or Progress(self.id, self._port.writer.put_progress)
         return self._said
 
+    @property
+    def beats(self) -> Beats:
+        """The heartbeats of its steps."""
+        if self._beats is None:
+            with self._lock:
+                self._beats = self._beats or self._new_beats({})
+        return self._beats
+
+    def _new_beats(self, known: Mapping[str, str | None]) -> Beats:
+        return Beats(self.id, self.started.attempt, self._put_beat, known)
+
+    def _put_beat(self, row: store.BeatRow) -> None:
+        with suppress(Fenced):  # what a stay that is over has not told yet is told by nobody
+            self._run.while_open(lambda: self._port.writer.put_beat(row))
+
+    def beat(self, details: str | None) -> None:
+        if self._run.over:
+            raise Fenced
+        self.beats.beat(current_step.get(), details, self._port.clock.now())
+
+    def last_beat(self) -> str | None:
+        return self._beats.last(current_step.get()) if self._beats is not None else None
+
+    def step_over(self, key: str) -> None:
+        """A step has finished."""
+        if self._beats is not None:
+            self._beats.done(key)
+
     def flush_said(self, *, now: bool = False) -> None:
         if self._said is not None:
             self._said.flush(now=now)
+        if self._beats is not None:
+            self._beats.flush(now=now)
 
     @property
     def tail(self) -> LogTail | None:

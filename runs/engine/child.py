@@ -141,8 +141,8 @@ def live(sock: socket.socket) -> NoReturn:
     )
     task = registry.get(begin.started.task_id)
     assert task is not None, "the server was forked when all tasks were known"
-    run = ActiveRun(port, task, begin.started, begin.facts, begin.waits)
-    run.said.pace = 0.0
+    run = ActiveRun(port, task, begin.started, begin.facts, begin.waits, begin.beats)
+    run.said.pace = run.beats.pace = 0.0
     del known
     threading.Thread(target=link.hear, name="holdfast-link", daemon=True).start()
     termination = _Termination()

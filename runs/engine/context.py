@@ -78,6 +78,7 @@ class ActiveRun(Belongings):
         started: store.Started,
         facts: Sequence[store.Fact] = (),
         waits: Sequence[store.WaitFact] = (),
+        beats: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__(port, started)
         self.task = task
@@ -135,7 +136,7 @@ class ActiveRun(Belongings):
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
         self._replay_left = sum(not key.startswith(PREFIX) for key in self._done) + len(self._waited)
         self._last_kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
-        self._take_up(facts, waits)
+        self._take_up(facts, waits, beats)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -458,6 +459,7 @@ class ActiveRun(Belongings):
         text = failure.encode(failure.describe(error, key))
         row = self._row(step, key, began, args, kwargs, SnapshotKind.FAILURE, error=text)
         self._store(row, None, self._count(step, began, "failed", row.finished))
+        self.flush_said(now=True)
         tidy_shared(error)
         if not step.retry.allows(error, tries):
             raise error

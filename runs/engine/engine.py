@@ -312,7 +312,7 @@ class Engine:
             if task is None or deferring.is_refused(task, started, item.facts, item.waits):
                 self._writer.put_finish(deferring.row(task, started), ())
                 continue
-            run = ActiveRun(self._port, task, started, item.facts, item.waits)
+            run = ActiveRun(self._port, task, started, item.facts, item.waits, item.beats)
             if task.isolation is not None:
                 processes.append((run, item))
             else:

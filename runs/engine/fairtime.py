@@ -114,10 +114,14 @@ class Within:
         """Whether the time was up."""
         return self._scope.expired()
 
+    def restart(self) -> None:
+        """The whole time again, from now on. From any thread."""
+        self._began, self._still = time.monotonic(), self._stood_still()
+
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
         if self._limit is not None:
-            self._began, self._still = time.monotonic(), self._stood_still()
+            self.restart()
             self._check()
         return self
 

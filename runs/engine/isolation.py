@@ -53,7 +53,7 @@ UNREPORTED: Final = 5.0
 _BLOCK: Final = 262_144
 #: Calls of the writer that go by the run, as they do where it has no process of its own; and those that may make their
 #: caller wait, so that they are made without the run's lock.
-_BY_THE_RUN: Final = ("put_log", "put_usage", "put_progress")
+_BY_THE_RUN: Final = ("put_log", "put_usage", "put_progress", "put_beat")
 _UNGUARDED: Final = ("count",)
 
 
@@ -254,6 +254,7 @@ class Stay:
             work.started,
             work.facts,
             work.waits,
+            work.beats,
             self._port.worker_id,
             self._port.clock,
             self.run.memory_limit,
@@ -409,7 +410,7 @@ class Stay:
         elif method == "put_usage":  # it is spent, even if the stay is over
             self.run.spending.pass_on(row)
         elif not self.run.over:
-            self.run.said.take(row)
+            (self.run.beats if method == "put_beat" else self.run.said).take(row)
 
     def _settle(self, number: int, error: BaseException | None) -> None:
         self._settled.append((number, sendable(error)))

@@ -52,6 +52,7 @@ class Work:
     grant: queue_store.Grant
     facts: Sequence[store.Fact] = ()
     waits: Sequence[store.WaitFact] = ()
+    beats: Mapping[str, str | None] | None = None
 
 
 class Leaser(Duty):
@@ -157,8 +158,14 @@ class Leaser(Duty):
         facts = store.history(conn, again) if again else {}
         accounts = self._learn_balances({account for run in started for account in run.accounts or ()})
         waits = _settled(conn, again, facts) if again else {}
+        beats = store.beats(conn, again) if again else {}
         by_id = {grant.entry_id: grant for grant in grants}
-        self._engine.begin([Work(run, by_id[run.id], facts.get(run.id, ()), waits.get(run.id, ())) for run in started])
+        self._engine.begin(
+            [
+                Work(run, by_id[run.id], facts.get(run.id, ()), waits.get(run.id, ()), beats.get(run.id))
+                for run in started
+            ]
+        )
         del accounts  # kept by their runs from now on
         taken = [0] * len(free)
         for grant in grants:

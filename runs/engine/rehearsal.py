@@ -139,6 +139,12 @@ class Rehearsal(ActiveRun):
     def spend(self, amounts: dict[str, Decimal]) -> None:
         del amounts
 
+    def beat(self, details: str | None) -> None:
+        del details
+
+    def last_beat(self) -> str | None:
+        return None
+
     def progress(self, value: float, words: str = "") -> None:
         checked_progress(value, words)
 

@@ -7,12 +7,13 @@ import asyncio
 import json
 import logging
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from runs.engine import transact, unsafe
 from runs.engine.outcome import PutDown
 from runs.engine.waiting import HOLD
-from runs.errors import StepMisuse
+from runs.errors import HeartbeatLost, StepMisuse
 from runs.models import SnapshotKind
 from runs.sdk import codec
 from runs.sdk.context import current_step
@@ -38,10 +39,10 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
         try:
             if step.unsafe and (found := await unsafe.begin_async(run, step, key, began, args, kwargs)) is not None:
                 return found.result
-            if step.timeout is None:
+            if step.timeout is None and step.heartbeat_timeout is None:
                 value = await step.function(*args, **kwargs)
             else:
-                value = await _timed(run, step.timeout, step, args, kwargs)
+                value = await _timed(run, step, key, args, kwargs)
             output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
         except Exception as error:
             delay = run._tried(step, key, began, args, kwargs, error)
@@ -49,6 +50,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
             row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
             stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             run._store(row, stored, run._count(step, began, "completed", row.finished))
+            run.step_over(key)
             await stored
             return value
         finally:
@@ -89,6 +91,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
             row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
             stored: Future[None] = Future()
             run._store(row, stored, run._count(step, began, "completed", row.finished))
+            run.step_over(key)
             stored.result()
             return value
         finally:
@@ -99,16 +102,19 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
         run._port.clock.sleep(delay)
 
 
-async def _timed(
-    run: ActiveRun, limit: float, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    scope = run.within(limit)
+async def _timed(run: ActiveRun, step: Step[Any, Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    whole, silence = run.within(step.timeout), run.within(step.heartbeat_timeout)
     try:
-        async with scope:
-            return await step.function(*args, **kwargs)
+        async with whole, silence:
+            with run.beats.expected(key, silence) if step.heartbeat_timeout is not None else nullcontext():
+                return await step.function(*args, **kwargs)
     except TimeoutError as error:
-        if scope.expired():
-            raise TimeoutError(f"step {step.name!r} took longer than {limit:g} s") from error
+        if whole.expired():
+            raise TimeoutError(f"step {step.name!r} took longer than {step.timeout:g} s") from error
+        if silence.expired():
+            raise HeartbeatLost(
+                f"Step {step.name!r} gave no heartbeat for {step.heartbeat_timeout:g} s.", last=run.beats.last(key)
+            ) from error
         raise
 
 

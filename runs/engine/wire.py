@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from runs.engine.clock import Clock
@@ -24,6 +24,7 @@ class Begin(NamedTuple):
     started: Started
     facts: Sequence[Fact]
     waits: Sequence[WaitFact]
+    beats: Mapping[str, str | None] | None
     worker_id: int
     clock: Clock
     memory_limit: int | None  # bytes

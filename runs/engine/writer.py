@@ -69,6 +69,7 @@ Row = (
     | store.EndingRow
     | store.UsageRow
     | store.ProgressRow
+    | store.BeatRow
 )
 Ack = asyncio.Future[None] | Future[None] | None
 
@@ -100,6 +101,7 @@ class Batch:
     given_up: list[store.GiveUpRow] = field(default_factory=list)
     endings: list[store.EndingRow] = field(default_factory=list)
     progress: list[store.ProgressRow] = field(default_factory=list)
+    beats: list[store.BeatRow] = field(default_factory=list)
     usage: list[store.UsageRow] = field(default_factory=list)
     #: What is drawn on budgets, and the balances after it.
     charges: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)
@@ -129,6 +131,8 @@ class Batch:
                 batch.usage.append(row)
             elif isinstance(row, store.ProgressRow):
                 batch.progress.append(row)
+            elif isinstance(row, store.BeatRow):
+                batch.beats.append(row)
             elif isinstance(row, store.EndingRow):
                 batch.endings.append(row)
             elif row is not None:
@@ -165,6 +169,7 @@ class Batch:
             *self.waits,
             *self.usage,
             *self.progress,
+            *self.beats,
         ]
         return {row.run_id for row in rows}
 
@@ -230,6 +235,9 @@ class Writer(Duty):
 
     def put_progress(self, row: store.ProgressRow) -> None:
         self._put(Operation(row, size=len(row.metadata or "")))
+
+    def put_beat(self, row: store.BeatRow) -> None:
+        self._put(Operation(row, size=len(row.details or "")))
 
     def put_usage(self, row: store.UsageRow) -> None:
         self._put(Operation(row))
@@ -395,6 +403,8 @@ class Writer(Duty):
                 store.add_chunks(cur, batch.chunks)
             if batch.progress:
                 store.set_progress(cur, batch.progress)
+            if batch.beats:
+                store.set_beats(cur, batch.beats)
             if batch.endings:
                 store.set_endings(cur, batch.endings)
             if batch.finishes:

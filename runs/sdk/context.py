@@ -80,6 +80,14 @@ class RunContext(ABC):
         """Adds to what the run has used, by unit."""
 
     @abstractmethod
+    def beat(self, details: str | None) -> None:
+        """The step that is being executed lives; `details` are JSON, None as they were."""
+
+    @abstractmethod
+    def last_beat(self) -> str | None:
+        """The latest details of the step that is being executed."""
+
+    @abstractmethod
     def progress(self, value: float, words: str = "") -> None:
         """Says how far the run is, 0 to 1, in words as well. The latest is kept, and shown live; call it as often as
         you like."""

@@ -53,12 +53,14 @@ class Step(Generic[P, R]):
         timeout: float | None,
         key: str | None = None,
         promise: Guarantee = AT_LEAST_ONCE,
+        heartbeat_timeout: float | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name
         self.retry = retry
         self.timeout = timeout
+        self.heartbeat_timeout = heartbeat_timeout
         self.key = key
         self.promise = promise
         self.transaction = promise.transaction
@@ -69,6 +71,11 @@ class Step(Generic[P, R]):
             raise DeclarationError(
                 f"step {name!r}: a timeout needs `async def`; a thread cannot be interrupted. Make the step async, or "
                 "give the call inside it a timeout of its own (an HTTP client's, a statement's)."
+            )
+        if heartbeat_timeout is not None and not self.is_async:
+            raise DeclarationError(
+                f"step {name!r}: a heartbeat_timeout needs `async def`; a thread cannot be interrupted. Make the step "
+                "async, and what blocks in it `await asyncio.to_thread(…)`: heartbeat() may be called there."
             )
         hint = codec.hints_of(function).get("return", Any)
         self.output = codec.adapter_for(hint, f"step {name!r}: its result")
@@ -106,9 +113,14 @@ class Step(Generic[P, R]):
         return cast(R, sync_to_async(wrapped)(*args, **kwargs) if _loop_runs() else wrapped(*args, **kwargs))
 
     def using(
-        self, *, key: str | None = None, retry: Retry | None = None, timeout: float | timedelta | None = None
+        self,
+        *,
+        key: str | None = None,
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = None,
+        heartbeat_timeout: float | timedelta | None = None,
     ) -> Step[P, R]:
-        """The step with another identity, retry policy or timeout (seconds) for one call.
+        """The step with another identity, retry policy or timeouts (seconds) for one call.
 
         `key` replaces the count in the step's identity: give one where the order of calls may differ between tries.
         """
@@ -121,6 +133,8 @@ class Step(Generic[P, R]):
             timeout=seconds(timeout, f"step {self.name!r}: timeout") or self.timeout,
             key=key or self.key,
             promise=self.promise,
+            heartbeat_timeout=seconds(heartbeat_timeout, f"step {self.name!r}: heartbeat_timeout")
+            or self.heartbeat_timeout,
         )
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +150,7 @@ def step(
     name: str | None = None,
     retry: Retry | None = None,
     timeout: float | timedelta | None = None,
+    heartbeat_timeout: float | timedelta | None = None,
     transaction: bool = False,
     safety: Safety = "safe",
     reconcile: Callable[..., Any] | None = None,
@@ -147,6 +162,7 @@ def step(
     name: str | None = None,
     retry: Retry | None = None,
     timeout: float | timedelta | None = None,
+    heartbeat_timeout: float | timedelta | None = None,
     transaction: bool = False,
     safety: Safety = "safe",
     reconcile: Callable[..., Any] | None = None,
@@ -157,6 +173,7 @@ def step(
         name: What the step is called in snapshots and charts; the function's name unless given.
         retry: Its own retry policy; without one a failure goes straight to the task.
         timeout: Seconds for one try (`async def` only).
+        heartbeat_timeout: Seconds without a `heartbeat()` after which a try is lost (`async def` only).
         transaction: The step's writes by Django's ORM and its snapshot are committed together: exactly once.
         safety: "unsafe" for what must not be done twice and cannot be undone. A step that died mid-way is then never
             called again on a guess.
@@ -176,7 +193,13 @@ def step(
             safety=safety,
             reconcile=reconcile,
         )
-        limit = seconds(timeout, f"{where}: timeout")
-        return Step(f, name=called, retry=retry or NO_RETRY, timeout=limit, promise=promise)
+        return Step(
+            f,
+            name=called,
+            retry=retry or NO_RETRY,
+            timeout=seconds(timeout, f"{where}: timeout"),
+            promise=promise,
+            heartbeat_timeout=seconds(heartbeat_timeout, f"{where}: heartbeat_timeout"),
+        )
 
     return wrap(function) if function is not None else wrap

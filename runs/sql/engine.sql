@@ -44,6 +44,24 @@ FROM runs_snapshot s
 WHERE s.run_id = ANY(%(ids)s)
 ORDER BY s.run_id, s.sequence;
 
+-- name: beats
+SELECT b.run_id, b.key, b.details::text FROM runs_heartbeat b WHERE b.run_id = ANY(%(ids)s::uuid[]);
+
+-- name: set_beats
+-- A later attempt's word is not taken back by an earlier one's.
+INSERT INTO runs_heartbeat AS b (run_id, key, attempt, details, at)
+SELECT n.run_id, n.key, n.attempt, n.details::jsonb, to_timestamp(n.at)
+FROM unnest(%(run_ids)s::uuid[], %(keys)s::varchar[], %(attempts)s::int[], %(details)s::text[], %(ats)s::float8[])
+     AS n (run_id, key, attempt, details, at)
+ON CONFLICT (run_id, key) DO UPDATE
+SET attempt = excluded.attempt, details = excluded.details, at = excluded.at
+WHERE b.attempt <= excluded.attempt;
+
+-- name: end_beats
+DELETE FROM runs_heartbeat b
+USING unnest(%(run_ids)s::uuid[], %(keys)s::varchar[]) AS n (run_id, key)
+WHERE b.run_id = ANY(%(run_ids)s::uuid[]) AND b.run_id = n.run_id AND b.key = n.key;
+
 -- name: ran_out_at
 -- An isolated run's attempts say at which limit they ran out of memory: that outlives whatever crashes. One that the
 -- kernel killed (it has a signal) says nothing about the limit: the machine was too small.

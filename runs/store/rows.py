@@ -228,6 +228,17 @@ class Balance(NamedTuple):
     spent: Decimal
 
 
+class BeatRow(NamedTuple):
+    """The latest heartbeat of a step, or that none is needed any more."""
+
+    run_id: uuid.UUID
+    key: str
+    attempt: int
+    details: str | None  # JSON
+    at: float
+    over: bool = False
+
+
 class ProgressRow(NamedTuple):
     """How far a run is, and its metadata. None: as it was."""
 

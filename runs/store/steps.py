@@ -4,13 +4,13 @@ that promise more need to know."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg import Cursor, errors
 from psycopg.rows import TupleRow
 
 from queues.store import Conn
-from runs.store.rows import ChunkRow, Fact, Intent, LogRow, RollupKey, SnapshotRow
+from runs.store.rows import BeatRow, ChunkRow, Fact, Intent, LogRow, RollupKey, SnapshotRow
 from runs.store.statements import SQL, columns
 
 
@@ -20,6 +20,26 @@ def history(conn: Conn, ids: list[uuid.UUID]) -> dict[uuid.UUID, list[Fact]]:
     for row in conn.execute(SQL.history, {"ids": ids}, prepare=True):
         facts[row[0]].append(Fact(*row[1:]))
     return facts
+
+
+def beats(conn: Conn, ids: list[uuid.UUID]) -> dict[uuid.UUID, dict[str, str | None]]:
+    """What the unfinished steps of runs that are entered again have said last, by step key."""
+    found: dict[uuid.UUID, dict[str, str | None]] = {}
+    for run_id, key, details in conn.execute(SQL.beats, {"ids": ids}, prepare=True):
+        found.setdefault(run_id, {})[key] = details
+    return found
+
+
+def set_beats(cur: Cursor[TupleRow], rows: Iterable[BeatRow]) -> None:
+    """One row for each step, however often it beat; none for those that are over."""
+    latest = {(row.run_id, row.key): row for row in rows}
+    chosen = [latest[key] for key in sorted(latest)]
+    names = ("run_ids", "keys", "attempts", "details", "ats")
+    if alive := [row for row in chosen if not row.over]:
+        cur.execute(SQL.set_beats, columns([row[:-1] for row in alive], *names), prepare=True)
+    if over := [row for row in chosen if row.over]:
+        ids, keys = [row.run_id for row in over], [row.key for row in over]
+        cur.execute(SQL.end_beats, {"run_ids": ids, "keys": keys}, prepare=True)
 
 
 def ran_out_at(conn: Conn, run_id: uuid.UUID) -> int | None:

@@ -31,3 +31,9 @@ def size(number: int) -> str:
 def error_name(error: dict[str, object] | None) -> str:
     """The name of an error without its module."""
     return str((error or {}).get("type") or "Error").rpartition(".")[2]
+
+
+@register.filter
+def json_line(value: object) -> str:
+    """A JSON value on one line, cut after some hundred characters."""
+    return words.json_line(value)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import (
+    BEAT_TASKS,
     FAULT_TASKS,
     HARD_TASKS,
     HOOK_TASKS,
@@ -110,6 +111,12 @@ def stepping(fleet: Fleet) -> Fleet:
 def isolated(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `isolated_tasks.py` as well; no worker yet."""
     return _knowing(fleet, ISOLATED_TASKS)
+
+
+@pytest.fixture
+def beating(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `beat_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, BEAT_TASKS)
 
 
 @pytest.fixture

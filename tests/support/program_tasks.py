@@ -12,7 +12,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from holdfast.access.grants import Actor
-from runs import Retry, acheckpoint, checkpoint, current_run, log, step, task, usage, wait
+from runs import Retry, acheckpoint, checkpoint, current_run, heartbeat, log, step, task, usage, wait
 from runs.answers import run_signal
 from tests.support.programs import signals
 
@@ -39,6 +39,7 @@ def first_time(name: str) -> bool:
 async def plain(name: str) -> str:
     note("called", current_run().id, name)
     usage(calls=1)
+    heartbeat(name)
     await asyncio.sleep(0.001)
     return name.upper()
 

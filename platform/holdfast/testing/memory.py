@@ -93,6 +93,7 @@ class Kept:
     ending: str | None = None  # the outcome that is decided, while its hook is called
     usage: dict[str, Decimal] = field(default_factory=dict)
     progress: store.ProgressRow | None = None
+    beats: dict[str, str | None] = field(default_factory=dict)  # by step key
     attempts: list[Attempt] = field(default_factory=list)
     snapshots: list[store.SnapshotRow] = field(default_factory=list)
     logs: list[store.LogRow] = field(default_factory=list)
@@ -115,6 +116,10 @@ class Kept:
     def wakes(self) -> float:
         """When something happens to it by itself."""
         return min(self.due, self.deadline)
+
+
+#: What a run is entered with: itself, its snapshots, its waits, and what its unfinished steps have said last.
+Entered = tuple[store.Started, list[store.Fact], list[store.WaitFact], dict[str, str | None]]
 
 
 class Memory:
@@ -155,7 +160,7 @@ class Memory:
             parent.children.append(child)
             self.runs[child.id] = child
 
-    def begin(self, run: Kept) -> tuple[store.Started, list[store.Fact], list[store.WaitFact]]:
+    def begin(self, run: Kept) -> Entered:
         """A run is entered: a new attempt, or one that is still open goes on."""
         self._token += 1
         if not run.attempts or run.attempts[-1].status != AttemptStatus.RUNNING:
@@ -183,7 +188,7 @@ class Memory:
         facts = [
             store.Fact(s.sequence, s.kind, s.key, s.attempt, s.output, s.state, s.name, s.input) for s in run.snapshots
         ]
-        return started, facts, self.facts(run)
+        return started, facts, self.facts(run), dict(run.beats)
 
     def finish(self, run: Kept, outcome: Outcome, active: float) -> None:
         """A stay ends: the run is over, or comes back."""
@@ -333,6 +338,13 @@ class Memory:
     def put_usage(self, row: store.UsageRow) -> None:
         usage = self.runs[row.run_id].usage
         usage[row.unit] = usage.get(row.unit, Decimal()) + row.amount
+
+    def put_beat(self, row: store.BeatRow) -> None:
+        beats = self.runs[row.run_id].beats
+        if row.over:
+            beats.pop(row.key, None)
+        else:
+            beats[row.key] = row.details
 
     def put_progress(self, row: store.ProgressRow) -> None:
         run = self.runs[row.run_id]

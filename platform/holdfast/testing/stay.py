@@ -69,6 +69,7 @@ class InlineRun(ActiveRun):
             hold=0.0,
         )
         super().__init__(port, kept.task, *memory.begin(kept))
+        self.beats.pace = 0.0  # no second of the test's own time
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
 

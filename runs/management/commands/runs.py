@@ -217,4 +217,4 @@ def _id(text: str) -> uuid.UUID:
 
 def _shown(value: Any) -> str:
     is_json = isinstance(value, dict | list | int | float) or value is None
-    return json.dumps(value, ensure_ascii=False) if is_json else str(value)
+    return json.dumps(value, ensure_ascii=False, default=str) if is_json else str(value)

@@ -32,6 +32,7 @@ def documented(fleet: Fleet) -> Fleet:
 def test_the_examples_of_the_page_run(documented: Fleet) -> None:
     assert the("order-by-thread").enqueue("ann").result(timeout=20) == f"receipt of order {Order.objects.get().pk}"
     assert the("order-by-loop").enqueue("bob").result(timeout=20) == Order.objects.get(customer="bob").pk
+    assert the("copy-rows").enqueue(800).result(timeout=20) == 300
     assert the("pay-order").enqueue(7).result(timeout=20) == "transfer for order 7"
     lost = the("pay-order").enqueue(13)
     assert lost.result(timeout=20) == "transfer for order 13"
