@@ -1,7 +1,7 @@
 """The only door to the narrow tables of flow. Every function takes an open psycopg connection and leaves the
 transaction to its caller, except where it says otherwise. The SQL stands in `queues/sql`.
 
-`ADD_INCOMING` is a piece of SQL for statements of other apps: see `add_incoming` in `lease.sql`.
+`ADD_INCOMING` and `ADD_READY` are pieces of SQL for statements of other apps: see `add_incoming` in `lease.sql`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from queues.declare import Queue
 
 SQL = sql.load(Path(__file__).parent / "sql")
 ADD_INCOMING: Final[str] = SQL.add_incoming
+ADD_READY: Final[str] = SQL.add_ready
 
 #: First key of the advisory locks that workers hold; the second is the worker's id. ("HOLD" in ASCII.)
 LOCK_CLASS: Final = 0x484F4C44

@@ -171,6 +171,13 @@ entry AS (
     FROM incoming i WHERE i.due_at IS NOT NULL
 )
 
+-- name: add_ready
+-- The same for those that may be leased at once; `incoming` has no `due_at`.
+entry AS (
+    INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at)
+    SELECT i.entry_id, i.queue_id, i.lane, i.priority, i.concurrency_key, holdfast_now() FROM incoming i
+)
+
 -- name: release
 -- Gives leases back: `delays` NULL when the entry is done with, 0 when it may be leased again at once, otherwise the
 -- seconds after which it may; infinity when only `wake` will make it so. A lease whose token is not the one given belongs to somebody else and stays.

@@ -1,8 +1,36 @@
 -- Runs come into being.
 
--- name: enqueue
--- One row of `runs_run` and one entry or timer for each payload, in the order given. The id is a UUIDv7 of the
+-- name: insert_runs
+-- A part of the other two: one row of `runs_run` for each payload, in the order given. The id is a UUIDv7 of the
 -- database's clock, and the trace id is the run's own unless an enqueuing run hands its down.
+INSERT INTO runs_run (id, task_id, queue_id, status, payload, max_attempts, priority, concurrency_key, tags,
+                      idempotency_key, trace_id, parent_id, parent_wait, next_at, accounts, created_at)
+SELECT n.id, %(task)s, q.id, CASE WHEN n.due_at IS NULL THEN 'queued' ELSE 'scheduled' END, n.payload::jsonb,
+       %(max_attempts)s, %(priority)s, %(concurrency_key)s, %(tags)s::varchar[], %(idempotency_key)s,
+       coalesce(%(trace_id)s, replace(n.id::text, '-', '')), %(parent_id)s::uuid, %(parent_wait)s, n.due_at,
+       CASE WHEN %(budget)s::jsonb IS NOT NULL THEN n.id || %(accounts)s::uuid[] ELSE %(accounts)s::uuid[] END,
+       holdfast_now()
+FROM new n CROSS JOIN queue q
+ORDER BY n.ord
+RETURNING id, (SELECT pool FROM queue)
+
+-- name: enqueue_now
+-- Runs that may start at once and have neither deadline nor budget, as most have. Every part of a statement costs
+-- something, whether it has rows or not: this does the same as `enqueue` in four fifths of its time.
+WITH queue AS (
+    SELECT q.id, q.pool FROM queues_queue q WHERE q.name = %(queue)s
+), new AS MATERIALIZED (
+    SELECT uuidv7() AS id, p.ord, p.payload, NULL::timestamptz AS due_at
+    FROM unnest(%(payloads)s::text[]) WITH ORDINALITY AS p (payload, ord)
+), incoming AS (
+    SELECT n.id AS entry_id, q.id AS queue_id, %(lane)s::smallint AS lane, %(priority)s::smallint AS priority,
+           %(concurrency_key)s::varchar AS concurrency_key
+    FROM new n CROSS JOIN queue q
+), {add_ready}
+{insert_runs};
+
+-- name: enqueue
+-- The same, with an entry or a timer for each, their deadlines and their budgets.
 WITH queue AS (
     SELECT q.id, q.pool FROM queues_queue q WHERE q.name = %(queue)s
 ), new AS MATERIALIZED (
@@ -25,16 +53,7 @@ WITH queue AS (
     FROM new n CROSS JOIN jsonb_each_text(%(budget)s::jsonb) AS b
     WHERE EXISTS (SELECT 1 FROM queue)
 )
-INSERT INTO runs_run (id, task_id, queue_id, status, payload, max_attempts, priority, concurrency_key, tags,
-                      idempotency_key, trace_id, parent_id, parent_wait, next_at, accounts, created_at)
-SELECT n.id, %(task)s, q.id, CASE WHEN n.due_at IS NULL THEN 'queued' ELSE 'scheduled' END, n.payload::jsonb,
-       %(max_attempts)s, %(priority)s, %(concurrency_key)s, %(tags)s::varchar[], %(idempotency_key)s,
-       coalesce(%(trace_id)s, replace(n.id::text, '-', '')), %(parent_id)s::uuid, %(parent_wait)s, n.due_at,
-       CASE WHEN %(budget)s::jsonb IS NOT NULL THEN n.id || %(accounts)s::uuid[] ELSE %(accounts)s::uuid[] END,
-       holdfast_now()
-FROM new n CROSS JOIN queue q
-ORDER BY n.ord
-RETURNING id, (SELECT pool FROM queue);
+{insert_runs};
 
 -- name: claim_key
 -- The first caller with a key gets no row back and goes on to enqueue; everybody else gets the run that has it.

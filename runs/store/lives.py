@@ -19,8 +19,9 @@ from runs.store.waits import children_ended, close_waits, lock_waits, parents
 def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID], str]:
     """Stores the runs and makes them leasable, in one statement. Returns their ids in order, and the pool to wake;
     no ids: there is no such queue."""
+    plain = new.run_after is None and not new.delay and new.ttl is None and new.timeout is None and new.budget is None
     rows = conn.execute(
-        SQL.enqueue,
+        SQL.enqueue_now if plain else SQL.enqueue,
         {
             "task": new.task,
             "queue": new.queue,

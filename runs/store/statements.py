@@ -9,7 +9,8 @@ from typing import Any
 from holdfast import sql
 from queues import store as queue_store
 
-SQL = sql.load(Path(__file__).parents[1] / "sql", {"add_incoming": queue_store.ADD_INCOMING})
+_PIECES = {"add_incoming": queue_store.ADD_INCOMING, "add_ready": queue_store.ADD_READY}
+SQL = sql.load(Path(__file__).parents[1] / "sql", _PIECES)
 
 
 def columns(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[Any]]:

@@ -42,7 +42,7 @@ def test_the_next_try_of_an_inline_run_is_told_the_last_details() -> None:
 
 
 def test_so_is_the_next_attempt_after_a_crash() -> None:
-    assert run_inline(counting, crash_at("step-called")).output == 8
+    assert run_inline(counting, crashes=crash_at("step-called")).output == 8
 
 
 @pytest.mark.parametrize(
