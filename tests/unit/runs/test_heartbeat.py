@@ -48,7 +48,6 @@ def test_so_is_the_next_attempt_after_a_crash() -> None:
 @pytest.mark.parametrize(
     ("details", "words"),
     [
-        ({1, 2}, "heartbeat: details"),
         ({"a": object()}, "a"),
         (float("nan"), "details"),
         ("x" * 70_000, "65,536"),
