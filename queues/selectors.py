@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from holdfast import db
 from queues import store
@@ -16,6 +16,23 @@ DEFAULT_LIMIT: Final = 100
 EXACT_UP_TO: Final = 10_000
 #: Timers that are looked at to count those of each queue.
 MAX_TIMERS: Final = 1_000_000
+#: What `describe` tells as it is.
+_OF_QUEUE: Final = (
+    "name",
+    "pool",
+    "concurrency_limit",
+    "declared_concurrency_limit",
+    "limit_edited",
+    "key_concurrency_limit",
+    "declared_key_concurrency_limit",
+    "key_limit_edited",
+    "rate_edited",
+    "paused",
+    "paused_at",
+    "paused_by",
+    "pause_reason",
+)
+_OF_FLOW: Final = ("depth", "running", "scheduled", "waiting_since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +93,13 @@ def _flows(*, after: str = "", limit: int = 1, search: str | None = None, name: 
         rows = conn.execute(store.SQL.queue_flow, numbers).fetchall()
     queues = Queue.objects.in_bulk([row[0] for row in rows])
     return [QueueFlow(queues[row[0]], *row[1:]) for row in rows if row[0] in queues]
+
+
+def describe(flow: QueueFlow) -> dict[str, Any]:
+    """A queue with its limits and what is in it, by the names of the API."""
+    return {
+        **{name: getattr(flow.queue, name) for name in _OF_QUEUE},
+        "rate": flow.queue.rate.as_json() if flow.queue.rate else None,
+        "declared_rate": flow.queue.declared_rate.as_json() if flow.queue.declared_rate else None,
+        **{name: getattr(flow, name) for name in _OF_FLOW},
+    }

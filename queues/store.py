@@ -35,10 +35,11 @@ Conn = Connection[TupleRow]
 
 
 class Leased(NamedTuple):
-    """What a lease brought, and how many entries it put aside because their keys have no slot: others may follow."""
+    """What a lease brought, and when to look again."""
 
     grants: list[Grant]
-    held: int
+    held: int  # entries that were put aside because their keys have no slot: others may follow at once
+    opens: float | None  # seconds until a rate lets through what waits for it; None when none holds anything back
 
 
 class Grant(NamedTuple):
@@ -103,10 +104,11 @@ def lease(
 
     `limited=False` leaves out queues with a limit or a rate, and the statement that locks them.
     """
-    locked: list[int] = []
+    locked: list[tuple[int, bool, bool]] = []
     if limited:
-        locked = [row[0] for row in conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True)]
-        conn.execute(SQL.unhold, {"locked": locked}, prepare=True)
+        locked = conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True).fetchall()
+        if by_key := [queue for queue, has_keys, _ in locked if has_keys]:
+            conn.execute(SQL.unhold, {"queues": by_key}, prepare=True)
     rows = conn.execute(
         SQL.lease,
         {
@@ -115,11 +117,12 @@ def lease(
             "coroutines": coroutines,
             "threads": threads,
             "processes": processes,
-            "locked": locked,
+            "locked": [queue for queue, _, _ in locked],
         },
         prepare=True,
     ).fetchall()
-    return Leased([Grant(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1])
+    opens = next_opening(conn, pools=pools) if any(has_rate for _, _, has_rate in locked) else None
+    return Leased([Grant(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1], opens)
 
 
 def release(

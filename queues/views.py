@@ -28,6 +28,14 @@ class Row:
     open: str = ""  # which of the row's forms stands open
 
     @property
+    def limits(self) -> str:
+        """`of 4, 2 a key, 10 per minute`."""
+        queue = self.flow.queue
+        of, keys, rate = queue.concurrency_limit, queue.key_concurrency_limit, queue.rate
+        words = [f"of {of:,}" if of else "", f"{keys:,} a key" if keys else "", rate.words if rate else ""]
+        return ", ".join(filter(None, words)) or "no limit"
+
+    @property
     def full(self) -> bool:
         """Saturated: no slot is left, and something waits for one."""
         limit = self.flow.queue.concurrency_limit

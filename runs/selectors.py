@@ -15,6 +15,7 @@ from runs import spending
 from runs.errors import UnknownRun, UnknownTask
 from runs.filters import DEFAULT_LIMIT, RunFilter
 from runs.models import Attempt, LogLine, Run, Snapshot, Task
+from runs.states import Status
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -82,7 +83,8 @@ def run_get(run_id: uuid.UUID) -> Run:
     if run is None:
         raise UnknownRun(f"There is no run {run_id}.")
     spending.fill([run])
-    run.beats = list(run.heartbeats.order_by("-at")[:MAX_BEATS])
+    if run.attempt and run.status != Status.COMPLETED:  # otherwise no step is unfinished
+        run.beats = list(run.heartbeats.order_by("-at")[:MAX_BEATS])
     return run
 
 

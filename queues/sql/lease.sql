@@ -8,8 +8,8 @@
 (q.concurrency_limit IS NOT NULL OR q.key_concurrency_limit IS NOT NULL OR q.rate_amount IS NOT NULL)
 
 -- name: peek
--- Is there anything at all, and is any of it in a queue with a limit or a rate? One cheap look before a transaction is opened:
--- most wake-ups of a worker find that another one was quicker.
+-- Is there anything at all, and is any of it in a queue with a limit or a rate? One cheap look before a transaction is
+-- opened: most wake-ups of a worker find that another one was quicker.
 SELECT EXISTS (SELECT 1 FROM queues_entry), EXISTS (
     SELECT 1 FROM queues_queue q
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
@@ -17,9 +17,10 @@ SELECT EXISTS (SELECT 1 FROM queues_entry), EXISTS (
       AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id));
 
 -- name: lock_limited
--- The queues with a limit or a rate, locked in order of id. The counting below is a statement of its own, so that its snapshot
--- is younger than these locks: counted before the lock, two workers could both see the last free slot.
-SELECT q.id
+-- The queues with a limit or a rate, locked in order of id, and whether keys and a rate are to be looked at. The counting
+-- below is a statement of its own, so that its snapshot is younger than these locks: counted before the lock, two
+-- workers could both see the last free slot.
+SELECT q.id, q.key_concurrency_limit IS NOT NULL, q.rate_amount IS NOT NULL
 FROM queues_queue q
 WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
   AND {limited}
@@ -31,7 +32,7 @@ FOR NO KEY UPDATE OF q;
 -- What is held of keys that gave slots back is ready again, as many as fit now. An entry that somebody else has locked
 -- may yet be theirs or not: its key's note stays for the next lease.
 WITH note AS (
-    DELETE FROM queues_freed f WHERE f.queue_id = ANY(%(locked)s) RETURNING f.queue_id, f.concurrency_key
+    DELETE FROM queues_freed f WHERE f.queue_id = ANY(%(queues)s) RETURNING f.queue_id, f.concurrency_key
 ), key AS MATERIALIZED (
     SELECT n.queue_id, n.concurrency_key AS name,
            greatest(0, q.key_concurrency_limit - (SELECT count(*) FROM queues_lease l
@@ -139,13 +140,15 @@ SELECT leased.*, aside.count FROM (SELECT count(*) FROM held) aside LEFT JOIN le
 (SELECT coalesce(sum(s.count), 0) FROM queues_start s
  WHERE s.queue_id = q.id AND s.last_at > holdfast_now() - make_interval(secs => q.rate_period))
 
+-- name: opens_at
+-- A part of other statements: when the first of them leaves the window; NULL when none is in it.
+(SELECT min(s.last_at) + make_interval(secs => q.rate_period) FROM queues_start s
+ WHERE s.queue_id = q.id AND s.last_at > holdfast_now() - make_interval(secs => q.rate_period))
+
 -- name: next_opening
 -- Seconds until a rate lets through what waits for it now; NULL when none does.
-SELECT extract(epoch FROM min(first.at) - holdfast_now())::float8
-FROM queues_queue q CROSS JOIN LATERAL (
-    SELECT min(s.last_at) + make_interval(secs => q.rate_period) AS at FROM queues_start s
-    WHERE s.queue_id = q.id AND s.last_at > holdfast_now() - make_interval(secs => q.rate_period)
-) first
+SELECT extract(epoch FROM min({opens_at}) - holdfast_now())::float8
+FROM queues_queue q
 WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL AND q.rate_amount <= {started}
   AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id);
 
@@ -189,6 +192,7 @@ WITH back AS (
     WHERE l.entry_id = ANY(%(ids)s::uuid[]) AND l.entry_id = b.entry_id AND l.token = b.token
     RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, b.delay
 ), freed AS (
+    -- Whether or not the queue has a limit per key: one that is being set just now would miss a note that was left out.
     INSERT INTO queues_freed (queue_id, concurrency_key)
     SELECT DISTINCT queue_id, concurrency_key FROM gone WHERE concurrency_key IS NOT NULL
 ), incoming AS (

@@ -12,12 +12,12 @@ LIMIT %(most)s;
 
 -- name: queue_gates
 -- What decides whether a queue's entries may start, but for the workers.
-SELECT q.id, q.name, q.pool, q.concurrency_limit, q.key_concurrency_limit, q.paused_at IS NOT NULL AS paused, q.pause_reason,
+SELECT q.id, q.name, q.pool, q.concurrency_limit, q.key_concurrency_limit, q.paused_at IS NOT NULL AS paused,
+       q.pause_reason,
        (SELECT count(*) FROM (SELECT 1 FROM queues_lease l WHERE l.queue_id = q.id
                               LIMIT coalesce(q.concurrency_limit, 0)) l) AS taken,
        q.rate_amount, q.rate_period, {started} AS started,
-       (SELECT min(s.last_at) + make_interval(secs => q.rate_period) FROM queues_start s
-        WHERE s.queue_id = q.id AND s.last_at > holdfast_now() - make_interval(secs => q.rate_period)) AS opens_at
+       {opens_at} AS opens_at
 FROM queues_queue q
 WHERE q.id = ANY(%(queues)s);
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Final, Literal
 from ninja import Schema
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from queues import selectors
 from queues.declare import MAX_LIMIT
-from queues.rate import MAX_AMOUNT, MAX_PERIOD, MIN_PERIOD, PERIODS, Rate
+from queues.rate import MAX_AMOUNT, MAX_PERIOD, MIN_PERIOD, PERIODS
 from queues.selectors import EXACT_UP_TO, QueueFlow
 
 LIMIT: Final = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, {"type": "null"}]})
@@ -28,10 +29,6 @@ class RateOut(Schema):
 
     amount: int
     per: float
-
-    @classmethod
-    def of(cls, rate: Rate | None) -> "RateOut | None":
-        return cls(amount=rate.amount, per=rate.period) if rate else None
 
 
 class QueueIn(BaseModel):
@@ -77,25 +74,4 @@ class QueueOut(Schema):
 
     @classmethod
     def of(cls, flow: QueueFlow) -> "QueueOut":
-        queue = flow.queue
-        return cls.model_construct(
-            name=queue.name,
-            pool=queue.pool,
-            concurrency_limit=queue.concurrency_limit,
-            declared_concurrency_limit=queue.declared_concurrency_limit,
-            limit_edited=queue.limit_edited,
-            key_concurrency_limit=queue.key_concurrency_limit,
-            declared_key_concurrency_limit=queue.declared_key_concurrency_limit,
-            key_limit_edited=queue.key_limit_edited,
-            rate=RateOut.of(queue.rate),
-            declared_rate=RateOut.of(queue.declared_rate),
-            rate_edited=queue.rate_edited,
-            paused=queue.paused,
-            paused_at=queue.paused_at,
-            paused_by=queue.paused_by,
-            pause_reason=queue.pause_reason,
-            depth=flow.depth,
-            running=flow.running,
-            scheduled=flow.scheduled,
-            waiting_since=flow.waiting_since,
-        )
+        return cls.model_validate(selectors.describe(flow))

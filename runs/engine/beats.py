@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from runs.engine.paced import Paced
 from runs.store import BeatRow
 
 if TYPE_CHECKING:
     from runs.engine.fairtime import Within
 
-#: Seconds between two rows of one step: what is said meanwhile waits, and the latest wins.
+#: Seconds between two rows of one step.
 PACE: Final = 1.0
 
 
@@ -26,7 +26,7 @@ class Beats:
         known: the latest details of steps that have not finished, by key.
     """
 
-    __slots__ = ("_attempt", "_expected", "_id", "_last", "_lock", "_put", "_told", "_waiting", "pace")
+    __slots__ = ("_attempt", "_expected", "_id", "_last", "_lock", "_put", "_steps", "pace")
 
     def __init__(
         self, run_id: UUID, attempt: int, put: Callable[[BeatRow], None], known: Mapping[str, str | None]
@@ -36,10 +36,9 @@ class Beats:
         self._put = put
         self._lock = threading.Lock()
         self._last: dict[str, str | None] = dict(known)
-        self._waiting: dict[str, BeatRow] = {}
-        self._told: dict[str, float] = {}
+        self._steps: dict[str, Paced[BeatRow]] = {}
         self._expected: dict[str, Within] = {}
-        #: Seconds between two rows. 0 in the process of an isolated run, whose worker paces.
+        #: Seconds between two rows of one step. 0 in the process of an isolated run, whose worker paces.
         self.pace = PACE
 
     @contextmanager
@@ -59,14 +58,20 @@ class Beats:
             if details is None:
                 details = self._last.get(key)
             self._last[key] = details
-            self._waiting[key] = BeatRow(self._id, key, self._attempt, details, at)
-        self.flush()
+        self.take(BeatRow(self._id, key, self._attempt, details, at))
 
     def take(self, row: BeatRow) -> None:
-        """A row of the run's own process."""
+        """A row, also of the run's own process."""
         with self._lock:
-            self._waiting[row.key] = row
-        self.flush(now=row.over)
+            if row.over:
+                self._steps.pop(row.key, None)
+                step = None
+            elif (step := self._steps.get(row.key)) is None:
+                step = self._steps[row.key] = Paced(self._put, self.pace)
+        if step is None:
+            self._put(row)
+        else:
+            step.take(row)
 
     def last(self, key: str) -> str | None:
         return self._last.get(key)
@@ -77,17 +82,9 @@ class Beats:
             if key not in self._last:
                 return
             del self._last[key]
-            self._waiting[key] = BeatRow(self._id, key, self._attempt, None, 0.0, over=True)
-        self.flush(now=True)
+        self.take(BeatRow(self._id, key, self._attempt, None, 0.0, over=True))
 
     def flush(self, *, now: bool = False) -> None:
-        """Hands what waits to the writer, unless that was done a moment ago."""
-        if not self._waiting:
-            return
-        with self._lock:
-            moment = time.monotonic()
-            due = [key for key in self._waiting if now or moment - self._told.get(key, float("-inf")) >= self.pace]
-            rows = [self._waiting.pop(key) for key in due]
-            self._told.update(dict.fromkeys(due, moment))
-        for row in rows:
-            self._put(row)
+        """See `Paced.flush`."""
+        for step in tuple(self._steps.values()):
+            step.flush(now=now)

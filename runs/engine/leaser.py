@@ -137,7 +137,7 @@ class Leaser(Duty):
         if not free[Lane.COROUTINE]:
             self._call_others()
         with conn.pipeline(), conn.transaction():
-            grants, held = queue_store.lease(
+            grants, held, opens = queue_store.lease(
                 conn,
                 worker=self._engine.worker_id,
                 pools=self._engine.pools,
@@ -146,7 +146,6 @@ class Leaser(Duty):
                 processes=free[Lane.PROCESS],
                 limited=limited,
             )
-            opens = queue_store.next_opening(conn, pools=self._engine.pools) if limited else None
             self._opens = time.monotonic() + opens if opens is not None else float("inf")
             if held:
                 self._wake.set()  # what was put aside made room for others

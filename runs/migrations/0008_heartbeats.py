@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             name='Heartbeat',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(help_text="The step's identity in its run.", max_length=300)),
+                ('key', models.CharField(help_text="The step's identity in its run.", max_length=250)),
                 ('attempt', models.IntegerField()),
                 ('details', models.JSONField(null=True)),
                 ('at', models.DateTimeField()),

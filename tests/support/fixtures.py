@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from tests.support.processes import (
     Fleet,
     Ledger,
 )
+from tests.support.readme import python_of
 
 
 @pytest.fixture
@@ -123,6 +124,18 @@ def beating(fleet: Fleet) -> Fleet:
 def faulty(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `fault_tasks.py` as well; no worker yet."""
     return _knowing(fleet, FAULT_TASKS)
+
+
+@pytest.fixture
+def documented(fleet: Fleet) -> Callable[[str], Fleet]:
+    """A fleet that knows the tasks of a page of the docs as well: `documented("steps.md")`; no worker yet."""
+
+    def know(page: str) -> Fleet:
+        path = fleet.ledger.folder / f"{page.removesuffix('.md')}_of_the_docs.py"
+        path.write_text(python_of(page), "utf-8")
+        return _knowing(fleet, path)
+
+    return know
 
 
 def _knowing(fleet: Fleet, more: Path) -> Fleet:

@@ -1,10 +1,17 @@
-"""The commands that the README tells its readers to copy."""
+"""What README and docs tell their readers to copy."""
 
 import re
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
 _SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def python_of(page: str) -> str:
+    """The Python of a page of `platform/docs`, all of its blocks as one file."""
+    return "\n\n".join(_PYTHON_BLOCK.findall((ROOT / "platform/docs" / page).read_text("utf-8")))
 
 
 def commands() -> list[str]:

@@ -41,7 +41,7 @@ class Command(VerbCommand):
     def do_list(self, options: dict[str, Any]) -> None:
         flows = list(_all(options["search"]))
         if options["json"]:
-            self.json([describe(flow) for flow in flows])
+            self.json([selectors.describe(flow) for flow in flows])
         elif flows:
             self.table([("QUEUE", "POOL", "LIMIT", "RATE", "RUNNING", "WAITING", "LATER", ""), *map(_row, flows)])
         else:
@@ -72,38 +72,9 @@ class Command(VerbCommand):
 
     def _say(self, options: dict[str, Any], words: str) -> None:
         if options["json"]:
-            self.json(describe(selectors.queue_get(options["name"])))
+            self.json(selectors.describe(selectors.queue_get(options["name"])))
         else:
             self.stdout.write(words)
-
-
-def describe(flow: QueueFlow) -> dict[str, Any]:
-    """A queue as JSON, with the names of the API."""
-    queue = flow.queue
-    same = (
-        "name",
-        "pool",
-        "concurrency_limit",
-        "declared_concurrency_limit",
-        "limit_edited",
-        "key_concurrency_limit",
-        "declared_key_concurrency_limit",
-        "key_limit_edited",
-        "paused",
-    )
-    return {
-        **{name: getattr(queue, name) for name in same},
-        "rate": queue.rate.as_json() if queue.rate else None,
-        "declared_rate": queue.declared_rate.as_json() if queue.declared_rate else None,
-        "rate_edited": queue.rate_edited,
-        "paused_at": queue.paused_at,
-        "paused_by": queue.paused_by,
-        "pause_reason": queue.pause_reason,
-        "depth": flow.depth,
-        "running": flow.running,
-        "scheduled": flow.scheduled,
-        "waiting_since": flow.waiting_since,
-    }
 
 
 def _all(search: str) -> Iterator[QueueFlow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -20,25 +20,8 @@ NUMBERS = itertools.count()
 
 
 @pytest.fixture
-def conn(transactional_db: None) -> Iterator[Conn]:
-    with db.connect("test") as found:
-        yield found
-
-
-@pytest.fixture
 def tenants(conn: Conn) -> Queue:
     return Queue.objects.create(name="tenants", key_concurrency_limit=2)
-
-
-@pytest.fixture
-def worker(conn: Conn) -> int:
-    return register(conn)
-
-
-def register(conn: Conn) -> int:
-    return store.worker_register(
-        conn, name="w", pools=["default"], hostname="h", pid=1, version="", coroutines=9, threads=9
-    )
 
 
 def fill(queue: Queue, key: str | None, count: int, *, priority: int = 0) -> list[UUID]:
@@ -57,7 +40,7 @@ def leased(conn: Conn, worker: int, most: int = 100) -> list[Grant]:
     found: list[Grant] = []
     while True:
         with conn.transaction():
-            grants, held = store.lease(conn, worker=worker, pools=["default"], coroutines=most, threads=most)
+            grants, held, _ = store.lease(conn, worker=worker, pools=["default"], coroutines=most, threads=most)
         found += grants
         if not held:
             return found
@@ -146,12 +129,12 @@ def test_when_the_ready_one_is_withdrawn_the_next_of_its_key_takes_its_turn(
     assert len(leased(conn, worker)) == 2
 
 
-def test_a_dead_workers_slots_come_back(conn: Conn, tenants: Queue, worker: int) -> None:
+def test_a_dead_workers_slots_come_back(conn: Conn, tenants: Queue, worker: int, register: Callable[[], int]) -> None:
     fill(tenants, "a", 3)
     assert len(leased(conn, worker)) == 2
     with conn.transaction():
         store.seize(conn, worker)
-    assert len(leased(conn, register(conn))) == 1
+    assert len(leased(conn, register())) == 1
 
 
 def test_an_edit_counts_at_once_in_both_directions(conn: Conn, tenants: Queue, worker: int) -> None:

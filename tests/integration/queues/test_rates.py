@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 from django.utils import timezone
 
-from holdfast import db
 from holdfast.access.grants import Actor
 from queues import services, store, workers
 from queues.declare import Queue as Declared
@@ -22,24 +20,11 @@ ACTOR = Actor.local()
 
 
 @pytest.fixture
-def conn(transactional_db: None) -> Iterator[Conn]:
-    with db.connect("test") as found:
-        yield found
-
-
-@pytest.fixture
 def rated(conn: Conn) -> Queue:
     """A queue of 5 per 10 s, with 40 entries."""
     queue = Queue.objects.create(name="rated", rate_amount=5, rate_period=10.0)
     fill(queue, 40)
     return queue
-
-
-@pytest.fixture
-def worker(conn: Conn) -> int:
-    return store.worker_register(
-        conn, name="w", pools=["default"], hostname="h", pid=1, version="", coroutines=9, threads=9
-    )
 
 
 def fill(queue: Queue, count: int) -> None:
@@ -132,10 +117,11 @@ def test_slices_that_no_window_reaches_are_forgotten(conn: Conn, rated: Queue, w
     assert not Start.objects.exists()
 
 
-def test_a_declared_rate_is_a_default_that_an_edit_overrides_until_it_is_taken_back(conn: Conn) -> None:
-    declared = object.__new__(Declared)
-    for name, value in {"name": "said", "concurrency_limit": 4, "pool": "default", "rate": Rate(10)}.items():
-        object.__setattr__(declared, name, value)
+def test_a_declared_rate_is_a_default_that_an_edit_overrides_until_it_is_taken_back(
+    conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Declared, "declared", {})
+    declared = Declared("said", concurrency_limit=4, rate=Rate(10))
     store.declare_queue(conn, declared)
     assert Queue.objects.get(name="said").rate == Rate(10)
     services.queue_update("said", ACTOR, rate="20 per minute", concurrency_limit=4)

@@ -10,10 +10,10 @@ import tomllib
 from pathlib import Path
 
 from holdfast.testing import POINTS
+from tests.support.readme import python_of
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "platform/docs/testing.md").read_text("utf-8")
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLUGIN = "holdfast.testing.plugin"
 
 UNUSED = """
@@ -60,7 +60,7 @@ def test_the_package_brings_the_plugin() -> None:
 
 
 def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
-    done = pytest_in(tmp_path, "\n\n".join(BLOCK.findall(PAGE)))
+    done = pytest_in(tmp_path, python_of("testing.md"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "9 passed" in done.stdout
 

@@ -27,11 +27,6 @@ async def counting(most: int = 8) -> int:
     return await counted(most)
 
 
-@task(id="unit-beat-silent")
-async def silent() -> int:
-    return await counted.using(key="silent")(2)
-
-
 def test_outside_a_run_a_heartbeat_does_nothing() -> None:
     heartbeat({"rows": 1})
     assert heartbeat.last() is None
