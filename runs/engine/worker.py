@@ -30,8 +30,9 @@ logger = logging.getLogger("holdfast.worker")
 #: Seconds between the signs of life that RQ expects, and between looks whether RQ has been suspended.
 RQ_BEAT, SUSPENSION_LOOK = 30.0, 1.0
 #: Seconds that the main loop waits for a ticket at a time, and that Redis may take to answer beyond that: so soon is
-#: a connection noticed that is dead and was never closed.
-TICKET_WAIT, REDIS_ANSWER = 10, 3
+#: a connection noticed that is dead and was never closed. (RQ has one such time for all it asks, and may ask two or
+#: three things of a dead connection, one after the other, before it believes it.)
+TICKET_WAIT, REDIS_ANSWER = 4, 2
 #: Seconds that threads of runs that were left get to end before the process does.
 LAST_CALL: Final = 2.0
 #: Exit code of a worker that was declared lost while it lived.
@@ -106,11 +107,11 @@ class ShiftWorker(SimpleWorker):
                 _end_soon(FENCED if self.engine.fenced else 0)
 
     def execute_job(self, job: Job, queue: Any) -> None:
-        """A ticket. RQ's own bookkeeping around it needs Redis; the shift does not."""
+        """A ticket. RQ's own bookkeeping around it needs Redis; the shift does not, nor what follows it."""
         try:
             super().execute_job(job, queue)
         except redis.RedisError as error:
-            logger.warning("Redis went away during a shift (%s); the work itself does not need it", error)
+            self._without_redis(error)
 
     def prepare_execution(self, job: Job) -> Execution:
         self._job, self._execution = job, super().prepare_execution(job)

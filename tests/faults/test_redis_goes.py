@@ -67,6 +67,10 @@ def proxy(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
         fleet.stop()
 
 
+#: What an idle worker says that has lost Redis.
+POLLING = "looking for work in PostgreSQL"
+
+
 def through(fleet: Fleet) -> dict[str, str]:
     return {"REDIS_URL": fleet.environment["PROXIED"]}
 
@@ -108,7 +112,7 @@ def test_fault_9_an_idle_worker_whose_connection_to_redis_is_dead_leaves_work_to
     other = fleet.worker("worker-other")
     for number in range(5):
         assert the("echo").enqueue(number).result(timeout=5) == number, "others take the work"
-    eventually(lambda: "Redis is away" in deaf.said(), "it notices that nobody answers", timeout=40)
+    eventually(lambda: POLLING in deaf.said(), "it notices that nobody answers", timeout=40)
     other.popen.terminate()
     other.wait()
     assert the("echo").enqueue("alone").result(timeout=10) == "alone", "it finds work by polling"
@@ -116,6 +120,21 @@ def test_fault_9_an_idle_worker_whose_connection_to_redis_is_dead_leaves_work_to
     eventually(lambda: not connection().pubsub_channels(channel("default")), "it waits for tickets again", timeout=30)
     assert the("echo").enqueue("by ticket").result(timeout=10) == "by ticket"
     assert deaf.popen.poll() is None
+    assert "Traceback" not in deaf.said()
+
+
+def test_fault_9_a_shift_that_ends_while_its_connection_is_dead_goes_on_by_polling(fleet: Fleet, proxy: Proxy) -> None:
+    deaf = fleet.worker("worker-deaf", **through(fleet))
+    fleet.scheduler()
+    work = the("wall").enqueue(10, 0.2)
+    eventually(lambda: fleet.ledger.count("end") >= 1, "it is at work")
+    proxy.freeze()
+    assert work.result(timeout=20) == list(range(10))
+    eventually(lambda: POLLING in deaf.said(), "RQ's bookkeeping after the shift fails, and it looks itself", timeout=40)
+    assert the("echo").enqueue("alone").result(timeout=10) == "alone"
+    proxy.thaw()
+    eventually(lambda: not connection().pubsub_channels(channel("default")), "it waits for tickets again", timeout=30)
+    assert the("echo").enqueue("by ticket").result(timeout=10) == "by ticket"
     assert "Traceback" not in deaf.said()
 
 
