@@ -130,7 +130,7 @@ def test_fault_9_a_shift_that_ends_while_its_connection_is_dead_goes_on_by_polli
     eventually(lambda: fleet.ledger.count("end") >= 1, "it is at work")
     proxy.freeze()
     assert work.result(timeout=20) == list(range(10))
-    eventually(lambda: POLLING in deaf.said(), "RQ's bookkeeping after the shift fails, and it looks itself", timeout=40)
+    eventually(lambda: POLLING in deaf.said(), "RQ's bookkeeping fails, and it looks itself", timeout=40)
     assert the("echo").enqueue("alone").result(timeout=10) == "alone"
     proxy.thaw()
     eventually(lambda: not connection().pubsub_channels(channel("default")), "it waits for tickets again", timeout=30)
