@@ -118,6 +118,7 @@ def run_retry(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
         UnknownRun, WrongState: it does not exist, or has not ended badly.
     """
     with transaction.atomic(), db.callers() as conn:
+        store.lock_waits(conn, [run_id])
         status = _status(run_id)
         pool = store.reopen(conn, run_id) or store.accept_history(conn, run_id)
         if pool is None:
@@ -145,6 +146,7 @@ def run_resolve_unknown(
     """
     text = codec.dump(None, output, "output", codec.MAX_STORED)
     with transaction.atomic(), db.callers() as conn:
+        store.lock_waits(conn, [run_id])
         found = store.lock_unknown(conn, run_id)
         if found is None:
             raise UnknownRun(f"There is no run {run_id}.")

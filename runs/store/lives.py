@@ -198,7 +198,9 @@ def never_started(conn: Conn, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
 
 
 def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
-    """A person's retry. Returns the pool to wake, or None when the run is in no state to be retried."""
+    """A person's retry. Call with the lock of its waits held. Returns the pool to wake, or None when the run is in no
+    state to be retried."""
+    conn.execute(SQL.forget_closed, {"id": run_id})
     row = conn.execute(SQL.reopen, {"id": run_id}).fetchone()
     return None if row is None else row[1]
 

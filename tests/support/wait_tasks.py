@@ -267,3 +267,14 @@ async def fails_until(path: str) -> str:
 async def needs_a_child(path: str) -> str:
     await did("before")
     return await fails_until.aenqueue_and_wait(path=path)
+
+
+@task(id="waits-beside-trouble", retry=Retry(max_attempts=1))
+async def waits_beside_trouble(path: str) -> list[Any]:
+    async def trouble() -> str:
+        await wait.asleep(0.2)
+        if not os.path.exists(path):
+            raise ValueError("not yet")
+        return "there"
+
+    return list(await asyncio.gather(trouble(), wait.asignal("go")))
