@@ -9,8 +9,9 @@ costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runs.errors import HeartbeatLost, OutcomeUnknown, RunFailed, WaitTimeout
+    from runs.errors import CompletionFailed, HeartbeatLost, OutcomeUnknown, RunFailed, WaitTimeout
     from runs.sdk.checkpoint import acheckpoint, checkpoint
+    from runs.sdk.completion import acompletion, completion
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
     from runs.sdk.heartbeat import heartbeat
@@ -46,12 +47,16 @@ _ROOMS = {
     "OutcomeUnknown": "runs.errors",
     "heartbeat": "runs.sdk.heartbeat",
     "HeartbeatLost": "runs.errors",
+    "completion": "runs.sdk.completion",
+    "acompletion": "runs.sdk.completion",
+    "CompletionFailed": "runs.errors",
     "MiB": "runs.sdk.isolation",
     "GiB": "runs.sdk.isolation",
 }
 
 __all__ = [
     "Abort",
+    "CompletionFailed",
     "Decision",
     "Failure",
     "GiB",
@@ -64,7 +69,9 @@ __all__ = [
     "RunHandle",
     "WaitTimeout",
     "acheckpoint",
+    "acompletion",
     "checkpoint",
+    "completion",
     "current_run",
     "heartbeat",
     "log",

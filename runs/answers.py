@@ -28,6 +28,8 @@ from runs.waits import wait_get
 
 #: A comment is the reason in the audit log, too.
 MAX_COMMENT: Final = REASON_LENGTH
+#: Characters of why a token has failed.
+MAX_FAILURE: Final = 2_000
 #: Whoever came by a signed link: nobody knows who it was, and it may nothing else.
 SIGNED: Final = Actor("system", "signed link", "signed link", None)
 
@@ -65,6 +67,26 @@ def wait_complete(wait_id: uuid.UUID, value: Any, *, actor: Actor) -> None:
         raise _not_answered_so(found)
     schemas.check(value, found.detail, "value")
     _answer(found, value, actor, "waits.complete", "")
+
+
+def token_fail(wait_id: uuid.UUID, message: str, *, retry: bool = True, actor: Actor) -> None:
+    """Says of a token that what it stands for has failed: the run's wait raises CompletionFailed.
+
+    Args:
+        message: why, as plain text of 1 to MAX_FAILURE characters.
+        retry: False when it cannot heal: Abort is raised instead.
+
+    Raises:
+        UnknownWait, WaitOver: it does not exist, or was completed, failed, timed out or given up before.
+        InvalidPayload: the message does not fit.
+    """
+    found = wait_get(wait_id)
+    if found.kind != "token":
+        raise _not_answered_so(found)
+    if not isinstance(message, str) or not 1 <= len(message) <= MAX_FAILURE or not _is_text(message):
+        words = f"must be plain text of 1 to {MAX_FAILURE:,} characters"
+        raise InvalidPayload(f"error {words}", errors=[{"field": "error", "message": words}])
+    _answer(found, {"message": message, "retry": retry}, actor, "waits.fail", "", outcome="failed")
 
 
 def approval_decide(
@@ -125,11 +147,11 @@ def asked_words(found: Wait) -> str:
     return " or ".join([*([str(assignee)] if assignee else []), *([f"the group {group}"] if group else [])])
 
 
-def _answer(found: Wait, output: Any, actor: Actor, action: str, reason: str) -> None:
+def _answer(found: Wait, output: Any, actor: Actor, action: str, reason: str, *, outcome: str = "completed") -> None:
     text = _stored(output, "value")
     with transaction.atomic(), db.callers() as conn:
         store.lock_waits(conn, [found.run_id])
-        pools = store.answer_wait(conn, found.pk, output=text, by=actor.label[:MAX_NAME])
+        pools = store.answer_wait(conn, found.pk, output=text, by=actor.label[:MAX_NAME], outcome=outcome)
         if pools is not None:
             after = {"run": str(found.run_id), "answer": output}
             audit(actor, action, "wait", found.pk, reason, before={}, after=after)
@@ -149,7 +171,7 @@ def _refused(found: Wait, actor: Actor, error: HoldfastError) -> HoldfastError:
 
 def _not_answered_so(found: Wait) -> WrongState:
     ways = {
-        "token": "complete it with a value",
+        "token": "complete it with a value, or fail it",
         "approval": "approve or reject it",
         "signal": f"send its run, {found.run_id}, the signal {found.name}",
     }

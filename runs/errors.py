@@ -152,6 +152,12 @@ class WaitTimeout(HoldfastError):
     code = "wait_timeout"
 
 
+class CompletionFailed(HoldfastError):
+    """Whoever was to complete a token has said that it failed. `data` has the token's name."""
+
+    code = "completion_failed"
+
+
 class UnknownWait(HoldfastError):
     """No such wait."""
 

@@ -198,6 +198,7 @@ class SnapshotKind(models.TextChoices):
     FAILURE = "failure", "failed try of a step"
     INTENT = "intent", "beginning of an unsafe step"
     CLEARED = "cleared", "word that an unsafe step did not happen"
+    HANDED = "handed", "word that somebody outside finishes a step"
 
 
 class Snapshot(models.Model):
@@ -248,7 +249,7 @@ class LogLine(models.Model):
 WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry", "budget")
 #: Kinds that people and programs answer.
 ANSWERED_KINDS = ("approval", "token", "signal")
-WAIT_OUTCOMES = ("completed", "timed_out", "cancelled")
+WAIT_OUTCOMES = ("completed", "failed", "timed_out", "cancelled")
 
 
 class Wait(models.Model):

@@ -115,11 +115,15 @@ class SignalIn(BaseModel):
 
 
 class CompletionIn(BaseModel):
-    """The value of a token."""
+    """The value of a token; or instead, why what it stands for has failed."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"value": {"paid": True}}})
 
-    value: Any
+    value: Any = None
+    error: str | None = Field(default=None, description="Why it failed: the run's wait raises CompletionFailed.")
+    retry: Annotated[bool, Strict()] = Field(
+        default=True, description="Of a failure: false when it cannot heal, so that nothing is tried again."
+    )
 
 
 class DecisionIn(BaseModel):
@@ -317,7 +321,7 @@ class WaitOut(Schema):
     created_at: datetime
     due_at: datetime | None = Field(description="When it ends by itself.")
     resolved_at: datetime | None
-    outcome: str | None = Field(description="`completed`, `timed_out` or `cancelled`; null while it is open.")
+    outcome: str | None = Field(description="`completed`, `failed`, `timed_out` or `cancelled`; null while it is open.")
     output: Any = Field(description="What it brought; of an approval: approved, form, by and comment.")
     resolved_by: str
     answer_schema: dict[str, Any] | None = Field(description="JSON Schema of a token's value or an approval's form.")

@@ -1,5 +1,6 @@
 """/waits: what runs wait for, and the answers of people and programs."""
 
+import uuid
 from typing import Any
 
 from django.http import HttpRequest
@@ -7,9 +8,10 @@ from ninja import Router
 
 from holdfast.access.grants import Actor
 from runs import answers, selectors, waitlinks, waits
-from runs.api import body, docs
+from runs.api import body, docs, problems
 from runs.api.auth import actor_of, needs, needs_or_link
 from runs.api.schemas import CompletionIn, DecisionIn, PageOut, WaitOut
+from runs.errors import InvalidPayload
 from runs.filters import parse_limit, refuse_unknown
 from runs.models import ANSWERED_KINDS, Wait
 
@@ -58,8 +60,9 @@ def run_waits(request: HttpRequest, run_id: str) -> Any:
     openapi_extra={**docs.body(CompletionIn, DecisionIn), "security": [{}]},
 )
 def wait_complete(request: HttpRequest, token: str) -> Any:
-    """Completes a token with a value, or decides an approval. `token` is the wait's id, or the signed id that the run
-    gave out: then no account is needed. 409 when it was answered before or its time is over."""
+    """Completes a token with a value, or fails it with an error; or decides an approval. `token` is the wait's id, or
+    the signed id that the run gave out: then no account is needed. 409 when it was answered before or its time is
+    over."""
     wait_id, signed = waitlinks.read(token)
     found = waits.wait_get(wait_id)
     actor = actor_of(request)
@@ -67,8 +70,20 @@ def wait_complete(request: HttpRequest, token: str) -> Any:
         decision = body.read(request, DecisionIn)
         answers.approval_decide(wait_id, **decision.model_dump(), actor=actor, signed=signed)
     else:
-        answers.wait_complete(wait_id, body.read(request, CompletionIn).value, actor=actor)
+        _complete(wait_id, body.read(request, CompletionIn), actor)
     return WaitOut.of(waits.wait_get(wait_id))
+
+
+def _complete(wait_id: uuid.UUID, given: CompletionIn, actor: Actor) -> None:
+    has_value = "value" in given.model_fields_set
+    if given.error is not None:
+        if has_value:
+            raise problems.refusal(InvalidPayload, ("error", "stands beside value; write one of the two"))
+        answers.token_fail(wait_id, given.error, retry=given.retry, actor=actor)
+    elif not has_value:
+        raise problems.refusal(InvalidPayload, ("value", "is missing"))
+    else:
+        answers.wait_complete(wait_id, given.value, actor=actor)
 
 
 def _paging(request: HttpRequest) -> dict[str, Any]:

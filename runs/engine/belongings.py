@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from runs import store
 from runs.engine.again import asked_again
 from runs.engine.beats import Beats
 from runs.engine.compared import Compared
+from runs.engine.completing import Completions
 from runs.engine.outcome import Fenced, Mismatch
 from runs.engine.port import Port
 from runs.engine.progress import Progress
@@ -23,10 +25,12 @@ from runs.engine.sending import Sending
 from runs.engine.spending import Spending
 from runs.engine.tail import LogTail
 from runs.engine.waiting import Waits
+from runs.models import SnapshotKind
 from runs.sdk.context import RunContext, current_step
 
 if TYPE_CHECKING:
     from runs.engine.context import ActiveRun
+    from runs.sdk.step import Step
 
 
 class Belongings(RunContext):
@@ -36,6 +40,7 @@ class Belongings(RunContext):
         "_again",
         "_beats",
         "_compared",
+        "_completions",
         "_lock",
         "_port",
         "_said",
@@ -43,6 +48,7 @@ class Belongings(RunContext):
         "_spending",
         "_tail",
         "_waits",
+        "executing",
         "started",
     )
 
@@ -60,6 +66,9 @@ class Belongings(RunContext):
         self._said: Progress | None = None
         self._beats: Beats | None = None
         self._tail: LogTail | None = None
+        self._completions: Completions | None = None
+        #: The steps whose functions are at work, by key.
+        self.executing: dict[str, Step[Any, Any]] = {}
 
     def _take_up(
         self, facts: Sequence[store.Fact], waits: Sequence[store.WaitFact], beats: Mapping[str, str | None] | None
@@ -69,6 +78,8 @@ class Belongings(RunContext):
             self._beats = self._new_beats(beats)
         if facts:
             self._compared = Compared(self._run, facts)
+            if any(fact.kind == SnapshotKind.HANDED for fact in facts):
+                self._completions = Completions(self._run, facts, (wait.key for wait in waits))
             self._again = asked_again(facts, waits, self.started.attempt)
         if waits:
             self._waits = Waits(self._run, waits)
@@ -136,10 +147,28 @@ class Belongings(RunContext):
     def last_beat(self) -> str | None:
         return self._beats.last(current_step.get()) if self._beats is not None else None
 
+    @property
+    def completions(self) -> Completions:
+        """Its steps that somebody outside finishes; see `is_handed`."""
+        if self._completions is None:
+            with self._lock:
+                self._completions = self._completions or Completions(self._run, ())
+        return self._completions
+
+    def is_handed(self, step_key: str) -> bool:
+        """Whether a step's function has handed over to somebody outside."""
+        return self._completions is not None and self._completions.has(step_key)
+
+    def open_completion(self, timeout: float | None) -> tuple[uuid.UUID, str, Future[None] | None]:
+        self._run.boundary()
+        return self.completions.open(current_step.get(), timeout)
+
     def step_over(self, key: str) -> None:
         """A step has finished."""
         if self._beats is not None:
             self._beats.done(key)
+        if self._completions is not None:
+            self._completions.over(key)
 
     def flush_said(self, *, now: bool = False) -> None:
         if self._said is not None:

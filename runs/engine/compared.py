@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from runs.engine.completing import COMPLETION
 from runs.engine.history import History
 from runs.engine.outcome import Mismatch
 from runs.sdk.hooks import PREFIX
@@ -21,7 +22,7 @@ OTHER_ARGUMENTS: Final = (
     "has changed, that may be the result of another call: see platform/docs/versions.md. (Said once.)"
 )
 #: Waits that the engine has inserted: the code has not asked for them.
-_OURS: Final = ("retry:", "budget:")
+_OURS: Final = ("retry:", "budget:", COMPLETION)
 
 
 class Compared:

@@ -459,6 +459,8 @@ class ActiveRun(Belongings):
         text = failure.encode(failure.describe(error, key))
         row = self._row(step, key, began, args, kwargs, SnapshotKind.FAILURE, error=text)
         self._store(row, None, self._count(step, began, "failed", row.finished))
+        if self._completions is not None:
+            self._completions.over(key, failed=True)
         self.flush_said(now=True)
         tidy_shared(error)
         if not step.retry.allows(error, tries):

@@ -16,6 +16,7 @@ from runs.engine.waiting import HOLD
 from runs.errors import HeartbeatLost, StepMisuse
 from runs.models import SnapshotKind
 from runs.sdk import codec
+from runs.sdk.completion import HandedOver
 from runs.sdk.context import current_step
 
 if TYPE_CHECKING:
@@ -27,23 +28,32 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
     key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
-    if key in run._tries:
-        await run.waits.pause(key, run._tries[key])  # the run came back for something else
-    if run.may_repeat or step.unsafe:
-        _warn_or_enter(run, step, key)
+    if not run.is_handed(key):
+        if key in run._tries:
+            await run.waits.pause(key, run._tries[key])  # the run came back for something else
+        if run.may_repeat or step.unsafe:
+            _warn_or_enter(run, step, key)
     while True:
-        if run.has_budget:
+        handed = run.is_handed(key)
+        if run.has_budget and not handed:
             await run.waits.room_async(key)
         run.boundary()
         began, token = run._port.clock.now(), current_step.set(key)
+        run.executing[key] = step
         try:
-            if step.unsafe and (found := await unsafe.begin_async(run, step, key, began, args, kwargs)) is not None:
+            if handed:
+                began = run.completions.began(key)
+                value = await run.waits.wait_async(run.completions.waited_for(step, key))
+            elif step.unsafe and (found := await unsafe.begin_async(run, step, key, began, args, kwargs)) is not None:
                 return found.result
-            if step.timeout is None and step.heartbeat_timeout is None:
+            elif step.timeout is None and step.heartbeat_timeout is None:
                 value = await step.function(*args, **kwargs)
             else:
                 value = await _timed(run, step, key, args, kwargs)
             output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
+        except HandedOver:
+            run.completions.hand_over(step, key, began, args, kwargs)
+            continue
         except Exception as error:
             delay = run._tried(step, key, began, args, kwargs, error)
         else:
@@ -54,6 +64,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
             await stored
             return value
         finally:
+            del run.executing[key]
             current_step.reset(token)
         if delay > HOLD:
             await run.waits.pause(key, run._tries[key], delay)
@@ -73,18 +84,27 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
     key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
-    if run.may_repeat or step.unsafe:
+    if (run.may_repeat or step.unsafe) and not run.is_handed(key):
         _warn_or_enter(run, step, key)
     while True:
-        if run.has_budget:
+        handed = run.is_handed(key)
+        if run.has_budget and not handed:
             run.waits.room_sync(key)
         run.boundary()
         began, token = run._port.clock.now(), current_step.set(key)
+        run.executing[key] = step
         try:
-            if step.unsafe and (found := unsafe.begin_sync(run, step, key, began, args, kwargs)) is not None:
+            if handed:
+                began = run.completions.began(key)
+                value = run.waits.wait_sync(run.completions.waited_for(step, key))
+            elif step.unsafe and (found := unsafe.begin_sync(run, step, key, began, args, kwargs)) is not None:
                 return found.result
-            value = step.function(*args, **kwargs)
+            else:
+                value = step.function(*args, **kwargs)
             output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
+        except HandedOver:
+            run.completions.hand_over(step, key, began, args, kwargs)
+            continue
         except Exception as error:
             delay = run._tried(step, key, began, args, kwargs, error)
         else:
@@ -95,6 +115,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
             stored.result()
             return value
         finally:
+            del run.executing[key]
             current_step.reset(token)
         if delay > HOLD:
             waiting_for = {"kind": "step_retry", "what": f"the next try of {key}", "step": key}

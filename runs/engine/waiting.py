@@ -121,17 +121,17 @@ class Waits:
         key = f"retry:{step}:{self._run.attempt}:{number}"
         if delay is None and key not in self._dues:
             return
-        await self.wait_async(WaitSpec(WaitKind.RETRY, step, delay=delay, key=key))
+        await self.wait_async(WaitSpec(WaitKind.RETRY, step, delay=delay, key=key, of_step=True))
 
     async def room_async(self, step: str) -> None:
         """Until the budgets have room for a step."""
         while (spec := self._run.spending.wait_for_room(step)) is not None:
-            await self.wait_async(replace(spec, key=self._next(f"budget:{step}")))
+            await self.wait_async(replace(spec, key=self._next(f"budget:{step}"), of_step=True))
 
     def room_sync(self, step: str) -> None:
         """`room_async` of a plain function."""
         while (spec := self._run.spending.wait_for_room(step)) is not None:
-            self.wait_sync(replace(spec, key=self._next(f"budget:{step}")))
+            self.wait_sync(replace(spec, key=self._next(f"budget:{step}"), of_step=True))
 
     def _next(self, key: str) -> str:
         """The wait of this name that is not over: there may have been others in the same place."""
@@ -143,6 +143,20 @@ class Waits:
     def knows(self, key: str) -> bool:
         """True for a wait that the run has begun, in whichever stay."""
         return key in self._dues
+
+    def is_void(self, key: str) -> bool:
+        """True for a wait that is over and has brought no value."""
+        return (fact := self._facts.get(key)) is not None and fact.outcome not in (None, "completed")
+
+    def open_id(self, key: str) -> uuid.UUID | None:
+        """The id of a wait that the run has begun and that is not known to be over."""
+        fact = self._facts.get(key)
+        is_over = key not in self._dues or (fact is not None and fact.outcome is not None)
+        return None if is_over else wait_id(self._run.id, key)
+
+    def opened_at(self, key: str) -> float:
+        """Unix time at which a wait was begun, as far as this stay knows: otherwise now."""
+        return self._facts[key].created if key in self._facts else self._run.now()
 
     @property
     def any(self) -> bool:
@@ -297,7 +311,7 @@ class Waits:
             value = _value(spec, brought)
         except Exception as error:
             raised, brought[RAISED] = error, True
-        if spec.kind not in (WaitKind.RETRY, WaitKind.BUDGET):
+        if not spec.of_step:
             text = codec.dump(None, brought, spec.label, codec.MAX_STORED)
             self._run.keep(SnapshotKind.WAIT, spec.name or str(spec.kind), key, text, fact.created, fact.resolved)
         if raised is not None:

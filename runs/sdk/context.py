@@ -76,6 +76,11 @@ class RunContext(ABC):
         """Begins a token's wait: its key, its id, its address, and what is done when it is durable (None: it is)."""
 
     @abstractmethod
+    def open_completion(self, timeout: float | None) -> tuple[uuid.UUID, str, Future[None] | None]:
+        """Begins the wait for who finishes the step that is being executed: id, address, and what is done when it is
+        durable (None: it is)."""
+
+    @abstractmethod
     def spend(self, amounts: dict[str, Decimal]) -> None:
         """Adds to what the run has used, by unit."""
 

@@ -25,10 +25,11 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from runs.errors import DeclarationError, InvalidPayload, NotInRun, StepMisuse, WaitTimeout
+from runs.errors import CompletionFailed, DeclarationError, InvalidPayload, NotInRun, StepMisuse, WaitTimeout
 from runs.sdk import codec
 from runs.sdk.context import RunContext, current, current_step
 from runs.sdk.options import END_OF_TIME, MAX_DELAY, is_word
+from runs.sdk.retry import Abort
 
 T = TypeVar("T")
 
@@ -59,10 +60,14 @@ class WaitSpec:
     decode: Callable[[Any], Any] = lambda value: value
     runners: tuple[WaitSpec, ...] = ()  # of a race
     key: str | None = None  # instead of the count
+    of_step: bool = False  # one of the code's steps waits, not the code: the step's snapshot has what it brings
     spawn: Any = None  # runs.store.NewRuns, which are enqueued with the wait for them
 
     def value(self, outcome: str, output: Any) -> Any:
-        """What the wait gives to the run. Raises WaitTimeout."""
+        """What the wait gives to the run. Raises WaitTimeout, and CompletionFailed (or Abort) where that is said."""
+        if outcome == "failed":
+            said = f"{self.label} was failed: {output['message']}"
+            raise CompletionFailed(said, name=self.name) if output["retry"] else Abort(said)
         if outcome == "timed_out" and "default" not in self.detail:
             raise WaitTimeout(f"Nothing answered {self.label} in time.", kind=str(self.kind), name=self.name)
         return self.decode(self.detail["default"] if outcome == "timed_out" else output)
@@ -159,7 +164,9 @@ class Wait:
         blocking(self.asleep(seconds).spec, "wait.sleep")
 
     def asleep(self, seconds: float | timedelta) -> Pending[None]:
-        return Pending(WaitSpec(WaitKind.SLEEP, delay=_delay(seconds, "wait.sleep: seconds", least=0.0), decode=_none))
+        return Pending(
+            WaitSpec(WaitKind.SLEEP, delay=delay_of(seconds, "wait.sleep: seconds", least=0.0), decode=_none)
+        )
 
     def until(self, at: datetime) -> None:
         """Goes on at a time (with its zone); at once when it is past."""
@@ -186,7 +193,10 @@ class Wait:
         return Pending(_spec(WaitKind.SIGNAL, name, type, timeout))
 
     def token(self, name: str = "token", *, type: Any = Any, timeout: float | timedelta | None = None) -> Token[Any]:  # noqa: A002
-        """A token that an HTTP call completes, with a value of `type`."""
+        """A token that an HTTP call completes, with a value of `type`.
+
+        Waiting for it raises WaitTimeout, and CompletionFailed when it was failed instead (Abort: for good).
+        """
         spec = _spec(WaitKind.TOKEN, name, type, timeout)
         run = _run("wait.token")
         if run.is_async:
@@ -306,7 +316,8 @@ def _none(value: Any) -> None:
     del value
 
 
-def _delay(value: float | timedelta | None, where: str, *, least: float = 0.001) -> float | None:
+def delay_of(value: float | timedelta | None, where: str, *, least: float = 0.001) -> float | None:
+    """A duration as seconds; `where` names it in the error. Raises DeclarationError."""
     if value is None:
         return None
     number = value.total_seconds() if isinstance(value, timedelta) else value
@@ -324,17 +335,21 @@ def _named(kind: WaitKind, name: Any) -> str:
 def _spec(kind: WaitKind, name: str, type_: Any, timeout: float | timedelta | None) -> WaitSpec:
     label = f"wait.{kind}"
     adapter = codec.adapter_for(type_, f"{label} {name!r:.60}: its value")
-    detail: dict[str, Any] = {} if type_ is Any else {"schema": _ordered(adapter.json_schema())}
-    decode = _decoder(adapter, f"{kind} {name!r:.60}")
-    return WaitSpec(kind, _named(kind, name), delay=_delay(timeout, f"{label}: timeout"), detail=detail, decode=decode)
+    detail: dict[str, Any] = {} if type_ is Any else {"schema": ordered(adapter.json_schema())}
+    decode = decoder(adapter, f"{kind} {name!r:.60}")
+    return WaitSpec(
+        kind, _named(kind, name), delay=delay_of(timeout, f"{label}: timeout"), detail=detail, decode=decode
+    )
 
 
-def _ordered(schema: dict[str, Any]) -> dict[str, Any]:
+def ordered(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with the order of its fields, which jsonb forgets: forms are drawn in it."""
     return {**schema, "propertyOrder": list(schema["properties"])} if schema.get("properties") else schema
 
 
-def _decoder(adapter: TypeAdapter[Any], label: str) -> Callable[[Any], Any]:
+def decoder(adapter: TypeAdapter[Any], label: str) -> Callable[[Any], Any]:
+    """What turns JSON into the value; `label` names it in the error. It raises InvalidPayload."""
+
     def decode(value: Any) -> Any:
         try:
             return adapter.validate_json(json.dumps(value))
@@ -369,11 +384,11 @@ def _approval_spec(
     if context is not None:
         detail["context"] = json.loads(codec.dump(None, context, "context"))
     if form is not None:
-        detail["schema"] = _ordered(form.model_json_schema())
+        detail["schema"] = ordered(form.model_json_schema())
     if default is not None:
         detail["default"] = {"approved": default == "approve", "by": "timeout"}
     adapter: TypeAdapter[Any] = TypeAdapter(form) if form is not None else TypeAdapter(Any)
-    decode = _decoder(adapter, f"approval {title!r:.60}")
+    decode = decoder(adapter, f"approval {title!r:.60}")
 
     def decision(value: Any) -> Decision[Any]:
         filled = value.get("form")
@@ -387,7 +402,7 @@ def _approval_spec(
     return WaitSpec(
         WaitKind.APPROVAL,
         _named(WaitKind.APPROVAL, title),
-        delay=_delay(timeout, "wait.approval: timeout"),
+        delay=delay_of(timeout, "wait.approval: timeout"),
         detail=detail,
         decode=decision,
     )

@@ -55,9 +55,9 @@ FROM pair p WHERE w.id = p.wait_id
 RETURNING w.run_id;
 
 -- name: answer_wait
--- Completes a token or an approval. No row: it is over already, or its time is.
+-- Completes a token or an approval, or fails a token. No row: it is over already, or its time is.
 UPDATE runs_wait w
-SET resolved_at = holdfast_now(), outcome = 'completed', output = %(output)s::jsonb, resolved_by = %(by)s
+SET resolved_at = holdfast_now(), outcome = %(outcome)s, output = %(output)s::jsonb, resolved_by = %(by)s
 WHERE w.id = %(id)s AND w.resolved_at IS NULL AND (w.due_at IS NULL OR w.due_at > holdfast_now())
 RETURNING w.run_id;
 

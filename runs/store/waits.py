@@ -47,9 +47,10 @@ def send_signal(conn: Conn, *, run: uuid.UUID, name: str, payload: str, by: str)
     return wake(conn, [row[0] for row in conn.execute(SQL.match_signals, {"runs": [run]}).fetchall()])
 
 
-def answer_wait(conn: Conn, wait_id: uuid.UUID, *, output: str, by: str) -> set[str] | None:
-    """Completes a wait. Returns the pools to wake; None when it is over already. Call with its run's lock held."""
-    rows = conn.execute(SQL.answer_wait, {"id": wait_id, "output": output, "by": by}).fetchall()
+def answer_wait(conn: Conn, wait_id: uuid.UUID, *, output: str, by: str, outcome: str = "completed") -> set[str] | None:
+    """Completes a wait, or fails it. Returns the pools to wake; None when it is over already. Call with its run's lock
+    held."""
+    rows = conn.execute(SQL.answer_wait, {"id": wait_id, "output": output, "by": by, "outcome": outcome}).fetchall()
     return wake(conn, [row[0] for row in rows]) if rows else None
 
 

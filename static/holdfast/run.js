@@ -133,7 +133,7 @@
   }
   document.getElementById("snapshots-all").addEventListener("click", showAll);
 
-  const KINDS = { step: "step", checkpoint: "checkpoint", wait: "wait", failure: "failed try", intent: "intent", cleared: "did not happen" };
+  const KINDS = { step: "step", checkpoint: "checkpoint", wait: "wait", failure: "failed try", intent: "intent", cleared: "did not happen", handed: "handed over" };
   function snapshotRow(snapshot) {
     const row = document.createElement("tr");
     row.dataset.sequence = snapshot.sequence;

@@ -15,6 +15,7 @@
     failure: '<path d="m4 4 8 8M12 4l-8 8"/>',
     intent: '<path d="M5.500 5.750a2.500 2.500 0 1 1 3.600 2.250C8.300 8.450 8 8.900 8 10M8 12.750v.010"/>',
     cleared: '<path d="M3.500 8h9"/>',
+    handed: '<path d="M3 8h9M8.500 4.500 12 8l-3.500 3.500"/>',
     wait: '<path d="M5.500 3.500v9M10.500 3.500v9"/>',
   };
 
@@ -119,7 +120,7 @@
 
   function step(s) {
     const from = ms(s.started_at), to = ms(s.finished_at);
-    const status = { failure: "failed", checkpoint: "waiting", wait: "waiting", intent: "unknown", cleared: "unknown" }[s.kind] ?? "completed";
+    const status = { failure: "failed", checkpoint: "waiting", wait: "waiting", intent: "unknown", cleared: "unknown", handed: "waiting" }[s.kind] ?? "completed";
     return {
       key: `s${s.sequence}`, snapshot: s.sequence, name: s.key || s.name, status, depth: 2, icon: s.kind,
       bars: [{ kind: s.kind === "wait" ? "wait" : "", from, to }], time: s.kind === "checkpoint" ? "saved" : seconds(from, to), title: s.error ?? "",

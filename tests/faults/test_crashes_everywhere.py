@@ -40,7 +40,6 @@ NOT_BY_WORKERS = {
     "runs.accept_history": "a person's retry of a run that is parked for its version",
     "runs.waits_of": "replay-check, which reads",
     "runs.parents": "a cancel, or recovery",
-    "runs.answer_wait": "an answer to a token or approval",
     "runs.close_waits": "a run that is over and had begun to wait for something it does not need any more",
     "runs.give_up": "a person's decision about an unsafe step",
     "runs.lock_unknown": "a person's decision about an unsafe step",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.processes import (
     BEAT_TASKS,
+    COMPLETION_TASKS,
     FAULT_TASKS,
     HARD_TASKS,
     HOOK_TASKS,
@@ -118,6 +119,12 @@ def isolated(fleet: Fleet) -> Fleet:
 def beating(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `beat_tasks.py` as well; no worker yet."""
     return _knowing(fleet, BEAT_TASKS)
+
+
+@pytest.fixture
+def completing(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `completion_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, COMPLETION_TASKS)
 
 
 @pytest.fixture

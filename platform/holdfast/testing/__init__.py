@@ -9,7 +9,7 @@ a test session that never asks for them nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.testing.answers import complete_approval, complete_token, reject_approval, send_signal
+    from holdfast.testing.answers import complete_approval, complete_token, fail_token, reject_approval, send_signal
     from holdfast.testing.clock import Clock
     from holdfast.testing.crashes import POINTS, crash_at
     from holdfast.testing.result import InlineResult
@@ -24,6 +24,7 @@ _ROOMS = {
     "complete_approval": "answers",
     "complete_token": "answers",
     "crash_at": "crashes",
+    "fail_token": "answers",
     "inline": "script",
     "reject_approval": "answers",
     "run_inline": "script",
@@ -39,6 +40,7 @@ __all__ = [
     "complete_approval",
     "complete_token",
     "crash_at",
+    "fail_token",
     "inline",
     "reject_approval",
     "run_inline",

@@ -20,12 +20,15 @@ class Answer:
     name: str
     output: Any  # JSON
     by: str = "test"
+    outcome: str = "completed"
 
     @property
     def label(self) -> str:
         """As the test wrote it."""
         if self.kind == "approval":
             return f"{'complete' if self.output['approved'] else 'reject'}_approval({self.name!r})"
+        if self.outcome == "failed":
+            return f"fail_token({self.name!r})"
         return f"{'send_signal' if self.kind == 'signal' else 'complete_token'}({self.name!r})"
 
 
@@ -49,8 +52,19 @@ def reject_approval(title: str, *, by: str = "test", comment: str = "") -> Answe
 
 
 def complete_token(name: str = "token", value: Any = None) -> Answer:
-    """Somebody completes the token of this name."""
+    """Somebody completes the token of this name; that of a step which is finished from outside has the step's."""
     return Answer("token", _name("complete_token: name", name), _json(value, "value"))
+
+
+def fail_token(name: str, message: str, *, retry: bool = True) -> Answer:
+    """Somebody says that what the token stands for has failed.
+
+    Args:
+        message: why.
+        retry: False when it cannot heal.
+    """
+    output = {"message": message, "retry": retry}
+    return Answer("token", _name("fail_token: name", name), _json(output, "message"), outcome="failed")
 
 
 def send_signal(name: str, payload: Any = None) -> Answer:

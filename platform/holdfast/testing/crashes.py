@@ -17,13 +17,16 @@ POINTS: Final[dict[str, str]] = {
     "snapshot-written": "the step's result is stored; step() has not returned yet",
     "failure-written": "a failed try of the step is stored",
     "intent-written": "an unsafe step's intent is stored; its function has not been called",
+    "handed-written": "it is stored that somebody outside finishes the step",
     "checkpoint-written": "a checkpoint is stored; checkpoint() has not returned yet",
     "wait-opened": "a wait is stored, and its children with it; the run has not come to rest yet",
     "answer-written": "what a wait has brought is stored",
     "before-finish": "the task's function has returned or failed; nothing of that is stored",
     "finish-written": "the end of the attempt is stored",
 }
-_OF_STEPS: Final = frozenset(("before-step", "step-called", "snapshot-written", "failure-written", "intent-written"))
+_OF_STEPS: Final = frozenset(
+    ("before-step", "step-called", "snapshot-written", "failure-written", "intent-written", "handed-written")
+)
 _OF_WAITS: Final = frozenset(("wait-opened", "answer-written"))
 
 

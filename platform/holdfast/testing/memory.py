@@ -301,11 +301,11 @@ class Memory:
             return True
         for wait in run.asked:
             if (wait.row.kind, wait.row.name) == (answer.kind, answer.name) and wait.due > self.clock.now():
-                if answer.kind == "token":
+                if answer.kind == "token" and answer.outcome == "completed":
                     schemas.check(answer.output, wait.detail, "value")
-                elif answer.output["approved"]:
+                elif answer.kind == "approval" and answer.output["approved"]:
                     schemas.check(answer.output["form"], wait.detail, "form")
-                wait.end(self.clock.now(), "completed", answer.output, answer.by)
+                wait.end(self.clock.now(), answer.outcome, answer.output, answer.by)
                 self._wake(run)
                 return True
         return False

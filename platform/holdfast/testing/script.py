@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from asgiref.sync import async_to_sync
 
 from holdfast.testing import stay
-from holdfast.testing.answers import Answer, complete_approval, complete_token, reject_approval, send_signal
+from holdfast.testing.answers import Answer, complete_approval, complete_token, fail_token, reject_approval, send_signal
 from holdfast.testing.clock import Clock
 from holdfast.testing.crashes import Crashes, CrashPoint
 from holdfast.testing.errors import (
@@ -156,6 +156,10 @@ class Inline:
     def complete_token(self, name: str = "token", value: Any = None) -> Inline:
         """Somebody completes a token. Raises NotWaiting, InvalidPayload."""
         return self.answer(complete_token(name, value))
+
+    def fail_token(self, name: str, message: str, *, retry: bool = True) -> Inline:
+        """Says that what a token stands for has failed."""
+        return self.answer(fail_token(name, message, retry=retry))
 
     def send_signal(self, name: str, payload: Any = None) -> Inline:
         """A signal for the run; kept until it waits for it."""

@@ -44,6 +44,7 @@ _OF_KIND: Final = {
     SnapshotKind.STEP: "snapshot-written",
     SnapshotKind.FAILURE: "failure-written",
     SnapshotKind.INTENT: "intent-written",
+    SnapshotKind.HANDED: "handed-written",
     SnapshotKind.CHECKPOINT: "checkpoint-written",
     SnapshotKind.WAIT: "answer-written",
 }

@@ -1,4 +1,4 @@
-"""`manage.py waits list|complete|approve|reject`."""
+"""`manage.py waits list|complete|fail|approve|reject`."""
 
 import uuid
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from runs.models import ANSWERED_KINDS, Wait
 
 
 class Command(VerbCommand):
-    help = "Lists what runs wait for, completes tokens, approves and rejects."
+    help = "Lists what runs wait for, completes and fails tokens, approves and rejects."
     mistakes: ClassVar = (HoldfastError, AccessError)
 
     def add_verbs(self, verbs: Any) -> None:
@@ -25,6 +25,10 @@ class Command(VerbCommand):
         complete = verbs.add_parser("complete", help="Complete a token with a value.")
         complete.add_argument("token", help="The wait's id, or its signed form.")
         complete.add_argument("value", metavar="JSON", help="The value; - reads stdin.")
+        fail = verbs.add_parser("fail", help="Say that what a token stands for has failed.")
+        fail.add_argument("token", help="The wait's id, or its signed form.")
+        fail.add_argument("why", metavar="TEXT", help="Goes to the run, as the error's message.")
+        fail.add_argument("--for-good", action="store_true", help="It cannot heal: nothing is tried again.")
         approve = verbs.add_parser("approve", help="Approve what a run asks.")
         reject = verbs.add_parser("reject", help="Reject what a run asks.")
         approve.add_argument("--form", metavar="JSON", help="What the approval asks for; - reads stdin.")
@@ -52,6 +56,11 @@ class Command(VerbCommand):
     def do_complete(self, options: dict[str, Any]) -> None:
         wait_id, _ = waitlinks.read(options["token"])
         answers.wait_complete(wait_id, read_json(options["value"]), actor=Actor.local())
+        self._tell(wait_id, options)
+
+    def do_fail(self, options: dict[str, Any]) -> None:
+        wait_id, _ = waitlinks.read(options["token"])
+        answers.token_fail(wait_id, options["why"], retry=not options["for_good"], actor=Actor.local())
         self._tell(wait_id, options)
 
     def do_approve(self, options: dict[str, Any]) -> None:

@@ -134,12 +134,20 @@ def test_what_is_no_wait_is_a_404(api: Caller, token: str) -> None:
     ("body", "status", "field"),
     [
         ({}, 422, "value"),
-        ({"approved": True}, 422, "value"),
+        ({"approved": True}, 422, "approved"),
         ({"value": 1, "comment": ""}, 422, "comment"),
         (b'{"value":{"a":[Infinity]}}', 422, "value.a[0]"),
         (b'{"value":"\\ud800"}', 422, "value"),
         (b'{"value":' + b"[" * 10_000 + b"]" * 10_000 + b"}", 422, ""),
         ({"value": "y" * 1024 * 1024}, 413, "value"),
+        ({"value": 1, "error": "no"}, 422, "error"),
+        ({"value": None, "error": "no"}, 422, "error"),
+        ({"error": None}, 422, "value"),
+        ({"error": ""}, 422, "error"),
+        ({"error": 5}, 422, "error"),
+        ({"error": "y" * 2_001}, 422, "error"),
+        ({"error": "a bell \x07"}, 422, "error"),
+        ({"error": "no", "retry": "later"}, 422, "retry"),
         (b"{", 400, ""),
     ],
 )
@@ -148,6 +156,16 @@ def test_a_value_that_cannot_be_is_refused_at_its_field(api: Caller, body: Any, 
     problem(complete(api, wait, body), status, None, field)
     wait.refresh_from_db()
     assert wait.resolved_at is None
+
+
+def test_a_token_is_failed_once_and_by_its_address(api: Caller) -> None:
+    one, two = waiting(), waiting()
+    done = complete(api, one, {"error": "the lamp broke", "retry": False}).json()
+    assert (done["outcome"], done["output"]) == ("failed", {"message": "the lamp broke", "retry": False})
+    assert "failed by token admin" in problem(complete(api, one, {"value": 1}), 409, "wait_over")["detail"]
+    assert complete(Caller(), two, {"error": "no"}, signed=True).json()["output"] == {"message": "no", "retry": True}
+    entry = AuditEntry.objects.get(action="waits.fail", object_id=str(one.pk))
+    assert entry.after["answer"] == {"message": "the lamp broke", "retry": False}
 
 
 def test_other_kinds_say_how_they_are_answered(api: Caller) -> None:

@@ -50,6 +50,16 @@ def test_a_token_is_completed_by_id_or_signed_form_and_once(settings: Any) -> No
     assert told["link"] == f"https://holdfast.example.com/waits/{waitlinks.sign(three.pk)}/"
 
 
+def test_a_token_is_failed_for_good_or_not() -> None:
+    one, two = waiting("token", name="film"), waiting("token", name="film")
+    assert said("waits", "fail", str(one.pk), "the lamp broke").strip() == f"film of run {one.run_id} is failed."
+    done = answered("waits", "fail", str(two.pk), "no such scene", "--for-good")
+    assert done["output"] == {"message": "no such scene", "retry": False}
+    assert "failed by" in mistake("waits", "fail", str(one.pk), "again")
+    assert "1 to 2,000 characters" in mistake("waits", "fail", str(waiting("token").pk), "")
+    assert "approve or reject it" in mistake("waits", "fail", str(waiting("approval").pk), "no")
+
+
 def test_a_decision_is_made_with_form_and_comment() -> None:
     yes, no = waiting("approval", detail={"schema": FORM}), waiting("approval")
     assert "form.title" in mistake("waits", "approve", str(yes.pk), "--form", "{}")

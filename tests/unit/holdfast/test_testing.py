@@ -324,7 +324,7 @@ async def everything() -> int:
     return first + await fetch(2)
 
 
-@pytest.mark.parametrize("point", sorted(set(POINTS) - {"failure-written", "intent-written"}))
+@pytest.mark.parametrize("point", sorted(set(POINTS) - {"failure-written", "intent-written", "handed-written"}))
 def test_wherever_an_attempt_dies_the_run_ends_the_same(point: str) -> None:
     result = run_inline(everything, answers=[send_signal("go")], crashes=crash_at(point))
     assert (result.status, result.output, result.state) == ("completed", 30, {"first": 10})
