@@ -36,10 +36,12 @@ class Lane(models.IntegerChoices):
 
 
 class Stage(models.IntegerChoices):
-    """Where an entry stands. Those of a key without a slot are put aside: no lease has to wade through them."""
+    """Where an entry stands. Those of a key without a slot, and those at home on another host, are put aside: no lease
+    has to wade through them."""
 
     READY = 0, "ready"
     HELD = 1, "held"  # until its key gives a slot back
+    BOUND = 2, "bound"  # for workers of its home
 
 
 class Queue(models.Model):
@@ -150,6 +152,7 @@ class Entry(models.Model):
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
     ready_at = models.DateTimeField()
     stage = models.SmallIntegerField(choices=Stage.choices, default=Stage.READY, db_default=Stage.READY)
+    home = models.CharField(max_length=255, null=True)  # noqa: DJ001 - the host for which it was put aside
 
     class Meta:
         verbose_name_plural = "entries"
@@ -168,10 +171,29 @@ class Entry(models.Model):
                 name="entry_held",
                 condition=models.Q(stage=Stage.HELD),
             ),
+            # Serves workers of a host: what was put aside for them.
+            models.Index("home", "ready_at", name="entry_home", condition=models.Q(home__isnull=False)),
         )
 
     def __str__(self) -> str:
         return str(self.entry_id)
+
+
+class Home(models.Model):
+    """The host on which an entry finds what it needs. Written by `queues.store` alone; see `sql/homes.sql`."""
+
+    entry_id = models.UUIDField(primary_key=True)
+    hostname = models.CharField(max_length=255)
+    pool = models.CharField(max_length=100)
+
+    class Meta:
+        indexes = (
+            # Serves the search for hosts whose workers are gone.
+            models.Index("hostname", "pool", name="home_host"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} at {self.hostname}"
 
 
 class Timer(models.Model):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ class Leased(NamedTuple):
     grants: list[Grant]
     held: int  # entries that were put aside because their keys have no slot: others may follow at once
     opens: float | None  # seconds until a rate lets through what waits for it; None when none holds anything back
+    away: int  # entries that were put aside for workers of another host
 
 
 class Grant(NamedTuple):
@@ -82,11 +83,12 @@ class Due(NamedTuple):
     late: float  # seconds
 
 
-def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool]:
-    """Whether anything can be leased at all, and whether some of it is in a queue with a limit or a rate."""
+def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool, bool]:
+    """Whether anything can be leased at all, whether some of it is in a queue with a limit or a rate, and whether some
+    may have a home."""
     row = conn.execute(SQL.peek, {"pools": list(pools)}, prepare=True).fetchone()
     assert row is not None
-    return row[0], row[1]
+    return row[0], row[1], row[2]
 
 
 def lease(
@@ -98,12 +100,17 @@ def lease(
     threads: int,
     processes: int = 0,
     limited: bool = True,
+    homes: bool = True,
 ) -> Leased:
     """Leases up to `coroutines` + `threads` + `processes` entries. Call inside a transaction: queue locks are held to
     its end.
 
-    `limited=False` leaves out queues with a limit or a rate, and the statement that locks them.
+    `limited=False` leaves out queues with a limit or a rate, and the statement that locks them; `homes=False` is for
+    when nothing has a home.
     """
+    at_home = {"worker": worker, "most": coroutines + threads + processes}
+    if homes:
+        conn.execute(SQL.come_home, at_home, prepare=True)
     locked: list[tuple[int, bool, bool]] = []
     if limited:
         locked = conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True).fetchall()
@@ -122,7 +129,12 @@ def lease(
         prepare=True,
     ).fetchall()
     opens = next_opening(conn, pools=pools) if any(has_rate for _, _, has_rate in locked) else None
-    return Leased([Grant(*row[:-1]) for row in rows if row[0] is not None], rows[0][-1], opens)
+    grants, away = [Grant(*row[:-1]) for row in rows if row[0] is not None], set[uuid.UUID]()
+    if homes:
+        ids = {"worker": worker, "ids": [grant.entry_id for grant in grants]}
+        away = {row[0] for row in conn.execute(SQL.set_aside, ids, prepare=True).fetchall()} if grants else away
+        conn.execute(SQL.stay_home, at_home, prepare=True)
+    return Leased([grant for grant in grants if grant.entry_id not in away], rows[0][-1], opens, len(away))
 
 
 def release(
@@ -161,8 +173,20 @@ def next_opening(conn: Conn, *, pools: Sequence[str]) -> float | None:
     return None if row is None else row[0]
 
 
+def settle(cur: Conn | Cursor[TupleRow], homes: Mapping[uuid.UUID, str]) -> None:
+    """What these entries need lies on these hosts: workers there are to have them, as long as there are any."""
+    cur.execute(SQL.settle, {"ids": list(homes), "hosts": list(homes.values())}, prepare=True)
+
+
+def leave_homes(conn: Conn, *, grace: float) -> list[tuple[str, str]]:
+    """Entries at home where no worker of their pool has lived for `grace` seconds may go elsewhere. Returns which hosts
+    and pools those were."""
+    return [(row[0], row[1]) for row in conn.execute(SQL.leave_homes, {"grace": grace}, prepare=True)]
+
+
 def forget(conn: Conn) -> None:
-    """Drops what no rate's window reaches any more, and notes that nobody will take."""
+    """Drops what no rate's window reaches any more, notes that nobody will take, and homes of what is gone."""
+    conn.execute(SQL.forget_homes)
     conn.execute(SQL.forget_starts)
     conn.execute(SQL.forget_freed)
 

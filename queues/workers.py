@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +63,7 @@ class Gate:
     rate_period: float | None  # seconds
     started: int  # in the window of the rate
     opens_at: datetime | None  # when the first of them leaves the window
+    has_homes: bool  # some of its entries were put aside for workers of one host
 
     @property
     def full(self) -> bool:
@@ -97,6 +99,12 @@ def key_slots(keys: Collection[tuple[int, str]], *, most: int) -> dict[tuple[int
     wanted = {"queues": [queue for queue, _ in keys], "keys": [key for _, key in keys], "most": most}
     with db.callers() as conn:
         return {(row[0], row[1]): row[2] for row in conn.execute(store.SQL.key_slots, wanted)}
+
+
+def homes(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """The hosts for whose workers these entries were put aside, where they were."""
+    with db.callers() as conn:
+        return {row[0]: row[1] for row in conn.execute(store.SQL.homes, {"ids": list(ids)})}
 
 
 def gates(queues: Collection[int]) -> dict[int, Gate]:

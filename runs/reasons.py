@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from holdfast.access.selectors import database_now
-from queues.workers import Gate, gates, key_slots, pools_served, workers_alive
+from queues.workers import Gate, gates, homes, key_slots, pools_served, workers_alive
 from runs.models import Run
 from runs.states import Status
 
@@ -26,22 +27,33 @@ class Reason:
 
 def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
     """Reasons by run id, for those that wait. Three queries if any does, none otherwise; and one more when there are
-    limits per key."""
+    limits per key, and where some are at home on one host."""
     held = [run for run in runs if run.status in WAITING]
     if not held:
         return {}
     found = gates({run.queue_id for run in held})
     served = pools_served(workers_alive())
     now = database_now()
+    at_home = _homes(held, found)
     limits = {number: gate.key_limit for number, gate in found.items() if gate.key_limit is not None}
     keys = {(run.queue_id, run.concurrency_key) for run in held if run.concurrency_key and run.queue_id in limits}
     taken = key_slots(keys, most=max(limits.values(), default=0))
     return {
         run.id: reason(
-            run, found.get(run.queue_id), served, now, key_taken=taken.get((run.queue_id, run.concurrency_key or ""), 0)
+            run,
+            found.get(run.queue_id),
+            served,
+            now,
+            key_taken=taken.get((run.queue_id, run.concurrency_key or ""), 0),
+            home=at_home.get(run.id),
         )
         for run in held
     }
+
+
+def _homes(held: Sequence[Run], found: Mapping[int, Gate]) -> dict[UUID, str]:
+    asked = [run.id for run in held if (gate := found.get(run.queue_id)) is not None and gate.has_homes]
+    return homes(asked) if asked else {}
 
 
 def waits_words(told: Any) -> str:
@@ -52,15 +64,26 @@ def waits_words(told: Any) -> str:
     return f"waits for {what} and {count - 1} more" if count > 1 else f"waits for {what}"
 
 
-def reason(run: Run, gate: Gate | None, served: Collection[str], now: datetime, *, key_taken: int = 0) -> Reason:
+def reason(
+    run: Run,
+    gate: Gate | None,
+    served: Collection[str],
+    now: datetime,
+    *,
+    key_taken: int = 0,
+    home: str | None = None,
+) -> Reason:
     """Why this run waits at `now`.
 
     Args:
         served: the pools that have a worker.
         key_taken: slots that the run's concurrency key has taken.
+        home: the host for whose workers it was put aside.
     """
     if run.next_at is not None and run.next_at > now and run.status != Status.WAITING:
         return Reason("scheduled" if run.status == Status.SCHEDULED else "next attempt", at=run.next_at)
+    if home is not None:
+        return Reason(f"waits for a worker on {home}, where its local steps' results are")
     if run.status == Status.WAITING:
         return Reason(waits_words(run.waiting_for), at=run.next_at)
     if gate is None:

@@ -7,6 +7,7 @@ text and at the file system; whether a server answers is asked by whoever needs 
 import getpass
 import os
 import re
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,8 @@ class Env:
     concurrency: int = 1000  # coroutines at once in one worker
     threads: int = 32  # threads at once in one worker
     processes: int = field(default_factory=lambda: _cores())  # isolated runs at once in one worker
+    host: str = field(default_factory=socket.gethostname)  # where this worker is, for local steps
+    host_grace: float = 60.0  # seconds without a worker there after which a host is given up
     middleware: tuple[str, ...] = ()  # dotted paths, the outermost first
 
 
@@ -108,6 +111,8 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         concurrency=_count("HOLDFAST_CONCURRENCY", text("HOLDFAST_CONCURRENCY"), 100_000, default=1000),
         threads=_count("HOLDFAST_THREADS", text("HOLDFAST_THREADS"), 1_000, default=32),
         processes=_count("HOLDFAST_PROCESSES", text("HOLDFAST_PROCESSES"), 1_000, default=_cores()),
+        host=_host(text("HOLDFAST_HOST")),
+        host_grace=_seconds("HOLDFAST_HOST_GRACE", text("HOLDFAST_HOST_GRACE"), 0, 86_400, default=60.0),
         middleware=_paths("HOLDFAST_MIDDLEWARE", text("HOLDFAST_MIDDLEWARE")),
     )
 
@@ -291,6 +296,13 @@ def _hosts(value: str | None) -> tuple[str, ...]:
             remedy = "Write host names without scheme or port, with commas between them, as in holdfast.example.com"
             raise EnvError("HOLDFAST_ALLOWED_HOSTS", f"{name!r} is no host name", remedy)
     return tuple(dict.fromkeys((*names, *LOCAL_HOSTS)))
+
+
+def _host(value: str | None) -> str:
+    name = value or socket.gethostname()
+    if len(name) > 255 or not name.isprintable() or " " in name:
+        raise EnvError("HOLDFAST_HOST", f"{name!r:.60} names no machine", "Write up to 255 characters without blanks")
+    return name
 
 
 def _public_url(value: str | None) -> str | None:

@@ -31,6 +31,8 @@ HOLDFAST_HEARTBEAT_TIMEOUT: float = _env.heartbeat_timeout  # seconds without a 
 HOLDFAST_CONCURRENCY: int = _env.concurrency  # coroutines at once in one worker
 HOLDFAST_THREADS: int = _env.threads  # threads at once in one worker
 HOLDFAST_PROCESSES: int = _env.processes  # isolated runs at once in one worker, each in a process of its own
+HOLDFAST_HOST: str = _env.host  # the name of this machine, for steps whose results lie on it
+HOLDFAST_HOST_GRACE: float = _env.host_grace  # seconds without a worker there after which a host is given up
 HOLDFAST_MIDDLEWARE: list[str] = list(_env.middleware)  # context managers around every call of a task's function
 
 # --- Django ---------------------------------------------------------------------------------------------------------

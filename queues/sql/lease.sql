@@ -8,13 +8,13 @@
 (q.concurrency_limit IS NOT NULL OR q.key_concurrency_limit IS NOT NULL OR q.rate_amount IS NOT NULL)
 
 -- name: peek
--- Is there anything at all, and is any of it in a queue with a limit or a rate? One cheap look before a transaction is
+-- Is there anything at all, is any of it in a queue with a limit or a rate, and has anything a home? One cheap look before a transaction is
 -- opened: most wake-ups of a worker find that another one was quicker.
 SELECT EXISTS (SELECT 1 FROM queues_entry), EXISTS (
     SELECT 1 FROM queues_queue q
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL
       AND {limited}
-      AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id));
+      AND EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id)), EXISTS (SELECT 1 FROM queues_home);
 
 -- name: lock_limited
 -- The queues with a limit or a rate, locked in order of id, and whether keys and a rate are to be looked at. The counting
@@ -263,5 +263,6 @@ WHERE q.paused_at IS NULL
        OR q.concurrency_limit > (SELECT count(*) FROM queues_lease l WHERE l.queue_id = q.id))
   AND (q.rate_amount IS NULL OR q.rate_amount > {started})
   AND (q.key_concurrency_limit IS NULL
-       OR EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id AND e.lane = ANY ('{0,1,2}') AND e.stage = 0)
+       OR EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id AND e.lane = ANY ('{0,1,2}')
+                    AND e.stage = ANY ('{0,2}'))
        OR EXISTS (SELECT 1 FROM queues_freed f WHERE f.queue_id = q.id));

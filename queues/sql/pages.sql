@@ -17,7 +17,8 @@ SELECT q.id, q.name, q.pool, q.concurrency_limit, q.key_concurrency_limit, q.pau
        (SELECT count(*) FROM (SELECT 1 FROM queues_lease l WHERE l.queue_id = q.id
                               LIMIT coalesce(q.concurrency_limit, 0)) l) AS taken,
        q.rate_amount, q.rate_period, {started} AS started,
-       {opens_at} AS opens_at
+       {opens_at} AS opens_at,
+       EXISTS (SELECT 1 FROM queues_entry e WHERE e.queue_id = q.id AND e.home IS NOT NULL) AS has_homes
 FROM queues_queue q
 WHERE q.id = ANY(%(queues)s);
 

@@ -17,6 +17,7 @@ from runs.engine import failure, showing, steps, unsafe
 from runs.engine.belongings import Belongings
 from runs.engine.database import tidy_shared
 from runs.engine.fairtime import Within
+from runs.engine.locality import is_elsewhere, marked
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
 from runs.engine.port import Port, Sample
 from runs.engine.sending import Sending
@@ -47,6 +48,7 @@ class ActiveRun(Belongings):
         "_branches",
         "_counts",
         "_done",
+        "_elsewhere",
         "_last_kept",
         "_over",
         "_partial",
@@ -104,6 +106,8 @@ class ActiveRun(Belongings):
         self._started_by: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._done: dict[str, str | None] = {}
+        #: Local steps that have finished on another host, and are called again here.
+        self._elsewhere: set[str] = set()
         self._waited: dict[str, str] = {}
         self._partial = ""
         self._over = False
@@ -128,12 +132,16 @@ class ActiveRun(Belongings):
                 self.intents.pop(fact.key, None)  # its answer
             if fact.kind == SnapshotKind.STEP:
                 self._done[fact.key] = fact.output
+                if fact.state is not None:
+                    (self._elsewhere.add if is_elsewhere(fact) else self._elsewhere.discard)(fact.key)
             elif fact.kind == SnapshotKind.WAIT and fact.output is not None:
                 self._waited[fact.key] = fact.output
             elif fact.kind == SnapshotKind.CHECKPOINT:
                 self.state = json.loads(fact.state) if fact.state is not None else None
             elif fact.kind == SnapshotKind.FAILURE and fact.attempt == self.attempt:
                 self._tries[fact.key] = self._tries.get(fact.key, 0) + 1
+        for key in self._elsewhere:
+            del self._done[key]
         self._replay_left = sum(not key.startswith(PREFIX) for key in self._done) + len(self._waited)
         self._last_kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
         self._take_up(facts, waits, beats)
@@ -336,8 +344,10 @@ class ActiveRun(Belongings):
     def _identity(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The key of a step that the code asks for now. Raises Mismatch when the history has it otherwise."""
         key = f"{step.name}:{step.key}" if step.key is not None else self.number(step.name)
+        if key in self._elsewhere:
+            self.say(logging.INFO, f"local step {key} is called again: its result lay on another host", {"step": key})
         if self._compared is not None:
-            self._compared.step(step, key, key in self._done, args, kwargs)
+            self._compared.step(step, key, key in self._done or key in self._elsewhere, args, kwargs)
         return key
 
     def number(self, name: str) -> str:
@@ -427,6 +437,7 @@ class ActiveRun(Belongings):
         error: str | None = None,
     ) -> store.SnapshotRow:
         self.may_repeat = False
+        state, home = marked(step, kind)
         return store.SnapshotRow(
             self.id,
             0,  # numbered when it is stored
@@ -436,11 +447,12 @@ class ActiveRun(Belongings):
             self.attempt,
             showing.arguments(step, args, kwargs) if args or kwargs else None,
             output,
-            None,
+            state,
             error,
             began,
             self._port.clock.now(),
             self._spending.of_try(key) if self._spending is not None else None,
+            home,
         )
 
     def _tried(

@@ -16,7 +16,6 @@ import gc
 import json
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -114,7 +113,7 @@ class Engine:
             self._beat.conn,
             name=self.name,
             pools=self.pools,
-            hostname=socket.gethostname(),
+            hostname=self.limits.host,
             pid=os.getpid(),
             version=_version(),
             coroutines=self.limits.coroutines,

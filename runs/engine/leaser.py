@@ -72,6 +72,7 @@ class Leaser(Duty):
         self._brought = 0.0
         self._balanced = 0.0
         self._opens = float("inf")
+        self._away = False
         self.active = False
         #: Redis answers: wake-ups arrive, so polling may be slow.
         self.hearing = True
@@ -106,6 +107,7 @@ class Leaser(Duty):
                 self._engine.flush_progress()
                 if self.active:
                     self._lease()
+                    self._send_home()
             except psycopg.Error as error:
                 logger.warning("leasing failed (%s); trying again", str(error).strip().splitlines()[0])
                 self._drop_connection()
@@ -131,13 +133,13 @@ class Leaser(Duty):
             self._call_others()
             return
         conn = self._connected()
-        any_entry, limited = queue_store.peek(conn, pools=self._engine.pools)
+        any_entry, limited, homes = queue_store.peek(conn, pools=self._engine.pools)
         if not any_entry:
             return
         if not free[Lane.COROUTINE]:
             self._call_others()
         with conn.pipeline(), conn.transaction():
-            grants, held, opens = queue_store.lease(
+            grants, held, opens, away = queue_store.lease(
                 conn,
                 worker=self._engine.worker_id,
                 pools=self._engine.pools,
@@ -145,7 +147,9 @@ class Leaser(Duty):
                 threads=free[Lane.THREAD],
                 processes=free[Lane.PROCESS],
                 limited=limited,
+                homes=homes,
             )
+            self._away = self._away or away > 0
             self._opens = time.monotonic() + opens if opens is not None else float("inf")
             if held:
                 self._wake.set()  # what was put aside made room for others
@@ -229,6 +233,13 @@ class Leaser(Duty):
             queue_store.release(
                 cur, ids=[g.entry_id for g in stray], tokens=[g.token for g in stray], delays=[None] * len(stray)
             )
+
+    def _send_home(self) -> None:
+        """What was put aside here has workers elsewhere: those that listen, and idle ones."""
+        if self._away:
+            self._away = False
+            tickets.wake(self._engine.pools)
+            self._call_others()
 
     def _call_others(self) -> None:
         """There is more than this worker can take: a ticket for each pool lets an idle one help."""

@@ -23,7 +23,7 @@ PROMOTE_LIMIT: Final = 1_000
 #: Seconds after which a timer that was not noticed is worth a warning.
 LATE: Final = 5.0
 #: Seconds: a timer is noticed at the latest after the first; the others are the pace of their duty.
-TIMERS, DEADLINES, SWEEP, RECOVERY, FORGET, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 60.0, 3_600.0
+TIMERS, DEADLINES, SWEEP, RECOVERY, HOMES, FORGET, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 2.0, 60.0, 3_600.0
 #: Deadlines that one transaction acts upon.
 DEADLINE_LIMIT: Final = 200
 
@@ -107,6 +107,14 @@ class Rescuer:
                 tickets.push_safely(pool)  # whoever listens may be the one that is frozen
 
 
+def leave_homes(conn: Conn) -> None:
+    """Runs whose local steps lie on a host without workers go on elsewhere."""
+    lost = queue_store.leave_homes(conn, grace=settings.HOLDFAST_HOST_GRACE)
+    for hostname, pool in lost:
+        logger.warning("no worker of pool %s is left on %s: runs that were at home there go elsewhere", pool, hostname)
+    tickets.wake({pool for _, pool in lost})
+
+
 def make_partitions(conn: Conn) -> None:
     """Partitions for the weeks to come."""
     partitions.ensure_partitions(conn)
@@ -122,4 +130,5 @@ def poller() -> Poller:
     found.every(DEADLINES, act_on_deadlines)
     found.every(SWEEP, sweeper.sweep)
     found.every(RECOVERY, Rescuer().look_for_the_dead)
+    found.every(HOMES, leave_homes)
     return found

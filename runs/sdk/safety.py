@@ -45,13 +45,20 @@ class Guarantee:
     transaction: bool = False
     unsafe: bool = False
     reconcile: Callable[..., Any] | None = None
+    local: bool = False  # its result lies on the host
 
 
 AT_LEAST_ONCE: Final = Guarantee()
 
 
 def guarantee(
-    where: str, *, is_async: bool, transaction: Any, safety: Any, reconcile: Callable[..., Any] | None
+    where: str,
+    *,
+    is_async: bool,
+    transaction: Any,
+    safety: Any,
+    reconcile: Callable[..., Any] | None,
+    local: Any = False,
 ) -> Guarantee:
     """Raises DeclarationError where the promises cannot be kept."""
     if not isinstance(transaction, bool):
@@ -73,9 +80,16 @@ def guarantee(
         )
     if reconcile is not None:
         _check_hook(where, reconcile, is_async=is_async, unsafe=safety == "unsafe")
-    if not transaction and safety == "safe":
+    if not isinstance(local, bool):
+        raise DeclarationError(f"{where}: local is {local!r:.60}; write True or False")
+    if local and (transaction or safety == "unsafe"):
+        raise DeclarationError(
+            f"{where}: a local step is called again where its run has to move to another host, and one with "
+            'transaction=True or safety="unsafe" never is. Do what must not be done twice in a step of its own.'
+        )
+    if not transaction and not local and safety == "safe":
         return AT_LEAST_ONCE
-    return Guarantee(transaction, safety == "unsafe", reconcile)
+    return Guarantee(transaction, safety == "unsafe", reconcile, local)
 
 
 def _check_hook(where: str, hook: Any, *, is_async: bool, unsafe: bool) -> None:

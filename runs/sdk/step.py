@@ -65,6 +65,7 @@ class Step(Generic[P, R]):
         self.promise = promise
         self.transaction = promise.transaction
         self.unsafe = promise.unsafe
+        self.local = promise.local
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
         if timeout is not None and not self.is_async:
@@ -154,6 +155,7 @@ def step(
     transaction: bool = False,
     safety: Safety = "safe",
     reconcile: Callable[..., Any] | None = None,
+    local: bool = False,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 def step(
     function: Callable[P, R] | None = None,
@@ -166,6 +168,7 @@ def step(
     transaction: bool = False,
     safety: Safety = "safe",
     reconcile: Callable[..., Any] | None = None,
+    local: bool = False,
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """Makes a function a durable step.
 
@@ -179,6 +182,8 @@ def step(
             called again on a guess.
         reconcile: Finds out for an unsafe step what happened: called with the step's arguments and `step_key=`,
             answers with a `Reconciled`.
+        local: Its result lies on this machine (files, a loaded model): the run goes on with workers of this host as
+            long as there are any; on another one, the step is called again.
     """
 
     def wrap(f: Callable[P, R]) -> Step[P, R]:
@@ -192,6 +197,7 @@ def step(
             transaction=transaction,
             safety=safety,
             reconcile=reconcile,
+            local=local,
         )
         return Step(
             f,

@@ -87,6 +87,7 @@ class SnapshotRow(NamedTuple):
     started: float
     finished: float
     usage: str | None = None  # JSON: unit → amount
+    home: str | None = None  # the host on which the result lies, of a local step
 
 
 class WaitRow(NamedTuple):

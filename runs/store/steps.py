@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from psycopg import Cursor, errors
 from psycopg.rows import TupleRow
 
+from queues import store as queue_store
 from queues.store import Conn
 from runs.store.rows import BeatRow, ChunkRow, Fact, Intent, LogRow, RollupKey, SnapshotRow
 from runs.store.statements import SQL, columns
@@ -50,7 +51,9 @@ def ran_out_at(conn: Conn, run_id: uuid.UUID) -> int | None:
 
 def add_snapshots(cur: Cursor[TupleRow] | Conn, rows: Sequence[SnapshotRow]) -> None:
     names = ("run_ids", "sequences", "kinds", "names", "keys", "attempts", "inputs", "outputs", "states", "errors")
-    cur.execute(SQL.snapshots, columns(rows, *names, "started", "finished", "usages"), prepare=True)
+    cur.execute(SQL.snapshots, columns(rows, *names, "started", "finished", "usages", "homes"), prepare=True)
+    if homes := {row.run_id: row.home for row in rows if row.home is not None}:
+        queue_store.settle(cur, homes)
 
 
 def add_logs(cur: Cursor[TupleRow], rows: Sequence[LogRow]) -> None:

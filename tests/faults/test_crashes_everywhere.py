@@ -62,6 +62,7 @@ NOT_BY_WORKERS = {
     "queues.pools_with_entries": "the sweeper",
     "queues.next_opening": "a worker for queues with a limit or a rate, to know when to look again",
     "queues.forget": "the scheduler",
+    "queues.leave_homes": "the scheduler",
     "queues.unhold_all": "an edit of a queue",
     "queues.worker_stop": "the end of a worker, after its last run",
     "queues.worker_returned": "a worker that comes back from the dead",
@@ -93,7 +94,7 @@ def fresh(ledger: Ledger) -> None:
         cursor.execute(
             "TRUNCATE runs_run, runs_attempt, runs_snapshot, runs_logline, runs_wait, runs_signal, runs_deadline, "
             "runs_rollup, runs_usage, runs_usagerollup, runs_budget, runs_progress, "
-            "queues_entry, queues_timer, queues_lease, queues_worker"
+            "queues_entry, queues_timer, queues_lease, queues_worker, queues_home"
         )
 
 

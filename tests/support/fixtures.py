@@ -14,6 +14,7 @@ from tests.support.processes import (
     COMPLETION_TASKS,
     FAULT_TASKS,
     HARD_TASKS,
+    HOME_TASKS,
     HOOK_TASKS,
     ISOLATED_TASKS,
     STEP_TASKS,
@@ -125,6 +126,12 @@ def beating(fleet: Fleet) -> Fleet:
 def completing(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `completion_tasks.py` as well; no worker yet."""
     return _knowing(fleet, COMPLETION_TASKS)
+
+
+@pytest.fixture
+def homes(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `home_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, HOME_TASKS)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ async def shaky(name: str) -> str:
     return name.upper()
 
 
-@step
+@step(local=True)
 def plain_sync(name: str) -> str:
     note("called", current_run().id, name)
     usage(calls=1)

@@ -21,6 +21,7 @@ def test_the_examples_of_the_page_run(documented: Callable[[str], Fleet]) -> Non
     assert the("order-by-loop").enqueue("bob").result(timeout=20) == Order.objects.get(customer="bob").pk
     assert the("copy-rows").enqueue(800).result(timeout=20) == 300
     assert the("pay-order").enqueue(7).result(timeout=20) == "transfer for order 7"
+    assert the("words-in-download").enqueue("kelp").result(timeout=20) == 3
     film = the("make-film").enqueue("kelp")
     asked = eventually(lambda: Wait.objects.filter(run_id=film.id).first(), "it is handed over")
     answer = Caller().post(waitlinks.url(asked.pk).partition("/api/v1")[2], {"value": 90})

@@ -40,7 +40,7 @@ def leased(conn: Conn, worker: int, most: int = 100) -> list[Grant]:
     found: list[Grant] = []
     while True:
         with conn.transaction():
-            grants, held, _ = store.lease(conn, worker=worker, pools=["default"], coroutines=most, threads=most)
+            grants, held, *_ = store.lease(conn, worker=worker, pools=["default"], coroutines=most, threads=most)
         found += grants
         if not held:
             return found
