@@ -63,7 +63,7 @@ class Gate:
     rate_period: float | None  # seconds
     started: int  # in the window of the rate
     opens_at: datetime | None  # when the first of them leaves the window
-    has_homes: bool  # some of its entries were put aside for workers of one host
+    has_homes: bool = False  # some of its entries were put aside for workers of one host
 
     @property
     def full(self) -> bool:

@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from django.conf import settings
 from django.db import close_old_connections
 
 from holdfast import db
@@ -113,7 +114,7 @@ class Engine:
             self._beat.conn,
             name=self.name,
             pools=self.pools,
-            hostname=self.limits.host,
+            hostname=settings.HOLDFAST_HOST,
             pid=os.getpid(),
             version=_version(),
             coroutines=self.limits.coroutines,

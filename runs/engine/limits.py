@@ -16,7 +16,6 @@ class Limits:
     processes: int
     grace: float  # seconds that running work may go on after a stop was asked for
     heartbeat_timeout: float
-    host: str  # where it is
 
     @classmethod
     def from_settings(cls) -> Limits:
@@ -26,5 +25,4 @@ class Limits:
             settings.HOLDFAST_PROCESSES,
             settings.HOLDFAST_GRACE,
             settings.HOLDFAST_HEARTBEAT_TIMEOUT,
-            settings.HOLDFAST_HOST,
         )
