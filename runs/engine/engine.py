@@ -35,6 +35,7 @@ from queues import tickets
 from queues.models import Lane
 from runs import store
 from runs.engine import capture, database, deferring, hooks, isolation, middleware
+from runs.engine.batch import Batch
 from runs.engine.beat import Beat
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
@@ -50,7 +51,7 @@ from runs.engine.outcome import Fenced, Outcome, Stop
 from runs.engine.port import Port, Sample
 from runs.engine.spending import Accounts
 from runs.engine.tail import Trimmer
-from runs.engine.writer import Batch, Writer
+from runs.engine.writer import Writer
 from runs.models import RollupKind
 from runs.sdk.context import current
 from runs.sdk.task import registry

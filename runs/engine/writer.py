@@ -17,9 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
 
 import psycopg
@@ -30,12 +28,11 @@ from holdfast import db
 from queues import store as queue_store
 from runs import store
 from runs.engine import failure
+from runs.engine.batch import Ack, Batch, Operation
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
 from runs.engine.port import Sample
 from runs.engine.tail import LogTail, Trim
-from runs.errors import UnknownQueue
-from runs.histogram import bucket
 from runs.states import AttemptStatus, Status
 
 logger = logging.getLogger("holdfast.writer")
@@ -51,127 +48,8 @@ RECONNECT: Final = 0.2
 #: Characters of text of one commit at most (a single larger row goes alone).
 MAX_TEXT: Final = 32 * 1024 * 1024
 _CUT: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-#: Children that one statement enqueues.
-SPAWN: Final = 2_000
-#: Kinds of waits that end by the clock alone.
-UNSHARED: Final = ("sleep", "retry")
 #: The status of a run, and of its attempt, whose outcome PostgreSQL does not take.
 _REFUSED: Final = (Status.FAILED, AttemptStatus.FAILED)
-
-Row = (
-    store.SnapshotRow
-    | store.LogRow
-    | store.ChunkRow
-    | store.FinishRow
-    | store.WaitRow
-    | store.SpawnRow
-    | store.GiveUpRow
-    | store.EndingRow
-    | store.UsageRow
-    | store.ProgressRow
-    | store.BeatRow
-)
-Ack = asyncio.Future[None] | Future[None] | None
-
-
-@dataclass(slots=True)
-class Operation:
-    """One thing to make durable, whom to tell, and what to count."""
-
-    row: Row | None
-    ack: Ack = None
-    samples: Sequence[Sample] = ()
-    size: int = 0  # characters of text, roughly
-    last: bool = False  # stands for a row that was refused: no more is tried
-    refused: Exception | None = None  # why the row was left out of a commit that its neighbours are in
-    tail: LogTail | None = None  # lines that have to be written before it
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction writes."""
-
-    operations: list[Operation]
-    snapshots: list[store.SnapshotRow] = field(default_factory=list)
-    logs: list[store.LogRow] = field(default_factory=list)
-    chunks: list[store.ChunkRow] = field(default_factory=list)
-    finishes: list[store.FinishRow] = field(default_factory=list)
-    waits: list[store.WaitRow] = field(default_factory=list)
-    spawns: list[Operation] = field(default_factory=list)
-    given_up: list[store.GiveUpRow] = field(default_factory=list)
-    endings: list[store.EndingRow] = field(default_factory=list)
-    progress: list[store.ProgressRow] = field(default_factory=list)
-    beats: list[store.BeatRow] = field(default_factory=list)
-    usage: list[store.UsageRow] = field(default_factory=list)
-    #: What is drawn on budgets, and the balances after it.
-    charges: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)
-    balances: list[store.Balance] = field(default_factory=list)
-    #: Pools that have work by this commit.
-    pools: set[str] = field(default_factory=set)
-    rollups: dict[store.RollupKey, tuple[int, float]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, operations: list[Operation]) -> Batch:
-        batch = cls(operations)
-        for operation in operations:
-            row = operation.row
-            if isinstance(row, store.SnapshotRow):
-                batch.snapshots.append(row)
-            elif isinstance(row, store.LogRow):
-                batch.logs.append(row)
-            elif isinstance(row, store.ChunkRow):
-                batch.chunks.append(row)
-            elif isinstance(row, store.FinishRow):
-                batch.finishes.append(row)
-            elif isinstance(row, store.WaitRow):
-                batch.waits.append(row)
-            elif isinstance(row, store.SpawnRow):
-                batch.spawns.append(operation)
-            elif isinstance(row, store.UsageRow):
-                batch.usage.append(row)
-            elif isinstance(row, store.ProgressRow):
-                batch.progress.append(row)
-            elif isinstance(row, store.BeatRow):
-                batch.beats.append(row)
-            elif isinstance(row, store.EndingRow):
-                batch.endings.append(row)
-            elif row is not None:
-                batch.given_up.append(row)
-            for sample in operation.samples:
-                key = store.RollupKey(*sample[:6], bucket(sample[6]))
-                count, seconds = batch.rollups.get(key, (0, 0.0))
-                batch.rollups[key] = (count + 1, seconds + sample[6])
-        batch.charges = store.charges(batch.usage)
-        return batch
-
-    def to_lock(self) -> set[UUID]:
-        """The runs whose waits this commit may open for others, give up or rely on, and the parents that wait."""
-        runs = {row.run_id for row in self.waits if row.kind not in UNSHARED}
-        runs |= {row.run_id for row in self.given_up}
-        runs |= {UUID(row.name) for row in self.waits if row.kind == "budget"}
-        for spawn in self.spawns:
-            assert spawn.row is not None
-            runs.add(spawn.row.run_id)
-        for row in self.finishes:
-            if row.parked:
-                runs.update((row.run_id, *row.accounts))
-            if row.parent is not None:
-                runs.add(row.parent)
-        return runs
-
-    @property
-    def run_ids(self) -> set[UUID]:
-        rows: list[Any] = [
-            *self.snapshots,
-            *self.logs,
-            *self.chunks,
-            *self.finishes,
-            *self.waits,
-            *self.usage,
-            *self.progress,
-            *self.beats,
-        ]
-        return {row.run_id for row in rows}
 
 
 class Writer(Duty):
@@ -389,33 +267,7 @@ class Writer(Duty):
                 store.add_usage(cur, self._worker, batch.usage)
             if batch.charges:
                 store.charge(charged, batch.charges)
-            if batch.given_up:
-                store.give_up_waits(cur, [wait for row in batch.given_up for wait in row.ids])
-            if batch.waits:
-                store.open_waits(cur, batch.waits)
-            for spawn in batch.spawns:
-                _spawn(cur, batch, spawn)
-            if batch.snapshots:
-                store.add_snapshots(cur, batch.snapshots)
-            if batch.logs:
-                store.add_logs(cur, batch.logs)
-            if batch.chunks:
-                store.add_chunks(cur, batch.chunks)
-            if batch.progress:
-                store.set_progress(cur, batch.progress)
-            if batch.beats:
-                store.set_beats(cur, batch.beats)
-            if batch.endings:
-                store.set_endings(cur, batch.endings)
-            if batch.finishes:
-                finishes = _those_answered_return(cur, batch.finishes)
-                queue_store.release(
-                    cur,
-                    ids=[row.run_id for row in finishes],
-                    tokens=[row.token for row in finishes],
-                    delays=[row.delay for row in finishes],
-                )
-                batch.pools |= store.finish(cur, finishes)
+            batch.write(cur)
             if batch.rollups:
                 store.add_rollups(cur, self._worker, batch.rollups)
         if batch.charges:
@@ -431,30 +283,6 @@ class Writer(Duty):
             if operation.tail is not None:
                 operation.tail.close()
         self._on_fenced()
-
-
-def _spawn(cur: Cursor[TupleRow], batch: Batch, operation: Operation) -> None:
-    """Runs that a run waits for, and the wait: both, or neither when there is no such queue."""
-    row = operation.row
-    assert isinstance(row, store.SpawnRow)
-    operation.refused = None
-    new = replace(row.new, parent_wait=row.wait.key)
-    for at in range(0, len(new.payloads), SPAWN):
-        ids, pool = store.enqueue(cur, replace(new, payloads=new.payloads[at : at + SPAWN]))
-        if not ids:
-            operation.refused = UnknownQueue(f"There is no queue {new.queue!r}; the children were not enqueued.")
-            return
-        batch.pools.add(pool)
-    store.open_waits(cur, [row.wait])
-
-
-def _those_answered_return(cur: Cursor[TupleRow], rows: list[store.FinishRow]) -> list[store.FinishRow]:
-    """A run whose wait was answered while it was being put down comes back at once."""
-    parked = [wait for row in rows for wait in row.parked]
-    if not parked:
-        return rows
-    answered = store.answered(cur, parked)
-    return [row._replace(delay=0.0) if row.run_id in answered and row.parked else row for row in rows]
 
 
 def _name(row: object) -> str:

@@ -18,9 +18,10 @@ from django.utils import timezone
 from holdfast import db
 from queues import store as queue_store
 from queues.models import Lease, Worker
+from runs.engine.batch import Batch
 from runs.engine.recovery import Watch
 from runs.engine.tail import LogTail
-from runs.engine.writer import Batch, Writer
+from runs.engine.writer import Writer
 from runs.models import Attempt, Run
 from runs.store import LogRow
 from tests.support.processes import Fleet

@@ -19,9 +19,10 @@ from queues import services as queue_services
 from queues import store as queue_store
 from runs import answers, services, store
 from runs.engine import recovery, upkeep
+from runs.engine.batch import Operation, Row
 from runs.engine.outcome import Fenced
 from runs.engine.waiting import wait_id
-from runs.engine.writer import Operation, Row, Writer
+from runs.engine.writer import Writer
 from runs.errors import WrongState
 from runs.models import SnapshotKind
 from runs.states import FINAL, MOVES, Status
