@@ -98,6 +98,13 @@
     }, wait);
   }
 
+  // What was asked for before somebody opened a form must not close it when it comes.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.requestConfig?.triggeringEvent?.type !== "holdfast:changed" || !held()) return;
+    event.detail.shouldSwap = false;
+    fire();
+  });
+
   function redrawCharts() {
     if (!window.HoldfastChart || performance.now() - chartsAt < CHART_PACE) return;
     chartsAt = performance.now();

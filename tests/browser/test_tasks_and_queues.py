@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from queues.models import Queue
 from runs.models import Run
@@ -82,6 +82,35 @@ def test_a_limit_is_edited_where_it_stands_and_a_pause_says_why(visitor: Visitor
     expect(row).to_contain_text("provider is down")
     row.get_by_role("button", name="Resume").click()
     expect(row).not_to_contain_text("provider is down")
+
+
+def test_a_queue_with_every_limit_fits_on_a_phone(visitor: Visitor) -> None:
+    Queue.objects.create(
+        name="imports-of-a-tenant-with-a-long-name", pool="machines-with-a-graphics-card", concurrency_limit=1_000,
+        key_concurrency_limit=1_000, rate_amount=100_000, rate_period=3_600,
+    )  # fmt: skip
+    visitor.page.set_viewport_size({"width": 320, "height": 800})
+    visitor.page.goto("/queues/")
+    expect(visitor.page.locator("#imports-of-a-tenant-with-a-long-name")).to_contain_text("100,000 per hour")
+    assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_what_was_asked_for_before_a_form_was_opened_does_not_close_it(visitor: Visitor) -> None:
+    page = visitor.page
+    asked: list[Route] = []
+    page.goto("/queues/")
+    row = page.locator("#llm-calls")
+    page.route("**/queues/", lambda route: asked.append(route))  # the next look at the list is answered later
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('holdfast:changed'))")
+    eventually(lambda: page.wait_for_timeout(20) or asked, "the page asks")
+    row.locator("summary", has_text="Pause").click()
+    row.get_by_label("Reason").fill("provider is down")
+    with page.expect_response("**/queues/"):
+        asked[0].continue_()
+    expect(row.get_by_label("Reason")).to_have_value("provider is down")
+    page.unroute("**/queues/")
+    row.get_by_role("button", name="Pause").click()
+    expect(row).to_contain_text("provider is down")
 
 
 def test_the_queues_page_follows_what_happens(visitor: Visitor) -> None:
