@@ -38,6 +38,7 @@ class Machine(RuleBasedStateMachine):
             if not flow.one("SELECT count(*) FROM runs_run WHERE finished_at IS NULL"):
                 return
             flow.recover()
+            flow.pass_time()  # a run whose worker has died several times comes back after some seconds
             flow.tick()
             if not flow.hands:
                 flow.register()
