@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from rq import Worker as RQWorker
 
 from queues.models import Worker
 from queues.tickets import channel, connection
 from tests.support.processes import Fleet
 from tests.support.proxy import Proxy
-from tests.support.runs import all_final, attempts, statuses, the
+from tests.support.runs import all_final, attempts, run, statuses, the
 from tests.support.waiting import eventually
 
 
@@ -152,6 +153,8 @@ def test_fault_18_while_redis_is_killed_enqueues_succeed_and_runs_start_by_polli
     if at_work:
         eventually(lambda: fleet.ledger.count("end") >= 4, "they are at work")
     else:
+        eventually(lambda: run(ids[0]).status == "completed", "the run is over", timeout=20)
+        eventually(lambda: RQWorker.count(connection=connection()) == len(workers), "both have begun", timeout=20)
         eventually(lambda: not connection().pubsub_channels(channel("default")), "the shifts end", timeout=20)
     direct = settings.HOLDFAST_REDIS_URL
     monkeypatch.setattr(settings, "HOLDFAST_REDIS_URL", fleet.environment["PROXIED"])
