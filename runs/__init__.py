@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.completion import acompletion, completion
     from runs.sdk.context import current_run
+    from runs.sdk.continuing import continue_as_new
     from runs.sdk.handle import RunHandle
     from runs.sdk.heartbeat import heartbeat
     from runs.sdk.hooks import Failure
@@ -50,6 +51,7 @@ _ROOMS = {
     "completion": "runs.sdk.completion",
     "acompletion": "runs.sdk.completion",
     "CompletionFailed": "runs.errors",
+    "continue_as_new": "runs.sdk.continuing",
     "MiB": "runs.sdk.isolation",
     "GiB": "runs.sdk.isolation",
 }
@@ -72,6 +74,7 @@ __all__ = [
     "acompletion",
     "checkpoint",
     "completion",
+    "continue_as_new",
     "current_run",
     "heartbeat",
     "log",

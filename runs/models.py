@@ -93,6 +93,8 @@ class Run(models.Model):
         max_length=10, null=True, help_text="The final status that a run in `cancelling` is being stopped for."
     )
     replay_of = models.UUIDField(null=True, help_text="The run whose task and payload this one was started with anew.")
+    round = models.IntegerField(default=1, db_default=1, help_text="2 after the first continue_as_new.")
+    past = models.IntegerField(default=0, db_default=0, help_text="The last snapshot number of earlier rounds.")
     version = models.CharField(max_length=64, blank=True, default="", db_default="")
     ending = models.JSONField(null=True, help_text="The outcome that is decided while its hook is being called.")
     accounts = ArrayField(

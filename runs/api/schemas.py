@@ -191,6 +191,7 @@ class RunOut(Schema):
     trace_id: str
     parent_id: uuid.UUID | None = Field(description="The run that started it.")
     replay_of: uuid.UUID | None = Field(description="The run that it replays.")
+    round: int = Field(description="2 after the first continue_as_new. The payload is that of this round.")
     version: str
     usage: Any = Field(description=f"What it has used, by unit. {AMOUNTS}")
     budget: list[BudgetOut] = Field(description="Its own budgets, and those of the runs that wait for it.")

@@ -122,6 +122,8 @@ class Batch:
         for row in self.finishes:
             if row.parked:
                 runs.update((row.run_id, *row.accounts))
+            if row.continues is not None:
+                runs.add(row.run_id)
             if row.parent is not None:
                 runs.add(row.parent)
         return runs
@@ -168,6 +170,10 @@ class Batch:
                 tokens=[row.token for row in finishes],
                 delays=[row.delay for row in finishes],
             )
+            if continued := [row for row in finishes if row.continues is not None]:
+                # Not before: what is given up may have begun in this very batch.
+                store.give_up_waits(cur, [wait for row in continued for wait in row.parked])
+                store.continue_runs(cur, continued)
             self.pools |= store.finish(cur, finishes)
 
 

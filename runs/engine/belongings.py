@@ -11,14 +11,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from runs import store
 from runs.engine.again import asked_again
 from runs.engine.beats import Beats
 from runs.engine.compared import Compared
 from runs.engine.completing import Completions
-from runs.engine.outcome import Fenced, Mismatch
+from runs.engine.outcome import Continue, Fenced, Mismatch
 from runs.engine.port import Port
 from runs.engine.progress import Progress
 from runs.engine.sending import Sending
@@ -162,6 +162,12 @@ class Belongings(RunContext):
     def open_completion(self, timeout: float | None) -> tuple[uuid.UUID, str, Future[None] | None]:
         self._run.boundary()
         return self.completions.open(current_step.get(), timeout)
+
+    def continue_as_new(self, payload: str) -> NoReturn:
+        run = self._run
+        run.check_end()
+        run.boundary()
+        raise run.unwind(Continue(payload, self._waits.untaken() if self._waits is not None else ()))
 
     def step_over(self, key: str) -> None:
         """A step has finished."""

@@ -101,8 +101,8 @@ class Completions:
 
     def _key(self, step_key: str) -> str:
         """The wait of the present try: the first that no failed try has had."""
-        number = 1
-        while (key := f"{COMPLETION}{step_key}:{number}") in self._spent or self._run.waits.is_void(key):
+        number, prefix = 1, f"{COMPLETION}{step_key}{self._run.waits.round}"
+        while (key := f"{prefix}:{number}") in self._spent or self._run.waits.is_void(key):
             number += 1
         return key
 

@@ -123,7 +123,7 @@ class ActiveRun(Belongings):
         self.intents: dict[str, int] = {}
         self.begun: set[str] = set()
         self.uncertain: dict[str, Exception] = {}
-        self._sequence = facts[-1].sequence if facts else 0
+        self._sequence = facts[-1].sequence if facts else started.past
         for fact in facts:
             if fact.kind == SnapshotKind.INTENT:
                 self.intents[fact.key] = fact.attempt
@@ -143,7 +143,7 @@ class ActiveRun(Belongings):
         for key in self._elsewhere:
             del self._done[key]
         self._replay_left = sum(not key.startswith(PREFIX) for key in self._done) + len(self._waited)
-        self._last_kept = next((fact.sequence for fact in reversed(facts) if fact.kind != SnapshotKind.FAILURE), 0)
+        self._last_kept = next((f.sequence for f in reversed(facts) if f.kind != SnapshotKind.FAILURE), started.past)
         self._take_up(facts, waits, beats)
 
     # ── what task code sees ──────────────────────────────────────────────────────────────────────────────────────
@@ -286,6 +286,8 @@ class ActiveRun(Belongings):
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
         self.tasks.pop(task, None)
         self._branches.pop(task, None)
+        if not task.cancelled() and isinstance(getattr(task, "_exception", None), PutDown):
+            task.exception()  # so that asyncio does not complain that nobody has
         if self._waits is not None:
             self._waits.look_soon()
 

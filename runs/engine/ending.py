@@ -33,6 +33,8 @@ def finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
         outcome.parked,
         run.has_waits or run.task.isolation is not None,  # the waits of an isolated run are known to its process
         tuple(run.started.accounts or ()) if outcome.parked else (),
+        outcome.continues,
+        run.task.run_timeout if outcome.continues is not None else None,
     )
 
 

@@ -9,7 +9,7 @@ from runs.engine import failure, hooks, memory, middleware
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
 from runs.engine.deferring import FIRST_DELAY
-from runs.engine.outcome import Fenced, HandOver, Mismatch, Outcome, PutDown, Stop, Unresolved
+from runs.engine.outcome import Continue, Fenced, HandOver, Mismatch, Outcome, PutDown, Stop, Unresolved
 from runs.errors import InvalidPayload
 from runs.sdk import codec
 from runs.states import AttemptStatus, Status
@@ -110,6 +110,10 @@ def put_down(unwound: PutDown) -> Outcome:
         return Outcome(Status(unwound.status), AttemptStatus(unwound.status))
     if isinstance(unwound, Unresolved):
         return Outcome(Status.UNKNOWN, AttemptStatus.FAILED, error=unwound.error)
+    if isinstance(unwound, Continue):
+        return Outcome(
+            Status.QUEUED, AttemptStatus.COMPLETED, delay=0.0, parked=unwound.parked, continues=unwound.payload
+        )
     if isinstance(unwound, Mismatch):
         return Outcome(Status.WAITING, None, delay=FIRST_DELAY, waiting_for=unwound.waiting_for)
     if isinstance(unwound, HandOver):

@@ -69,7 +69,7 @@ def stopped(status: str) -> Outcome:
 async def begin_async(run: ActiveRun) -> None:
     """`on_start` of a run's first stay, `on_resume` of one that comes back."""
     hooks = run.task.hooks
-    if "on_start" in hooks:
+    if "on_start" in hooks and run.started.round == 1:
         await _once_async(run, hooks["on_start"], None)
     if "on_resume" in hooks and run.started.active is not None:
         await _now_async(run, hooks["on_resume"], None)
@@ -78,7 +78,7 @@ async def begin_async(run: ActiveRun) -> None:
 def begin_sync(run: ActiveRun) -> None:
     """`begin_async` of a plain function."""
     hooks = run.task.hooks
-    if "on_start" in hooks:
+    if "on_start" in hooks and run.started.round == 1:
         _once_sync(run, hooks["on_start"], None)
     if "on_resume" in hooks and run.started.active is not None:
         _now_sync(run, hooks["on_resume"], None)

@@ -48,6 +48,14 @@ class Mismatch(PutDown):
         super().__init__(-0.5, waiting_for)  # before every wait of the same stay
 
 
+class Continue(PutDown):
+    """This round of the run is over; the next begins with this payload (JSON)."""
+
+    def __init__(self, payload: str, open_waits: tuple[UUID, ...]) -> None:
+        super().__init__(-0.25, parked=open_waits)  # before every wait of the same stay
+        self.payload = payload
+
+
 class Fenced(BaseException):
     """This worker was declared lost: nothing it writes counts any more, and nobody is to be told otherwise."""
 
@@ -63,4 +71,5 @@ class Outcome:
     failed: int = 0
     delay: float | None = None
     waiting_for: str | None = None
-    parked: tuple[UUID, ...] = ()
+    parked: tuple[UUID, ...] = ()  # waits: what it is put down for; or what is given up, where it continues
+    continues: str | None = None  # the payload of the next round (JSON)

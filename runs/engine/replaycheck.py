@@ -68,5 +68,7 @@ def _check_one(conn: Any, run_id: UUID, clock: Clock, time: float) -> Verdict | 
         after_crash=False,
         before=run.version,
         accepted=run.accepted,
+        round=run.round,
+        past=run.past,
     )
     return rehearse(task, started, facts, waits, clock=clock, time=time)

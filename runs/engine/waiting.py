@@ -58,7 +58,7 @@ class Parked:
 class Waits:
     """See the module. Everything but `wait_sync`, `open` and `deliver` is called on the event loop."""
 
-    __slots__ = ("_dues", "_facts", "_looking", "_loop", "_number", "_parked", "_run")
+    __slots__ = ("_dues", "_facts", "_looking", "_loop", "_number", "_parked", "_run", "_taken")
 
     def __init__(self, run: ActiveRun, facts: Iterable[store.WaitFact]) -> None:
         self._run = run
@@ -66,6 +66,8 @@ class Waits:
         self._number = len(self._facts)
         self._dues: dict[str, float] = {f.key: f.due if f.due is not None else FOREVER for f in self._facts.values()}
         self._parked: set[Parked] = set()
+        #: Waits that have given the code what they brought, or lost a race.
+        self._taken: set[str] = set()
         self._looking = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -76,6 +78,7 @@ class Waits:
             return spec.decode([])
         key, runners = self._identify(spec)
         if (known := self._run.recall(key)) is not None:
+            self._taken.update(runner.key for runner in runners)
             return _value(spec, json.loads(known))
         self._run.boundary()
         if acks := [ack for runner in runners if (ack := self._open(runner)) is not None]:
@@ -89,6 +92,7 @@ class Waits:
             return spec.decode([])
         key, runners = self._identify(spec)
         if (known := self._run.recall(key)) is not None:
+            self._taken.update(runner.key for runner in runners)
             return _value(spec, json.loads(known))
         if spec.kind != WaitKind.BUDGET and database.in_transaction():
             raise StepMisuse(
@@ -143,6 +147,16 @@ class Waits:
     def knows(self, key: str) -> bool:
         """True for a wait that the run has begun, in whichever stay."""
         return key in self._dues
+
+    @property
+    def round(self) -> str:
+        """What the keys of a later round have beside those of the first: a token is for one round."""
+        number = self._run.started.round
+        return f"/{number}" if number > 1 else ""
+
+    def untaken(self) -> tuple[uuid.UUID, ...]:
+        """The waits that have begun, and of which the code has not taken what they bring."""
+        return tuple(wait_id(self._run.id, key) for key in self._dues if key not in self._taken)
 
     def is_void(self, key: str) -> bool:
         """True for a wait that is over and has brought no value."""
@@ -249,7 +263,7 @@ class Waits:
         return key, key.removeprefix(counted)
 
     def _counted(self, spec: WaitSpec) -> str:
-        return self._run.number(f"{spec.kind}:{spec.name}")
+        return self._run.number(f"{spec.kind}:{spec.name}{self.round}")
 
     def _open(self, runner: Runner, *, acknowledged: bool = False) -> Future[None] | None:
         """Begins a wait that is new to the run; children wait for an acknowledgement, because they may be refused."""
@@ -299,6 +313,7 @@ class Waits:
 
     def _take(self, spec: WaitSpec, key: str, runners: Sequence[Runner], fact: store.WaitFact) -> Any:
         """Keeps what a wait brought as a snapshot, which answers from now on."""
+        self._taken.update(runner.key for runner in runners)
         output: Any = None if fact.output is None else json.loads(fact.output)
         brought = {"outcome": fact.outcome, "value": output}
         if spec.kind == WaitKind.FIRST:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runs.errors import NotInRun, StepMisuse
 
@@ -79,6 +79,10 @@ class RunContext(ABC):
     def open_completion(self, timeout: float | None) -> tuple[uuid.UUID, str, Future[None] | None]:
         """Begins the wait for who finishes the step that is being executed: id, address, and what is done when it is
         durable (None: it is)."""
+
+    @abstractmethod
+    def continue_as_new(self, payload: str) -> NoReturn:
+        """Ends this round of the run, and begins the next with this payload (JSON)."""
 
     @abstractmethod
     def spend(self, amounts: dict[str, Decimal]) -> None:

@@ -19,7 +19,7 @@ WITH leased AS (
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.finished_at IS NULL AND r.lease_token IS NULL
     RETURNING r.id, r.task_id, r.queue_id, r.payload, r.attempt, r.failures, r.max_attempts, r.tags, r.trace_id,
               r.lease_token, r.created_at, r.parent_wait, r.parent_id, r.accounts, r.stopping, r.ending, r.refused,
-              r.accepted, old.version AS before,
+              r.accepted, r.round, r.past, old.version AS before,
               CASE WHEN old.waiting_for ? 'deferred' THEN old.waiting_for::text END AS deferred
 ), attempt AS (
     INSERT INTO runs_attempt AS a (run_id, number, status, worker_id, started_at)
@@ -33,15 +33,16 @@ SELECT b.id, b.task_id, b.queue_id, b.payload::text, b.attempt, b.failures, b.ma
        b.attempt > 1 AND EXISTS (
            SELECT 1 FROM runs_attempt a
            WHERE a.run_id = b.id AND a.number = b.attempt - 1 AND a.status = 'crashed') AS after_crash,
-       b.accounts, b.stopping, b.ending::text, b.before, b.refused, b.accepted, b.deferred
+       b.accounts, b.stopping, b.ending::text, b.before, b.refused, b.accepted, b.deferred, b.round,
+       b.past
 FROM begun b;
 
 -- name: history
 -- Inputs are compared (see `runs/engine/history.py`), the long ones not.
 SELECT s.run_id, s.sequence, s.kind, s.key, s.attempt, s.output::text, s.state::text, s.name,
        CASE WHEN s.kind = 'step' AND pg_column_size(s.input) <= 2000 THEN s.input::text END
-FROM runs_snapshot s
-WHERE s.run_id = ANY(%(ids)s)
+FROM runs_snapshot s JOIN runs_run r ON r.id = s.run_id
+WHERE s.run_id = ANY(%(ids)s) AND r.id = ANY(%(ids)s) AND s.sequence > r.past
 ORDER BY s.run_id, s.sequence;
 
 -- name: beats
@@ -121,6 +122,31 @@ SELECT m.id, m.again FROM moved m WHERE (m.stopping IS NOT NULL OR m.again) AND 
 -- name: comes_back
 -- A part of `finish`: the run is being stopped and is entered again, for the hook of what it ends as.
 (r.stopping IS NOT NULL AND d.delay IS NOT NULL AND (r.ending IS NOT NULL OR strpos(d.hooked, r.stopping) > 0))
+
+-- name: continue_runs
+-- `continue_as_new`, before `finish` takes the leases' tokens from the runs: they go back to the queue with another
+-- payload, and begin anew. One number of the snapshots is left out, so that what was streamed after the last one of a
+-- round is not taken for the next round's. One that is being stopped ends as it is.
+WITH next AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(payloads)s::text[], %(timeouts)s::float8[])
+        AS n (id, token, payload, timeout)
+), moved AS (
+    UPDATE runs_run r
+    SET payload = n.payload::jsonb, round = r.round + 1, failures = 0, crashes = 0, refused = NULL, accepted = NULL,
+        past = (SELECT coalesce(max(s.sequence), r.past) + 1 FROM runs_snapshot s WHERE s.run_id = n.id)
+    FROM next n
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = n.id AND r.lease_token = n.token AND r.stopping IS NULL
+    RETURNING r.id, n.timeout
+), waits AS (
+    DELETE FROM runs_wait w USING moved m WHERE w.run_id = ANY(%(ids)s::uuid[]) AND w.run_id = m.id
+), mail AS (
+    DELETE FROM runs_signal s USING moved m
+    WHERE s.run_id = ANY(%(ids)s::uuid[]) AND s.run_id = m.id AND s.wait_id IS NOT NULL
+), beats AS (
+    DELETE FROM runs_heartbeat b USING moved m WHERE b.run_id = ANY(%(ids)s::uuid[]) AND b.run_id = m.id
+)
+UPDATE runs_deadline d SET at = holdfast_now() + make_interval(secs => m.timeout)
+FROM moved m WHERE d.run_id = m.id AND d.kind = 'timeout' AND m.timeout IS NOT NULL;
 
 -- name: endings
 -- What runs will end as, once their hooks have been called.

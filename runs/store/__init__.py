@@ -13,6 +13,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
 from runs.store.lives import (
     accept_history,
     claim_key,
+    continue_runs,
     crash,
     deadlines_due,
     enqueue,
@@ -145,6 +146,7 @@ __all__ = [
     "children_ended",
     "claim_key",
     "close_waits",
+    "continue_runs",
     "crash",
     "deadlines_due",
     "end_budget_waits",

@@ -114,6 +114,13 @@ def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
     return pools | children_ended(cur, final) if any(row.parent for row in rows) else pools
 
 
+def continue_runs(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> None:
+    """The next round of runs whose attempts `finish` ends: their payload is another one, and what they came with is
+    past. Call with their waits' locks held."""
+    values = [(row.run_id, row.token, row.continues, row.timeout) for row in rows]
+    cur.execute(SQL.continue_runs, columns(values, "ids", "tokens", "payloads", "timeouts"), prepare=True)
+
+
 def set_endings(cur: Cursor[TupleRow], rows: Sequence[EndingRow]) -> None:
     cur.execute(SQL.endings, columns(rows, "ids", "tokens", "endings"), prepare=True)
 

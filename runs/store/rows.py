@@ -58,6 +58,8 @@ class Started(NamedTuple):
     refused: list[str] | None = None  # versions of the code that its history did not fit
     accepted: int | None = None  # a person has accepted its history up to this snapshot, whatever the code asks for
     deferred: str | None = None  # what it waited for until now, if it had been left for other code (JSON)
+    round: int = 1  # 2 after the first `continue_as_new`
+    past: int = 0  # up to this number, snapshots belong to earlier rounds
 
 
 class Fact(NamedTuple):
@@ -173,6 +175,8 @@ class FinishRow(NamedTuple):
     parked: tuple[uuid.UUID, ...] = ()  # the waits for which it is put down
     waited: bool = False  # it has begun waits, some of which may be open
     accounts: tuple[uuid.UUID, ...] = ()  # the runs whose budgets it may be put down for
+    continues: str | None = None  # the payload of its next round (JSON)
+    timeout: float | None = None  # seconds within which the next round has to end
 
 
 class EndingRow(NamedTuple):

@@ -14,7 +14,20 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from holdfast.access.grants import Actor
-from runs import Retry, acheckpoint, acompletion, checkpoint, current_run, heartbeat, log, step, task, usage, wait
+from runs import (
+    Retry,
+    acheckpoint,
+    acompletion,
+    checkpoint,
+    continue_as_new,
+    current_run,
+    heartbeat,
+    log,
+    step,
+    task,
+    usage,
+    wait,
+)
 from runs.answers import run_signal, wait_complete
 from runs.errors import WaitOver
 from tests.support.programs import signals
@@ -130,8 +143,8 @@ async def succeeded() -> None:
     budget={"calls": 1_000_000},
     on_success=succeeded,
 )
-def program_sync(operations: Program) -> list[Any]:
-    """It and its children draw on a budget that is never used up, and it has a hook."""
+def program_sync(operations: Program, again: bool = True) -> list[Any]:
+    """It and its children draw on a budget that is never used up, and it has a hook. It has two rounds."""
     found: list[Any] = []
     current_run().progress(0.5)
     for operation in operations:
@@ -145,4 +158,6 @@ def program_sync(operations: Program) -> list[Any]:
                 found += program.enqueue_many_and_wait([{"operations": p} for p in operation["programs"]])
             case _:
                 found.append(plain_sync(name))
+    if again:
+        continue_as_new([{**operation, "name": f"{operation['name']}-again"} for operation in operations], again=False)
     return found

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from queues import Queue
-from runs import Retry, RunFailed, WaitTimeout, current_run, step, task, wait
+from runs import MiB, Retry, RunFailed, WaitTimeout, continue_as_new, current_run, step, task, wait
 
 one = Queue("one-at-a-time", concurrency_limit=1)
 
@@ -278,3 +278,101 @@ async def waits_beside_trouble(path: str) -> list[Any]:
         return "there"
 
     return list(await asyncio.gather(trouble(), wait.asignal("go")))
+
+
+@task(id="counts-on", retry=Retry(max_attempts=1))
+async def counts_on(left: int, total: int = 0) -> int:
+    assert total == await kept(total), "a step of another round is not its answer"
+    if left:
+        continue_as_new(left - 1, total=total + left)
+    return total
+
+
+@step
+async def kept(total: int) -> int:
+    note("round", total)
+    return total
+
+
+@task(id="counts-on-apart", isolation="process", memory_limit=400 * MiB)
+async def counts_on_apart(left: int, total: int = 0) -> int:
+    assert total == await kept(total)
+    if left:
+        continue_as_new(left=left - 1, total=total + left)
+    return total
+
+
+@task(id="counts-on-sync")
+def counts_on_sync(left: int, total: int = 0) -> int:
+    did_sync(f"round-{left}")
+    if left:
+        continue_as_new(left=left - 1, total=total + left)
+    return total
+
+
+@task(id="continues-badly")
+async def continues_badly(how: str) -> None:
+    if how == "payload":
+        continue_as_new(how=5)
+
+    @step
+    async def inside() -> None:
+        continue_as_new(how="never")
+
+    await inside()
+
+
+@task(id="waits-for-a-count")
+async def waits_for_a_count() -> int:
+    return await counts_on.aenqueue_and_wait(left=3)
+
+
+@task(id="hears-on")
+async def hears_on(left: int, heard: list[int]) -> list[int]:
+    """Each round takes two words, and begins to wait for a third that is for the next one."""
+    if left:
+        heard = [*heard, *await asyncio.gather(wait.asignal("word"), wait.asignal("word"))]
+        branch = asyncio.ensure_future(wait.asignal("word"))
+        await asyncio.sleep(0)
+        assert not branch.done()
+        continue_as_new(left=left - 1, heard=heard)
+    return heard
+
+
+@task(id="tokens-on")
+async def tokens_on(left: int, tokens: list[str]) -> list[str]:
+    token = await wait.atoken("next")
+    note("token", token.id, left)
+    await token
+    if left:
+        continue_as_new(left=left - 1, tokens=[*tokens, str(token.id)])
+    return [*tokens, str(token.id)]
+
+
+@task(id="loops-on", run_timeout=3)
+async def loops_on(seconds: float, left: int = 5) -> str:
+    """Each round takes some of the time that the first has for itself."""
+    await asyncio.sleep(seconds)
+    if left:
+        continue_as_new(seconds=seconds, left=left - 1)
+    return "over"
+
+
+@task(id="fails-on", retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.02))
+async def fails_on(left: int) -> str:
+    if current_run().attempt % 2:
+        raise ValueError("once in each round")
+    if left:
+        continue_as_new(left=left - 1)
+    return "over"
+
+
+async def noted(*_: object) -> None:
+    note("hook", current_run().id)
+
+
+@task(id="hooked-on", on_start=noted, on_success=noted)
+async def hooked_on(left: int) -> str:
+    if left:
+        continue_as_new(left=left - 1)
+    return "over"

@@ -88,6 +88,8 @@ class Kept:
     status: Status = Status.QUEUED
     failures: int = 0
     crashes: int = 0
+    round: int = 1
+    past: int = 0  # snapshots of earlier rounds
     output: str | None = None
     error: dict[str, Any] | None = None
     ending: str | None = None  # the outcome that is decided, while its hook is called
@@ -184,9 +186,13 @@ class Memory:
             attempt.active,
             after_crash,
             ending=run.ending,
+            round=run.round,
+            past=run.past,
         )
         facts = [
-            store.Fact(s.sequence, s.kind, s.key, s.attempt, s.output, s.state, s.name, s.input) for s in run.snapshots
+            store.Fact(s.sequence, s.kind, s.key, s.attempt, s.output, s.state, s.name, s.input)
+            for s in run.snapshots
+            if s.sequence > run.past
         ]
         return started, facts, self.facts(run), dict(run.beats)
 
@@ -199,12 +205,22 @@ class Memory:
             attempt.status = outcome.attempt
         run.status, run.output, run.error = outcome.status, outcome.output, error
         run.failures += outcome.failed
+        if outcome.continues is not None:
+            self._continue(run, outcome.continues)
         if outcome.delay is None:
             run.ending = None
             self._ended(run)
             return
         answered = any(w.row.id in outcome.parked and w.resolved is not None for w in run.waits.values())
         run.due = self.clock.now() + (0.0 if answered else outcome.delay)
+
+    def _continue(self, run: Kept, payload: str) -> None:
+        """The next round: another payload, and no history."""
+        run.payload, run.round, run.failures, run.crashes = payload, run.round + 1, 0, 0
+        run.past = max((s.sequence for s in run.snapshots), default=run.past) + 1
+        run.beats.clear()
+        if run.task.run_timeout is not None:
+            run.deadline = self.clock.now() + run.task.run_timeout
 
     def crash(self, run: Kept) -> None:
         """The worker of a run died: again at once, then with growing delay, until the crash limit."""

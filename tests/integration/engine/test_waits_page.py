@@ -52,6 +52,10 @@ def test_every_example_of_the_page_runs(examples: Fleet) -> None:
     form = {"title": "Kelp"}
     answers.approval_decide(asked(publish, "approval").pk, approved=True, form=form, actor=ACTOR)
     assert publish.result(timeout=30) == "Kelp, by test"
+    adding = the("add-up").enqueue(rounds=3)
+    for amount in range(30):
+        answers.run_signal(adding.id, "amount", amount, actor=ACTOR)
+    assert adding.result(timeout=30) == sum(range(30))
     race = the("order-or-give-up").enqueue(7)
     answers.run_signal(race.id, "cancelled", None, actor=ACTOR)
     assert race.result(timeout=30) == "cancelled"

@@ -1,11 +1,11 @@
-"""The kit and steps that somebody outside finishes: the test is that somebody."""
+"""The kit with steps that somebody outside finishes (the test is that somebody), and with runs of several rounds."""
 
 from __future__ import annotations
 
 import pytest
 
 from holdfast.testing import complete_token, crash_at, fail_token, inline, run_inline
-from runs import Abort, CompletionFailed, Retry, acompletion, completion, step, task
+from runs import Abort, CompletionFailed, Retry, acompletion, completion, continue_as_new, step, task, wait
 from runs.errors import InvalidPayload
 
 
@@ -77,3 +77,39 @@ def test_what_the_code_is_told(retry: bool, error: type[Exception]) -> None:
 def test_wherever_the_attempt_dies_the_function_is_left_once(point: str, calls: int) -> None:
     result = run_inline(films, scene="kelp", answers=[complete_token("film", 90)], crashes=crash_at(point))
     assert (result.output, result.calls["film"]) == (90, calls)
+
+
+@step
+async def counted(total: int) -> int:
+    return total
+
+
+@task(id="kit-rounds")
+async def rounds(left: int, total: int = 0) -> int:
+    assert await counted(total) == total
+    await wait.asleep(60)
+    if left:
+        continue_as_new(left=left - 1, total=total + left)
+    return total
+
+
+def test_a_run_has_rounds_and_one_result() -> None:
+    result = run_inline(rounds, left=3)
+    assert (result.output, result.calls["counted"], result.slept) == (6, 4, 240)
+    assert [a.status for a in result.attempts] == ["completed"] * 4
+
+
+@pytest.mark.parametrize("point", ["before-step", "snapshot-written", "wait-opened", "answer-written", "before-finish"])
+def test_wherever_a_round_dies_it_is_that_round_which_begins_again(point: str) -> None:
+    result = run_inline(rounds, left=3, crashes=crash_at(point, nth=3))
+    assert result.output == 6
+    assert [a.status for a in result.attempts].count("crashed") == 1
+
+
+def test_a_payload_that_does_not_fit_fails_the_run() -> None:
+    @task(id="kit-rounds-badly")
+    def badly(left: int) -> None:
+        continue_as_new(left="none")
+
+    result = run_inline(badly, left=1)
+    assert (result.status, "left" in str(result.error)) == ("failed", True)
