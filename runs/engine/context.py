@@ -29,7 +29,7 @@ from runs.sdk.progress import checked_metadata, checked_progress
 from runs.sdk.step import Step
 
 if TYPE_CHECKING:
-    from runs.engine.writer import Ack
+    from runs.engine.acks import Ack
     from runs.sdk.task import Task
     from runs.sdk.wait import WaitSpec
 

@@ -16,7 +16,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -30,6 +29,7 @@ from holdfast import db
 from queues import store as queue_store
 from runs import store
 from runs.engine import failure
+from runs.engine.acks import Ack, resolve
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
 from runs.engine.port import Sample
@@ -71,7 +71,6 @@ Row = (
     | store.ProgressRow
     | store.BeatRow
 )
-Ack = asyncio.Future[None] | Future[None] | None
 
 
 @dataclass(slots=True)
@@ -254,7 +253,7 @@ class Writer(Duty):
 
     def _put(self, operation: Operation) -> None:
         if self._refused:
-            _resolve([operation], Fenced())
+            resolve([operation], Fenced())
             if operation.tail is not None:
                 operation.tail.close()
             return
@@ -326,14 +325,14 @@ class Writer(Duty):
                 self._write([operation])
             return
         self._last = time.monotonic()
-        _resolve(operations, None)
+        resolve(operations, None)
         self._committed(batch)
 
     def _refused_one(self, operation: Operation, error: psycopg.Error) -> None:
         """Says so to whoever waits. A run whose outcome cannot be stored fails with that: it would be held for ever."""
         row = operation.row
         logger.error("PostgreSQL refused %s: %s", _name(row), str(error).strip().splitlines()[0])
-        _resolve([operation], error)
+        resolve([operation], error)
         if isinstance(row, store.FinishRow) and not operation.last:
             text = failure.encode(failure.describe(error))
             instead = store.FinishRow(row.run_id, row.token, *_REFUSED, None, text, 1, None, None)
@@ -423,11 +422,11 @@ class Writer(Duty):
 
     def _refuse(self, operations: list[Operation]) -> None:
         self._refused = True
-        _resolve(operations, Fenced())
+        resolve(operations, Fenced())
         self._room.set()
         while self._waiting:
             operation = self._waiting.popleft()
-            _resolve([operation], Fenced())
+            resolve([operation], Fenced())
             if operation.tail is not None:
                 operation.tail.close()
         self._on_fenced()
@@ -468,32 +467,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _resolve(operations: list[Operation], error: BaseException | None) -> None:
-    """Tells everybody who waits: threads one by one, each event loop in one call."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for operation in operations:
-        ack, why = operation.ack, error or operation.refused
-        if isinstance(ack, Future):
-            if ack.done():
-                continue  # whoever waited has left
-            if why is None:
-                ack.set_result(None)
-            else:
-                ack.set_exception(why)
-        elif ack is not None:
-            by_loop.setdefault(ack.get_loop(), []).append(ack)
-    for loop, acks in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_settle, acks, error)
-
-
-def _settle(acks: list[asyncio.Future[None]], error: BaseException | None) -> None:
-    for ack in acks:
-        if ack.done():
-            continue
-        if error is None:
-            ack.set_result(None)
-        else:
-            ack.set_exception(error)

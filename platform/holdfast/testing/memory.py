@@ -20,11 +20,11 @@ from holdfast.testing.answers import Answer
 from holdfast.testing.clock import Clock
 from holdfast.testing.crashes import Crashes
 from runs import schemas, store
+from runs.engine.acks import Ack
 from runs.engine.outcome import Outcome
 from runs.engine.recovery import CRASH_LIMIT
 from runs.engine.tail import LogTail
 from runs.engine.waiting import FOREVER
-from runs.engine.writer import Ack
 from runs.models import SnapshotKind
 from runs.sdk.task import Task, registry
 from runs.states import FINAL, AttemptStatus, Status

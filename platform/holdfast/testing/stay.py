@@ -23,6 +23,7 @@ from holdfast.testing.errors import NotTheSameSteps
 from holdfast.testing.memory import Kept, Memory
 from runs import store
 from runs.engine import hooks
+from runs.engine.acks import Ack
 from runs.engine.capture import RunLogHandler, RunStdout
 from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
@@ -30,7 +31,7 @@ from runs.engine.loop import end_tasks, remember_task
 from runs.engine.outcome import Fenced, Mismatch, Outcome
 from runs.engine.port import Port, Sample
 from runs.engine.spending import Accounts
-from runs.engine.writer import Ack, Writer
+from runs.engine.writer import Writer
 from runs.models import SnapshotKind
 from runs.sdk.context import current, current_step
 from runs.sdk.safety import AT_LEAST_ONCE
