@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from runs import store
+from runs.engine import updating
 from runs.engine.again import asked_again
 from runs.engine.beats import Beats
 from runs.engine.compared import Compared
@@ -90,6 +92,9 @@ class Belongings(RunContext):
     @property
     def has_waits(self) -> bool:
         return self._waits is not None and self._waits.any
+
+    def answer_update(self, update: uuid.UUID, wait: str, outcome: str, text: str) -> Future[None] | None:
+        return updating.answer(self._run, update, wait, outcome, text)
 
     @property
     def spending(self) -> Spending:

@@ -375,7 +375,11 @@ class ActiveRun(Belongings):
                 self._past_history = True
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
-    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
+    def put(
+        self,
+        row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.ReplyRow | store.EndingRow,
+        ack: Ack = None,
+    ) -> None:
         """Hands a row to the writer, if the stay is not over: see `_store`."""
         with self._lock:
             if self._over:

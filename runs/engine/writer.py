@@ -66,6 +66,7 @@ Row = (
     | store.WaitRow
     | store.SpawnRow
     | store.GiveUpRow
+    | store.ReplyRow
     | store.EndingRow
     | store.UsageRow
     | store.ProgressRow
@@ -98,6 +99,7 @@ class Batch:
     waits: list[store.WaitRow] = field(default_factory=list)
     spawns: list[Operation] = field(default_factory=list)
     given_up: list[store.GiveUpRow] = field(default_factory=list)
+    replies: list[store.ReplyRow] = field(default_factory=list)
     endings: list[store.EndingRow] = field(default_factory=list)
     progress: list[store.ProgressRow] = field(default_factory=list)
     beats: list[store.BeatRow] = field(default_factory=list)
@@ -134,6 +136,9 @@ class Batch:
                 batch.beats.append(row)
             elif isinstance(row, store.EndingRow):
                 batch.endings.append(row)
+            elif isinstance(row, store.ReplyRow):
+                batch.replies.append(row)
+                batch.snapshots += [row.snapshot] if row.snapshot is not None else []
             elif row is not None:
                 batch.given_up.append(row)
             for sample in operation.samples:
@@ -147,6 +152,7 @@ class Batch:
         """The runs whose waits this commit may open for others, give up or rely on, and the parents that wait."""
         runs = {row.run_id for row in self.waits if row.kind not in UNSHARED}
         runs |= {row.run_id for row in self.given_up}
+        runs |= {row.run_id for row in self.replies}
         runs |= {UUID(row.name) for row in self.waits if row.kind == "budget"}
         for spawn in self.spawns:
             assert spawn.row is not None
@@ -166,6 +172,7 @@ class Batch:
             *self.chunks,
             *self.finishes,
             *self.waits,
+            *self.replies,
             *self.usage,
             *self.progress,
             *self.beats,
@@ -226,10 +233,13 @@ class Writer(Duty):
         self._put(Operation(row, None, samples, len(row.output or ""), tail=tail))
 
     def put_wait(
-        self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None
+        self,
+        row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.ReplyRow | store.EndingRow,
+        ack: Ack = None,
     ) -> None:
         """`ack` is settled when the wait is durable, or with why it was refused."""
         size = sum(map(len, row.new.payloads)) if isinstance(row, store.SpawnRow) else 0
+        size += 2 * len(row.reply or "") if isinstance(row, store.ReplyRow) else 0
         self._put(Operation(row, ack, size=size))
 
     def put_progress(self, row: store.ProgressRow) -> None:
@@ -390,6 +400,8 @@ class Writer(Duty):
                 store.charge(charged, batch.charges)
             if batch.given_up:
                 store.give_up_waits(cur, [wait for row in batch.given_up for wait in row.ids])
+            if batch.replies:
+                store.answer_updates(cur, batch.replies)
             if batch.waits:
                 store.open_waits(cur, batch.waits)
             for spawn in batch.spawns:

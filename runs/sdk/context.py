@@ -76,6 +76,11 @@ class RunContext(ABC):
         """Begins a token's wait: its key, its id, its address, and what is done when it is durable (None: it is)."""
 
     @abstractmethod
+    def answer_update(self, update: uuid.UUID, wait: str, outcome: str, text: str) -> Future[None] | None:
+        """Answers an update that `wait` (a key) has brought: `replied` with JSON text, or `refused` with a reason. What
+        is returned is done when it is durable; None: it was, in an earlier stay."""
+
+    @abstractmethod
     def spend(self, amounts: dict[str, Decimal]) -> None:
         """Adds to what the run has used, by unit."""
 

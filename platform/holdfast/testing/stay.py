@@ -119,7 +119,11 @@ class InlineRun(ActiveRun):
         if point := _OF_KIND.get(cast(SnapshotKind, row.kind)):
             self._at(point, row.name, row.key)
 
-    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
+    def put(
+        self,
+        row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.ReplyRow | store.EndingRow,
+        ack: Ack = None,
+    ) -> None:
         super().put(row, ack)
         wait = row.wait if isinstance(row, store.SpawnRow) else row
         if isinstance(wait, store.WaitRow) and wait.kind != WaitKind.RETRY:
