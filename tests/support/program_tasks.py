@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from holdfast.access.grants import Actor
 from runs import Retry, acheckpoint, checkpoint, current_run, heartbeat, log, step, task, usage, wait
 from runs.answers import run_signal
+from runs.updates import update_send
 from tests.support.programs import signals
 
 Program = list[dict[str, Any]]
@@ -103,6 +104,12 @@ async def send(name: str) -> None:
     await sync_to_async(run_signal)(current_run().id, name, f"for {name}", actor=Actor.system("test"))
 
 
+@step
+def ask_sync() -> None:
+    for payload in ("seven", 7):
+        update_send(current_run().id, "work", payload, key=f"{payload}", actor=Actor.system("test"))
+
+
 async def succeeded() -> None:
     note("succeeded", current_run().id)
 
@@ -114,8 +121,12 @@ async def succeeded() -> None:
     on_success=succeeded,
 )
 def program_sync(operations: Program) -> list[Any]:
-    """It and its children draw on a budget that is never used up, and it has a hook."""
+    """It and its children draw on a budget that is never used up, and it has a hook. It asks itself for something
+    twice, and the first time for what does not fit."""
     found: list[Any] = []
+    ask_sync()
+    change = wait.update("work", type=int, timeout=3600)
+    change.reply(change.value + 1)
     current_run().progress(0.5)
     for operation in operations:
         name = operation["name"]
