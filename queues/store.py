@@ -108,14 +108,14 @@ def lease(
     `limited=False` leaves out queues with a limit or a rate, and the statement that locks them; `homes=False` is for
     when nothing has a home.
     """
-    at_home = {"worker": worker, "most": coroutines + threads + processes}
-    if homes:
-        conn.execute(SQL.come_home, at_home, prepare=True)
     locked: list[tuple[int, bool, bool]] = []
     if limited:
         locked = conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True).fetchall()
         if by_key := [queue for queue, has_keys, _ in locked if has_keys]:
             conn.execute(SQL.unhold, {"queues": by_key}, prepare=True)
+    at_home = {"worker": worker, "most": coroutines + threads + processes}
+    if homes:
+        conn.execute(SQL.come_home, at_home, prepare=True)
     rows = conn.execute(
         SQL.lease,
         {

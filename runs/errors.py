@@ -182,6 +182,24 @@ class WaitOver(HoldfastError):
     status, code = 409, "wait_over"
 
 
+class UpdateRefused(HoldfastError):
+    """The run refused the update. The message is its reason; `data` has the update's id."""
+
+    status, code = 409, "update_refused"
+
+
+class UpdateTimeout(HoldfastError):
+    """Nobody has answered the update yet. It is kept: asking again with the same key waits for the same one."""
+
+    status, code = 504, "update_timeout"
+
+
+class UnknownUpdate(HoldfastError):
+    """No such update."""
+
+    status, code = 404, "unknown_update"
+
+
 class ProcessDied(HoldfastError):
     """The process of an isolated run ended before the run did. `data` has signal, exit_code, peak_memory (bytes)."""
 

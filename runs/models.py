@@ -7,6 +7,7 @@
                     step was begun; numbered per run
     Wait            what a run waits for: time, a signal, a token, an approval, children      (open ones: few)
     Signal          a message to a run; unread until a wait takes it
+    Update          a request to a run, and its reply
     Deadline        when a run has to have started, or ended
     Progress        how far a run says that it is, and what it says of itself
     Usage           what an attempt has used of a unit: tokens, money, anything
@@ -33,6 +34,7 @@ from django.db.models.functions import Now
 
 from queues.models import Lane, Queue, Worker
 from runs.states import FINAL, AttemptStatus, Status
+from runs.updatemodel import Update as Update
 
 STATUSES = [str(s) for s in Status]
 FINAL_STATUSES = sorted(str(s) for s in FINAL)
@@ -248,7 +250,7 @@ class LogLine(models.Model):
         return self.message[:80]
 
 
-WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry", "budget")
+WAIT_KINDS = ("sleep", "signal", "token", "approval", "children", "retry", "budget", "update")
 #: Kinds that people and programs answer.
 ANSWERED_KINDS = ("approval", "token", "signal")
 WAIT_OUTCOMES = ("completed", "failed", "timed_out", "cancelled")

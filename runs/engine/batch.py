@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -15,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from queues import store as queue_store
 from runs import store
+from runs.engine.acks import Ack
 from runs.engine.port import Sample
 from runs.engine.tail import LogTail
 from runs.errors import UnknownQueue
@@ -33,12 +32,12 @@ Row = (
     | store.WaitRow
     | store.SpawnRow
     | store.GiveUpRow
+    | store.ReplyRow
     | store.EndingRow
     | store.UsageRow
     | store.ProgressRow
     | store.BeatRow
 )
-Ack = asyncio.Future[None] | Future[None] | None
 
 
 @dataclass(slots=True)
@@ -66,6 +65,7 @@ class Batch:
     waits: list[store.WaitRow] = field(default_factory=list)
     spawns: list[Operation] = field(default_factory=list)
     given_up: list[store.GiveUpRow] = field(default_factory=list)
+    replies: list[store.ReplyRow] = field(default_factory=list)
     endings: list[store.EndingRow] = field(default_factory=list)
     progress: list[store.ProgressRow] = field(default_factory=list)
     beats: list[store.BeatRow] = field(default_factory=list)
@@ -102,6 +102,9 @@ class Batch:
                 batch.beats.append(row)
             elif isinstance(row, store.EndingRow):
                 batch.endings.append(row)
+            elif isinstance(row, store.ReplyRow):
+                batch.replies.append(row)
+                batch.snapshots += [row.snapshot] if row.snapshot is not None else []
             elif row is not None:
                 batch.given_up.append(row)
             for sample in operation.samples:
@@ -115,6 +118,7 @@ class Batch:
         """The runs whose waits this commit may open for others, give up or rely on, and the parents that wait."""
         runs = {row.run_id for row in self.waits if row.kind not in UNSHARED}
         runs |= {row.run_id for row in self.given_up}
+        runs |= {row.run_id for row in self.replies}
         runs |= {UUID(row.name) for row in self.waits if row.kind == "budget"}
         for spawn in self.spawns:
             assert spawn.row is not None
@@ -136,6 +140,7 @@ class Batch:
             *self.chunks,
             *self.finishes,
             *self.waits,
+            *self.replies,
             *self.usage,
             *self.progress,
             *self.beats,
@@ -146,6 +151,8 @@ class Batch:
         """Its rows, but for usage and rollups, in the order that locks ask for: waits, leases, runs."""
         if self.given_up:
             store.give_up_waits(cur, [wait for row in self.given_up for wait in row.ids])
+        if self.replies:
+            store.answer_updates(cur, self.replies)
         if self.waits:
             store.open_waits(cur, self.waits)
         for spawn in self.spawns:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from runs import store
+from runs.engine import updating
 from runs.engine.again import asked_again
 from runs.engine.beats import Beats
 from runs.engine.compared import Compared
@@ -25,6 +26,7 @@ from runs.engine.sending import Sending
 from runs.engine.spending import Spending
 from runs.engine.tail import LogTail
 from runs.engine.waiting import Waits
+from runs.errors import StepMisuse
 from runs.models import SnapshotKind
 from runs.sdk.context import RunContext, current_step
 
@@ -102,6 +104,9 @@ class Belongings(RunContext):
     def has_waits(self) -> bool:
         return self._waits is not None and self._waits.any
 
+    def answer_update(self, update: uuid.UUID, wait: str, outcome: str, text: str) -> Future[None] | None:
+        return updating.answer(self._run, update, wait, outcome, text)
+
     @property
     def spending(self) -> Spending:
         """What it uses; see `has_budget`."""
@@ -165,8 +170,13 @@ class Belongings(RunContext):
 
     def continue_as_new(self, payload: str) -> NoReturn:
         run = self._run
-        run.check_end()
         run.boundary()
+        if self.executing:
+            raise StepMisuse(
+                f"continue_as_new() was called while step {next(iter(self.executing))} is at work in another branch. "
+                "Wait for the branches to end: await asyncio.gather(…) before it."
+            )
+        run.check_end()
         raise run.unwind(Continue(payload, self._waits.untaken() if self._waits is not None else ()))
 
     def step_over(self, key: str) -> None:

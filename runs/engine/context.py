@@ -30,7 +30,7 @@ from runs.sdk.progress import checked_metadata, checked_progress
 from runs.sdk.step import Step
 
 if TYPE_CHECKING:
-    from runs.engine.batch import Ack
+    from runs.engine.acks import Ack
     from runs.sdk.task import Task
     from runs.sdk.wait import WaitSpec
 
@@ -387,7 +387,7 @@ class ActiveRun(Belongings):
                 self._past_history = True
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
-    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
+    def put(self, row: store.WaitsRow, ack: Ack = None) -> None:
         """Hands a row to the writer, if the stay is not over: see `_store`."""
         with self._lock:
             if self._over:

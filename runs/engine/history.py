@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MAX_LISTED: Final = 100
 #: The branch of a step with a key of its own: any.
 ANY: Final = "*"
+#: Begins the keys of replies to updates. Whichever branch gives one, it is not missed: its caller was told already.
+REPLY: Final = "reply:"
 _KINDS: Final = (SnapshotKind.STEP, SnapshotKind.WAIT)
 
 
@@ -56,7 +58,7 @@ class History:
         accepted = started.accepted or 0
         if not task.fingerprint.loose:
             for fact in _firm(facts):
-                if fact.sequence > accepted:
+                if fact.sequence > accepted and not fact.key.startswith(REPLY):
                     self._left.setdefault(branch_of(fact), {})[fact.key] = None
         #: Inputs of finished steps by name and key.
         self._inputs: dict[str, dict[str, str]] = {}

@@ -64,7 +64,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
             await stored
             return value
         finally:
-            del run.executing[key]
+            run.executing.pop(key, None)
             current_step.reset(token)
         if delay > HOLD:
             await run.waits.pause(key, run._tries[key], delay)
@@ -115,7 +115,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
             stored.result()
             return value
         finally:
-            del run.executing[key]
+            run.executing.pop(key, None)
             current_step.reset(token)
         if delay > HOLD:
             waiting_for = {"kind": "step_retry", "what": f"the next try of {key}", "step": key}

@@ -75,11 +75,13 @@ def _call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwar
             run.waits.room_sync(key)
         run.boundary()
         began, token = run._port.clock.now(), current_step.set(key)
+        run.executing[key] = step
         try:
             return _try(run, step, key, began, args, kwargs, threading.Event())
         except Exception as error:
             delay = run._tried(step, key, began, args, kwargs, error)
         finally:
+            run.executing.pop(key, None)
             current_step.reset(token)
         time.sleep(delay)
 
@@ -94,6 +96,7 @@ async def _call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...
             await run.waits.room_async(key)
         run.boundary()
         began, token, given_up = run._port.clock.now(), current_step.set(key), threading.Event()
+        run.executing[key] = step
         try:
             work = asyncio.get_running_loop().run_in_executor(
                 run._port.step_threads, copy_context().run, _in_thread, run, step, key, began, args, kwargs, given_up
@@ -103,6 +106,7 @@ async def _call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...
             delay = run._tried(step, key, began, args, kwargs, error)
         finally:
             given_up.set()
+            run.executing.pop(key, None)
             current_step.reset(token)
         await asyncio.sleep(delay)
 

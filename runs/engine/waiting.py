@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from runs import store
-from runs.engine import database
+from runs.engine import database, updating
 from runs.engine.again import RAISED
 from runs.engine.outcome import PutDown
 from runs.errors import StepMisuse
@@ -83,8 +83,13 @@ class Waits:
         self._run.boundary()
         if acks := [ack for runner in runners if (ack := self._open(runner)) is not None]:
             await asyncio.gather(*(asyncio.wrap_future(ack) for ack in acks))
-        while (winner := self._winner(runners)) is None:
-            await self._park(runners)
+        while True:
+            if (winner := self._winner(runners)) is None:
+                await self._park(runners)
+            elif (refused := self._refuse_unfit(runners, winner)) is not None:
+                await asyncio.wrap_future(refused)
+            else:
+                break
         return self._take(spec, key, runners, winner)
 
     def wait_sync(self, spec: WaitSpec) -> Any:
@@ -104,6 +109,9 @@ class Waits:
             if (ack := self._open(runner)) is not None:
                 ack.result()
         winner = self._winner(runners)
+        while winner is not None and (refused := self._refuse_unfit(runners, winner)) is not None:
+            refused.result()
+            winner = self._winner(runners)
         if winner is None and spec.kind == WaitKind.SLEEP and self._left(runners) <= HOLD:
             self._run.rest(max(0.0, self._left(runners)))
             self._run.boundary()
@@ -310,6 +318,16 @@ class Waits:
         """The first of the waits that is over, by the database's clock; of equals the first in line."""
         facts = [f for r in runners if (f := self._facts.get(r.key)) is not None and f.resolved is not None]
         return min(facts, key=lambda fact: fact.resolved or 0.0, default=None)
+
+    def _refuse_unfit(self, runners: Sequence[Runner], winner: store.WaitFact) -> Future[None] | None:
+        """The wait goes on when it has brought an update that does not fit. A fact of it that was read before may
+        still be delivered: then the same is done once more, and changes nothing."""
+        if winner.kind != WaitKind.UPDATE or winner.outcome != "completed":
+            return None
+        spec = next(runner.spec for runner in runners if runner.key == winner.key)
+        if (ack := updating.refuse_unfit(self._run, spec, winner)) is not None:
+            self._facts.pop(winner.key, None)
+        return ack
 
     def _take(self, spec: WaitSpec, key: str, runners: Sequence[Runner], fact: store.WaitFact) -> Any:
         """Keeps what a wait brought as a snapshot, which answers from now on."""

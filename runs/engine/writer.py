@@ -16,7 +16,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Final, cast
 from uuid import UUID
 
@@ -28,7 +27,8 @@ from holdfast import db
 from queues import store as queue_store
 from runs import store
 from runs.engine import failure
-from runs.engine.batch import Ack, Batch, Operation
+from runs.engine.acks import Ack, resolve
+from runs.engine.batch import Batch, Operation
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
 from runs.engine.port import Sample
@@ -104,11 +104,10 @@ class Writer(Duty):
         """After the lines of `tail`: whoever reads that a run has ended finds all that it said."""
         self._put(Operation(row, None, samples, len(row.output or ""), tail=tail))
 
-    def put_wait(
-        self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None
-    ) -> None:
+    def put_wait(self, row: store.WaitsRow, ack: Ack = None) -> None:
         """`ack` is settled when the wait is durable, or with why it was refused."""
         size = sum(map(len, row.new.payloads)) if isinstance(row, store.SpawnRow) else 0
+        size += 2 * len(row.reply or "") if isinstance(row, store.ReplyRow) else 0
         self._put(Operation(row, ack, size=size))
 
     def put_progress(self, row: store.ProgressRow) -> None:
@@ -132,7 +131,7 @@ class Writer(Duty):
 
     def _put(self, operation: Operation) -> None:
         if self._refused:
-            _resolve([operation], Fenced())
+            resolve([operation], Fenced())
             if operation.tail is not None:
                 operation.tail.close()
             return
@@ -204,14 +203,14 @@ class Writer(Duty):
                 self._write([operation])
             return
         self._last = time.monotonic()
-        _resolve(operations, None)
+        resolve(operations, None)
         self._committed(batch)
 
     def _refused_one(self, operation: Operation, error: psycopg.Error) -> None:
         """Says so to whoever waits. A run whose outcome cannot be stored fails with that: it would be held for ever."""
         row = operation.row
         logger.error("PostgreSQL refused %s: %s", _name(row), str(error).strip().splitlines()[0])
-        _resolve([operation], error)
+        resolve([operation], error)
         if isinstance(row, store.FinishRow) and not operation.last:
             text = failure.encode(failure.describe(error))
             instead = store.FinishRow(row.run_id, row.token, *_REFUSED, None, text, 1, None, None)
@@ -275,11 +274,11 @@ class Writer(Duty):
 
     def _refuse(self, operations: list[Operation]) -> None:
         self._refused = True
-        _resolve(operations, Fenced())
+        resolve(operations, Fenced())
         self._room.set()
         while self._waiting:
             operation = self._waiting.popleft()
-            _resolve([operation], Fenced())
+            resolve([operation], Fenced())
             if operation.tail is not None:
                 operation.tail.close()
         self._on_fenced()
@@ -296,32 +295,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _resolve(operations: list[Operation], error: BaseException | None) -> None:
-    """Tells everybody who waits: threads one by one, each event loop in one call."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for operation in operations:
-        ack, why = operation.ack, error or operation.refused
-        if isinstance(ack, Future):
-            if ack.done():
-                continue  # whoever waited has left
-            if why is None:
-                ack.set_result(None)
-            else:
-                ack.set_exception(why)
-        elif ack is not None:
-            by_loop.setdefault(ack.get_loop(), []).append(ack)
-    for loop, acks in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_settle, acks, error)
-
-
-def _settle(acks: list[asyncio.Future[None]], error: BaseException | None) -> None:
-    for ack in acks:
-        if ack.done():
-            continue
-        if error is None:
-            ack.set_result(None)
-        else:
-            ack.set_exception(error)

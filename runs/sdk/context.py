@@ -85,6 +85,11 @@ class RunContext(ABC):
         """Ends this round of the run, and begins the next with this payload (JSON)."""
 
     @abstractmethod
+    def answer_update(self, update: uuid.UUID, wait: str, outcome: str, text: str) -> Future[None] | None:
+        """Answers an update that `wait` (a key) has brought: `replied` with JSON text, or `refused` with a reason. What
+        is returned is done when it is durable; None: it was, in an earlier stay."""
+
+    @abstractmethod
     def spend(self, amounts: dict[str, Decimal]) -> None:
         """Adds to what the run has used, by unit."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
@@ -18,6 +19,16 @@ R = TypeVar("R")
 
 #: `result()` looks at the run this often: quickly at first, then with patience (seconds).
 _FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a run has said of itself, by `current_run().progress` and `.set_metadata`. None: nothing yet."""
+
+    status: Status
+    progress: float | None  # 0 to 1
+    words: str
+    metadata: dict[str, Any] | None
 
 
 class RunHandle(Generic[R]):
@@ -93,6 +104,49 @@ class RunHandle(Generic[R]):
             )
         value = self._row.output
         return cast(R, self._output.validate_python(value) if self._output is not None else value)
+
+    def update(self, name: str, payload: Any = None, *, timeout: float | None = None, key: str | None = None) -> Any:
+        """Asks the run for something and waits for its reply. The update is kept until the run waits for it
+        (`wait.update(name)`), in the order of sending.
+
+        Args:
+            payload: Anything that JSON can hold; checked against the type that the run waits for.
+            timeout: Seconds to wait for the reply at most; None waits for ever.
+            key: Your name for this update: sent again under the same key, it is the same one, and has the same reply.
+
+        Returns:
+            What the run replied, as JSON holds it.
+
+        Raises:
+            UpdateRefused: the run says no; the message is its reason.
+            UpdateTimeout: no reply in time. The update stays; ask again with the same key.
+            WrongState: the run has ended, or ends without a reply.
+            UnknownRun, InvalidPayload, InvalidOption, IdempotencyConflict: it was not sent.
+        """
+        from runs import updates
+
+        return updates.ask(self.id, name, payload, timeout=timeout, key=key)
+
+    async def aupdate(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the twin of `update`
+        key: str | None = None,
+    ) -> Any:
+        """`update` for `async def`."""
+        return await sync_to_async(self.update, thread_sensitive=False)(name, payload, timeout=timeout, key=key)
+
+    def query(self) -> Published:
+        """What the run says of itself: its progress and metadata, as they were published last. Raises UnknownRun."""
+        from runs.updates import published
+
+        return published(self.id)
+
+    async def aquery(self) -> Published:
+        """`query` for `async def`."""
+        return await sync_to_async(self.query)()
 
     def stream_token(self, stream: str | None = None, *, ttl: float | timedelta = streamtoken.DEFAULT_TTL) -> str:
         """A token with which a page of your own reads this run's streams at `/streams/<token>`, and nothing else.

@@ -2,6 +2,7 @@
 
     wait.sleep(3600)                                        await wait.asleep(timedelta(days=1))
     wait.signal("paid", type=Receipt, timeout=60)           await wait.asignal("paid")
+    change = wait.update("price"); change.reply(…)          change = await wait.aupdate("price"); await change.areply(…)
     wait.approval("Publish?", form=Edits, assignee="ada")   await wait.aapproval("Publish?")
     token = wait.token("payment"); token.wait()             token = await wait.atoken("payment"); await token
     wait.first(wait.asignal("stop"), wait.asleep(60))       await wait.afirst(wait.asignal("stop"), wait.asleep(60))
@@ -30,6 +31,8 @@ from runs.sdk import codec
 from runs.sdk.context import RunContext, current, current_step
 from runs.sdk.options import END_OF_TIME, MAX_DELAY, is_word
 from runs.sdk.retry import Abort
+from runs.sdk.update import Update
+from runs.sdk.update import decoder as update_decoder
 
 T = TypeVar("T")
 
@@ -45,6 +48,7 @@ class WaitKind(StrEnum):
     CHILDREN = "children"
     RETRY = "retry"  # a step's next try
     BUDGET = "budget"  # a top-up
+    UPDATE = "update"
     FIRST = "first"
 
 
@@ -191,6 +195,25 @@ class Wait:
 
     def asignal(self, name: str, *, type: Any = Any, timeout: float | timedelta | None = None) -> Pending[Any]:  # noqa: A002
         return Pending(_spec(WaitKind.SIGNAL, name, type, timeout))
+
+    def update(self, name: str, *, type: Any = Any, timeout: float | timedelta | None = None) -> Update[Any]:  # noqa: A002
+        """The next update of this name, which the run answers: `change.reply(…)` or `change.refuse(…)`. Those that came
+        before the wait are kept, and given in order; those that are not of `type` are refused, and never get here.
+
+        Raises:
+            WaitTimeout: none came in time.
+        """
+        return cast("Update[Any]", blocking(self.aupdate(name, type=type, timeout=timeout).spec, "wait.update"))
+
+    def aupdate(
+        self,
+        name: str,
+        *,
+        type: Any = Any,  # noqa: A002
+        timeout: float | timedelta | None = None,
+    ) -> Pending[Update[Any]]:
+        spec = _spec(WaitKind.UPDATE, name, type, timeout)
+        return Pending(replace(spec, decode=update_decoder(spec.decode)))
 
     def token(self, name: str = "token", *, type: Any = Any, timeout: float | timedelta | None = None) -> Token[Any]:  # noqa: A002
         """A token that an HTTP call completes, with a value of `type`.

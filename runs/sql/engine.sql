@@ -142,6 +142,9 @@ WITH next AS (
 ), mail AS (
     DELETE FROM runs_signal s USING moved m
     WHERE s.run_id = ANY(%(ids)s::uuid[]) AND s.run_id = m.id AND s.wait_id IS NOT NULL
+), asked AS (
+    UPDATE runs_update u SET wait_id = NULL FROM moved m
+    WHERE u.run_id = ANY(%(ids)s::uuid[]) AND u.run_id = m.id AND u.outcome IS NULL
 ), beats AS (
     DELETE FROM runs_heartbeat b USING moved m WHERE b.run_id = ANY(%(ids)s::uuid[]) AND b.run_id = m.id
 )

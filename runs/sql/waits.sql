@@ -79,12 +79,15 @@ ORDER BY w.run_id, w.sequence;
 SELECT DISTINCT w.run_id FROM runs_wait w WHERE w.id = ANY(%(ids)s::uuid[]) AND w.resolved_at IS NOT NULL;
 
 -- name: give_up_waits
--- The losers of a race, or what a run that is over waited for. A signal that a loser had taken is unread again.
+-- The losers of a race, or what a run that is over waited for. A signal or an update that a loser had taken is unread
+-- again.
 WITH lost AS (
     UPDATE runs_wait w
     SET resolved_at = coalesce(w.resolved_at, holdfast_now()), outcome = 'cancelled'
     WHERE w.id = ANY(%(ids)s::uuid[])
     RETURNING w.id
+), unread AS (
+    UPDATE runs_update u SET wait_id = NULL FROM lost WHERE u.wait_id = lost.id AND u.outcome IS NULL
 )
 UPDATE runs_signal s SET wait_id = NULL FROM lost WHERE s.wait_id = lost.id;
 

@@ -5,6 +5,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
 
     lives   a run's transitions: enqueue, start, finish, crash, stop, reopen
     waits   what it waits for
+    updates what it is asked, and replies
     steps   what it leaves behind: snapshots, log lines, streams, rollups
     usage   what it uses and may use, and how far it says that it is
     rows    a row of each kind
@@ -47,6 +48,7 @@ from runs.store.rows import (
     LogRow,
     NewRuns,
     ProgressRow,
+    ReplyRow,
     RollupKey,
     SnapshotRow,
     SpawnRow,
@@ -55,6 +57,7 @@ from runs.store.rows import (
     UsageRow,
     WaitFact,
     WaitRow,
+    WaitsRow,
 )
 from runs.store.statements import (
     SQL,
@@ -78,6 +81,7 @@ from runs.store.steps import (
     transaction_status,
     trim_logs,
 )
+from runs.store.updates import abandon_updates, answer_updates, send_update
 from runs.store.usage import (
     add_usage,
     balances,
@@ -121,6 +125,7 @@ __all__ = [
     "LogRow",
     "NewRuns",
     "ProgressRow",
+    "ReplyRow",
     "RollupKey",
     "SnapshotRow",
     "SpawnRow",
@@ -129,12 +134,15 @@ __all__ = [
     "UsageRow",
     "WaitFact",
     "WaitRow",
+    "WaitsRow",
+    "abandon_updates",
     "accept_history",
     "add_chunks",
     "add_logs",
     "add_rollups",
     "add_snapshots",
     "add_usage",
+    "answer_updates",
     "answer_wait",
     "answered",
     "balances",
@@ -171,6 +179,7 @@ __all__ = [
     "register_task",
     "reopen",
     "send_signal",
+    "send_update",
     "set_beats",
     "set_endings",
     "set_progress",

@@ -13,6 +13,7 @@ from queues import store as queue_store
 from queues.store import Conn, Grant, Seized
 from runs.store.rows import EndingRow, FinishRow, NewRuns, Started, Stopped
 from runs.store.statements import SQL, columns
+from runs.store.updates import abandon_updates
 from runs.store.waits import children_ended, close_waits, lock_waits, parents
 
 
@@ -110,7 +111,8 @@ def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
         queue_store.withdraw(cur, stopped)
     if over := [row.run_id for row in rows if row.delay is None and row.waited] + stopped:
         close_waits(cur, over)
-    final += stopped
+    if final := final + stopped:
+        abandon_updates(cur, final)
     return pools | children_ended(cur, final) if any(row.parent for row in rows) else pools
 
 
@@ -134,6 +136,7 @@ def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> in
     ).fetchall()
     if over := [row[0] for row in rows if not row[1]]:
         close_waits(conn, over)
+        abandon_updates(conn, over)
         children_ended(conn, over)
     delays = {row[0]: row[2] for row in rows if row[1]}
     back = [s for s in seized if s.entry_id in delays]
@@ -172,6 +175,7 @@ def stop(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None 
     rows = [Stopped(*row) for row in conn.execute(SQL.stop, {"ids": list(ids), "final": final, "error": error})]
     if over := [row.id for row in rows if row.status == final]:
         close_waits(conn, over)
+        abandon_updates(conn, over)
         children_ended(conn, over)
     return rows
 

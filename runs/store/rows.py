@@ -121,6 +121,18 @@ class GiveUpRow(NamedTuple):
     ids: list[uuid.UUID]
 
 
+class ReplyRow(NamedTuple):
+    """What a run answers to an update, and the fact of its history that it has: both or neither."""
+
+    run_id: uuid.UUID
+    update: uuid.UUID
+    outcome: str  # replied or refused
+    reply: str | None  # JSON
+    reason: str
+    snapshot: SnapshotRow | None  # None: the run never saw the update, which did not fit
+    wait: uuid.UUID | None = None  # that had taken it, and goes on waiting
+
+
 class WaitFact(NamedTuple):
     """A wait as its run needs to know it."""
 
@@ -185,6 +197,10 @@ class EndingRow(NamedTuple):
     run_id: uuid.UUID
     token: int
     ending: str  # JSON
+
+
+#: What a stay hands over beside its snapshots.
+WaitsRow = WaitRow | SpawnRow | GiveUpRow | ReplyRow | EndingRow
 
 
 class RollupKey(NamedTuple):

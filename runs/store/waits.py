@@ -35,6 +35,8 @@ def open_waits(cur: Cursor[TupleRow], rows: Sequence[WaitRow]) -> None:
     cur.execute(SQL.open_waits, columns(rows, *names), prepare=True)
     if listening := [row.run_id for row in rows if row.kind == "signal"]:
         cur.execute(SQL.match_signals, {"runs": listening}, prepare=True)
+    if asking := [row.run_id for row in rows if row.kind == "update"]:
+        cur.execute(SQL.match_updates, {"runs": asking}, prepare=True)
     if accounts := [row.name for row in rows if row.kind == "budget"]:
         parked = [row.run_id for row in rows if row.kind == "budget"]
         cur.execute(SQL.match_budgets, {"accounts": accounts, "runs": parked, "by": ""}, prepare=True)

@@ -189,7 +189,9 @@ def final_state(run_id: UUID) -> dict[str, Any]:
 
 
 def _nameless(output: Any) -> Any:
-    """Without the ids of children, which are new each time."""
+    """Without the ids of children and updates, which are new each time."""
+    if isinstance(output, dict) and isinstance(output.get("value"), dict):
+        return {**output, "value": {k: v for k, v in output["value"].items() if k != "update"}}
     if isinstance(output, dict) and isinstance(output.get("value"), list):
         return {
             **output,

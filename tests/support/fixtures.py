@@ -20,6 +20,7 @@ from tests.support.processes import (
     STEP_TASKS,
     STREAM_TASKS,
     TASKS,
+    UPDATE_TASKS,
     USAGE_TASKS,
     WAIT_TASKS,
     Fleet,
@@ -83,6 +84,12 @@ def hard(fleet: Fleet) -> Fleet:
 def waits(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `wait_tasks.py` as well; no worker yet."""
     return _knowing(fleet, WAIT_TASKS)
+
+
+@pytest.fixture
+def updating(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `update_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, UPDATE_TASKS)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from runs import (
 )
 from runs.answers import run_signal, wait_complete
 from runs.errors import WaitOver
+from runs.updates import update_send
 from tests.support.programs import signals
 
 Program = list[dict[str, Any]]
@@ -133,6 +134,12 @@ async def send(name: str) -> None:
     await sync_to_async(run_signal)(current_run().id, name, f"for {name}", actor=Actor.system("test"))
 
 
+@step
+def ask_sync(name: str) -> None:
+    for payload in ("seven", 7):
+        update_send(current_run().id, "work", payload, key=f"{name}-{payload}", actor=Actor.system("test"))
+
+
 async def succeeded() -> None:
     note("succeeded", current_run().id)
 
@@ -144,8 +151,12 @@ async def succeeded() -> None:
     on_success=succeeded,
 )
 def program_sync(operations: Program, again: bool = True) -> list[Any]:
-    """It and its children draw on a budget that is never used up, and it has a hook. It has two rounds."""
+    """It and its children draw on a budget that is never used up, and it has a hook. It has two rounds, and in each it
+    asks itself for something twice, the first time for what does not fit."""
     found: list[Any] = []
+    ask_sync("first" if again else "last")
+    change = wait.update("work", type=int, timeout=3600)
+    change.reply(change.value + 1)
     current_run().progress(0.5)
     for operation in operations:
         name = operation["name"]

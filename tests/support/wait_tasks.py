@@ -319,6 +319,15 @@ async def continues_badly(how: str) -> None:
     async def inside() -> None:
         continue_as_new(how="never")
 
+    @step
+    async def long() -> None:
+        await asyncio.sleep(30)
+
+    if how == "branch":
+        branch = asyncio.ensure_future(long())
+        await asyncio.sleep(0)
+        assert not branch.done()
+        continue_as_new(how="never")
     await inside()
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from holdfast.testing.errors import BadCall
 from runs.sdk import codec
 from runs.sdk.options import is_word
 from runs.sdk.wait import MAX_NAME
+
+#: What a test calls to answer each kind of wait.
+CALLS: Final = {"token": "complete_token", "signal": "send_signal", "update": "send_update"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Answer:
             return f"{'complete' if self.output['approved'] else 'reject'}_approval({self.name!r})"
         if self.outcome == "failed":
             return f"fail_token({self.name!r})"
-        return f"{'send_signal' if self.kind == 'signal' else 'complete_token'}({self.name!r})"
+        return f"{CALLS[self.kind]}({self.name!r})"
 
 
 def complete_approval(
@@ -70,6 +73,11 @@ def fail_token(name: str, message: str, *, retry: bool = True) -> Answer:
 def send_signal(name: str, payload: Any = None) -> Answer:
     """A signal arrives. It is kept until the run waits for it."""
     return Answer("signal", _name("send_signal: name", name), _json(payload, "payload"))
+
+
+def send_update(name: str, payload: Any = None, *, by: str = "test") -> Answer:
+    """Somebody asks the run for something. It is kept until the run waits for it; `result.updates` has the replies."""
+    return Answer("update", _name("send_update: name", name), _json(payload, "payload"), by)
 
 
 def _name(where: str, name: Any) -> str:

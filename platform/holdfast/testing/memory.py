@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from holdfast.testing import post
 from holdfast.testing.answers import Answer
 from holdfast.testing.clock import Clock
 from holdfast.testing.crashes import Crashes
 from runs import schemas, store
-from runs.engine.batch import Ack
+from runs.engine.acks import Ack
 from runs.engine.outcome import Outcome
 from runs.engine.recovery import CRASH_LIMIT
 from runs.engine.tail import LogTail
@@ -30,7 +31,7 @@ from runs.sdk.task import Task, registry
 from runs.states import FINAL, AttemptStatus, Status
 
 #: Kinds of waits that somebody has to answer.
-ANSWERED: Final = ("approval", "token", "signal")
+ANSWERED: Final = ("approval", "token", *post.SENT)
 _CLOCKS: Final = ("sleep", "retry")
 _RUN_TIMEOUT: Final = {"type": "RunTimeout", "message": "the run did not end within its run_timeout"}
 _CRASHED: Final = {"type": "WorkerCrashed", "message": "the worker died (crash_at)"}
@@ -101,7 +102,8 @@ class Kept:
     logs: list[store.LogRow] = field(default_factory=list)
     chunks: list[store.ChunkRow] = field(default_factory=list)
     waits: dict[str, Wait] = field(default_factory=dict)
-    mail: list[Answer] = field(default_factory=list)  # signals that nobody has read
+    mail: list[Answer] = field(default_factory=list)  # signals and updates that nobody has taken
+    updates: dict[uuid.UUID, post.Update] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     children: list[Kept] = field(default_factory=list)
 
@@ -131,8 +133,8 @@ class Memory:
         self.clock = clock
         self.crashes = crashes
         #: Given beforehand, for waits that are still to come.
-        self.answers = [answer for answer in answers if answer.kind != "signal"]
-        self._signals = [answer for answer in answers if answer.kind == "signal"]
+        self.answers = [answer for answer in answers if answer.kind not in post.SENT]
+        self._sent = [answer for answer in answers if answer.kind in post.SENT]
         self.runs: dict[uuid.UUID, Kept] = {}
         self._token = 0
 
@@ -144,7 +146,7 @@ class Memory:
         run = Kept(uuid.uuid4(), task, payload, max_attempts or task.retry.max_attempts, tags, now, now)
         if task.run_timeout is not None:
             run.deadline = now + task.run_timeout
-        run.mail, self._signals = self._signals, []
+        run.mail, self._sent = self._sent, []
         self.runs[run.id] = run
         return run
 
@@ -206,6 +208,7 @@ class Memory:
         run.status, run.output, run.error = outcome.status, outcome.output, error
         run.failures += outcome.failed
         if outcome.continues is not None:
+            self._give_up(run, outcome.parked)
             self._continue(run, outcome.continues)
         if outcome.delay is None:
             run.ending = None
@@ -248,6 +251,7 @@ class Memory:
 
     def _ended(self, run: Kept) -> None:
         now = self.clock.now()
+        post.abandon(run)
         for wait in run.waits.values():
             if wait.resolved is None:
                 wait.end(now, "cancelled")
@@ -267,25 +271,17 @@ class Memory:
         now = self.clock.now()
         due = row.until if row.until is not None else now + row.delay if row.delay is not None else FOREVER
         run.waits[row.key] = Wait(row, now, due)
-        self._match_signals(run)
+        self._match(run)
         return True
 
-    def _match_signals(self, run: Kept) -> None:
-        """The oldest unread signals answer the oldest open waits of their name. Whose time is over takes none."""
-        for signal in tuple(run.mail):
-            for wait in run.waits.values():
-                is_open = wait.resolved is None and wait.due > self.clock.now()
-                if wait.row.kind == "signal" and wait.row.name == signal.name and is_open:
-                    wait.end(self.clock.now(), "completed", signal.output, signal.by)
-                    run.mail.remove(signal)
-                    self._wake(run)
-                    break
+    def _match(self, run: Kept) -> None:
+        if post.match(run, self.clock.now()):
+            self._wake(run)
 
     def _give_up(self, run: Kept, ids: Iterable[uuid.UUID]) -> None:
         for wait in run.waits.values():
             if wait.row.id in ids:
-                if wait.row.kind == "signal" and wait.outcome == "completed":
-                    run.mail.insert(0, Answer("signal", wait.row.name, wait.output, wait.by))  # unread again
+                post.give_back(run, wait)
                 wait.resolved, wait.outcome = wait.resolved or self.clock.now(), "cancelled"
 
     def facts(self, run: Kept) -> list[store.WaitFact]:
@@ -306,14 +302,14 @@ class Memory:
         return facts
 
     def answer(self, run: Kept, answer: Answer) -> bool:
-        """Gives an answer to the wait that asks for it. False when none does; a signal is kept.
+        """Gives an answer to the wait that asks for it. False when none does; a signal or an update is kept.
 
         Raises:
             InvalidPayload: it does not fit what the run waits for.
         """
-        if answer.kind == "signal":
+        if answer.kind in post.SENT:
             run.mail.append(answer)
-            self._match_signals(run)
+            self._match(run)
             return True
         for wait in run.asked:
             if (wait.row.kind, wait.row.name) == (answer.kind, answer.name) and wait.due > self.clock.now():
@@ -366,14 +362,15 @@ class Memory:
         run = self.runs[row.run_id]
         run.progress = row if run.progress is None else run.progress.followed_by(row)
 
-    def put_wait(
-        self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None
-    ) -> None:
+    def put_wait(self, row: store.WaitsRow, ack: Ack = None) -> None:
         run = self.runs[row.run_id]
         if isinstance(row, store.EndingRow):
             run.ending = row.ending
         elif isinstance(row, store.WaitRow):
             self._open(run, row)
+        elif isinstance(row, store.ReplyRow):
+            post.reply(run, row)
+            self._match(run)
         elif isinstance(row, store.GiveUpRow):
             self._give_up(run, row.ids)
         elif self._open(run, row.wait):

@@ -13,6 +13,7 @@ from typing import Any
 
 from holdfast.testing.memory import Attempt, Kept
 from holdfast.testing.memory import Wait as KeptWait
+from holdfast.testing.post import Update
 from runs import store
 from runs.models import ChunkKind, SnapshotKind
 from runs.states import Status
@@ -77,6 +78,8 @@ class InlineResult:
     state: Any
     logs: tuple[LogLine, ...]
     waits: tuple[Wait, ...]
+    #: What it was asked by updates, each with `name`, `value`, `outcome`, `reply`, `reason`.
+    updates: tuple[Update, ...]
     #: What holds of each stream, in order: chunks of tries that failed are left out.
     streams: dict[str, list[Any]]
     #: What it has used, by unit.
@@ -120,6 +123,7 @@ def result_of(run: Kept, slept: float) -> InlineResult:
         state=_json(states[-1]) if states else None,
         logs=tuple(_line(row) for row in run.logs),
         waits=tuple(wait_of(wait) for wait in run.waits.values() if wait.row.kind != "retry"),
+        updates=tuple(run.updates.values()),
         streams=_streams(run.chunks),
         usage=dict(run.usage),
         progress=run.progress.value if run.progress else None,

@@ -11,7 +11,16 @@ from typing import Any, Final, TypeVar
 from asgiref.sync import async_to_sync
 
 from holdfast.testing import stay
-from holdfast.testing.answers import Answer, complete_approval, complete_token, fail_token, reject_approval, send_signal
+from holdfast.testing.answers import (
+    CALLS,
+    Answer,
+    complete_approval,
+    complete_token,
+    fail_token,
+    reject_approval,
+    send_signal,
+    send_update,
+)
 from holdfast.testing.clock import Clock
 from holdfast.testing.crashes import Crashes, CrashPoint
 from holdfast.testing.errors import (
@@ -24,6 +33,7 @@ from holdfast.testing.errors import (
     StillWaiting,
 )
 from holdfast.testing.memory import Kept, Memory
+from holdfast.testing.post import SENT
 from holdfast.testing.result import InlineResult, Wait, result_of, wait_of
 from runs.engine.waiting import FOREVER
 from runs.sdk.context import current
@@ -165,11 +175,15 @@ class Inline:
         """A signal for the run; kept until it waits for it."""
         return self.answer(send_signal(name, payload))
 
+    def send_update(self, name: str, payload: Any = None, *, by: str = "test") -> Inline:
+        """An update for the run; kept until it waits for it. `result().updates` has the replies."""
+        return self.answer(send_update(name, payload, by=by))
+
     def answer(self, answer: Answer) -> Inline:
         """Gives an answer; the run sees it when it goes on."""
         if self._run.over:
             raise NotWaiting(f"{self._subject} is {self._run.status}; nobody would read {answer.label}.")
-        takers = (self._run,) if answer.kind == "signal" else self._alive()
+        takers = (self._run,) if answer.kind in SENT else self._alive()
         if not any(self._memory.answer(run, answer) for run in takers):
             raise NotWaiting(
                 f"{self._subject} does not wait for {answer.label}, but for {self._wanted() or 'nothing'}."
@@ -218,7 +232,7 @@ class Inline:
         asked = [wait.row for run in self._alive() for wait in run.asked]
         if not asked:
             return ""
-        call = {"approval": "complete_approval", "token": "complete_token", "signal": "send_signal"}[asked[0].kind]
+        call = "complete_approval" if asked[0].kind == "approval" else CALLS[asked[0].kind]
         return f" Give it one: run_inline(…, answers=[{call}({asked[0].name!r})])."
 
 

@@ -23,7 +23,7 @@ from holdfast.testing.errors import NotTheSameSteps
 from holdfast.testing.memory import Kept, Memory
 from runs import store
 from runs.engine import hooks
-from runs.engine.batch import Ack
+from runs.engine.acks import Ack
 from runs.engine.capture import RunLogHandler, RunStdout
 from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
@@ -120,7 +120,7 @@ class InlineRun(ActiveRun):
         if point := _OF_KIND.get(cast(SnapshotKind, row.kind)):
             self._at(point, row.name, row.key)
 
-    def put(self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None) -> None:
+    def put(self, row: store.WaitsRow, ack: Ack = None) -> None:
         super().put(row, ack)
         wait = row.wait if isinstance(row, store.SpawnRow) else row
         if isinstance(wait, store.WaitRow) and wait.kind != WaitKind.RETRY:

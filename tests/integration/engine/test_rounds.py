@@ -106,7 +106,11 @@ def test_a_run_that_is_cancelled_does_not_go_on(going: Fleet) -> None:
 
 @pytest.mark.parametrize(
     ("how", "kind", "words"),
-    [("payload", "InvalidPayload", "payload.how"), ("step", "StepMisuse", "was called inside step inside#1")],
+    [
+        ("payload", "InvalidPayload", "payload.how"),
+        ("step", "StepMisuse", "was called inside step inside#1"),
+        ("branch", "StepMisuse", "while step long#1@1 is at work in another branch"),
+    ],
 )
 def test_misuse_says_what_to_write_instead(going: Fleet, how: str, kind: str, words: str) -> None:
     handle = the("continues-badly").enqueue(how=how)
