@@ -9,7 +9,15 @@ costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runs.errors import CompletionFailed, HeartbeatLost, OutcomeUnknown, RunFailed, WaitTimeout
+    from runs.errors import (
+        CompletionFailed,
+        HeartbeatLost,
+        OutcomeUnknown,
+        RunFailed,
+        UpdateRefused,
+        UpdateTimeout,
+        WaitTimeout,
+    )
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.completion import acompletion, completion
     from runs.sdk.context import current_run
@@ -52,6 +60,8 @@ _ROOMS = {
     "acompletion": "runs.sdk.completion",
     "CompletionFailed": "runs.errors",
     "continue_as_new": "runs.sdk.continuing",
+    "UpdateRefused": "runs.errors",
+    "UpdateTimeout": "runs.errors",
     "MiB": "runs.sdk.isolation",
     "GiB": "runs.sdk.isolation",
 }
@@ -69,6 +79,8 @@ __all__ = [
     "Retry",
     "RunFailed",
     "RunHandle",
+    "UpdateRefused",
+    "UpdateTimeout",
     "WaitTimeout",
     "acheckpoint",
     "acompletion",

@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.access.grants import Actor
 from runs import answers, registration
+from runs.errors import UpdateRefused
 from runs.models import Wait
 from runs.sdk.handle import RunHandle
 from tests.support.processes import ROOT, Fleet
@@ -52,6 +53,13 @@ def test_every_example_of_the_page_runs(examples: Fleet) -> None:
     form = {"title": "Kelp"}
     answers.approval_decide(asked(publish, "approval").pk, approved=True, form=form, actor=ACTOR)
     assert publish.result(timeout=30) == "Kelp, by test"
+    sale = the("sell").enqueue(price=10, cost=7)
+    assert sale.update("price", 12, timeout=30, key="spring") == {"old": 10}
+    assert sale.query().metadata == {"price": 12}
+    with pytest.raises(UpdateRefused, match="below cost"):
+        sale.update("price", 5, timeout=30)
+    assert sale.update("price", 0, timeout=30) == "sold"
+    assert sale.result(timeout=30) == 12
     adding = the("add-up").enqueue(rounds=3)
     for amount in range(30):
         answers.run_signal(adding.id, "amount", amount, actor=ACTOR)
