@@ -92,8 +92,8 @@ def fresh(ledger: Ledger) -> None:
         path.unlink()
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE runs_run, runs_attempt, runs_snapshot, runs_logline, runs_wait, runs_signal, runs_update, runs_deadline, "
-            "runs_rollup, runs_usage, runs_usagerollup, runs_budget, runs_progress, "
+            "TRUNCATE runs_run, runs_attempt, runs_snapshot, runs_logline, runs_wait, runs_signal, runs_deadline, "
+            "runs_update, runs_rollup, runs_usage, runs_usagerollup, runs_budget, runs_progress, "
             "queues_entry, queues_timer, queues_lease, queues_worker"
         )
 
