@@ -9,7 +9,7 @@ a test session that never asks for them nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.testing.answers import complete_approval, complete_token, reject_approval, send_signal
+    from holdfast.testing.answers import complete_approval, complete_token, reject_approval, send_signal, send_update
     from holdfast.testing.clock import Clock
     from holdfast.testing.crashes import POINTS, crash_at
     from holdfast.testing.result import InlineResult
@@ -28,6 +28,7 @@ _ROOMS = {
     "reject_approval": "answers",
     "run_inline": "script",
     "send_signal": "answers",
+    "send_update": "answers",
 }
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "reject_approval",
     "run_inline",
     "send_signal",
+    "send_update",
 ]
 
 

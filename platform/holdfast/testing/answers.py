@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from holdfast.testing.errors import BadCall
 from runs.sdk import codec
 from runs.sdk.options import is_word
 from runs.sdk.wait import MAX_NAME
+
+#: What a test writes to answer a wait of a kind.
+CALLS: Final = {
+    "approval": "complete_approval",
+    "token": "complete_token",
+    "signal": "send_signal",
+    "update": "send_update",
+}
+#: Kept until the run waits for them.
+KEPT: Final = ("signal", "update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Answer:
         """As the test wrote it."""
         if self.kind == "approval":
             return f"{'complete' if self.output['approved'] else 'reject'}_approval({self.name!r})"
-        return f"{'send_signal' if self.kind == 'signal' else 'complete_token'}({self.name!r})"
+        return f"{CALLS[self.kind]}({self.name!r})"
 
 
 def complete_approval(
@@ -56,6 +66,11 @@ def complete_token(name: str = "token", value: Any = None) -> Answer:
 def send_signal(name: str, payload: Any = None) -> Answer:
     """A signal arrives. It is kept until the run waits for it."""
     return Answer("signal", _name("send_signal: name", name), _json(payload, "payload"))
+
+
+def send_update(name: str, payload: Any = None, *, by: str = "test") -> Answer:
+    """Somebody asks the run for something. It is kept until the run waits for it; `result.updates` tells the reply."""
+    return Answer("update", _name("send_update: name", name), _json(payload, "payload"), by)
 
 
 def _name(where: str, name: Any) -> str:

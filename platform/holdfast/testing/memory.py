@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from holdfast.testing.answers import Answer
+from holdfast.testing.answers import KEPT, Answer
+from holdfast.testing.asked import Asked
 from holdfast.testing.clock import Clock
 from holdfast.testing.crashes import Crashes
 from runs import schemas, store
@@ -30,7 +31,7 @@ from runs.sdk.task import Task, registry
 from runs.states import FINAL, AttemptStatus, Status
 
 #: Kinds of waits that somebody has to answer.
-ANSWERED: Final = ("approval", "token", "signal")
+ANSWERED: Final = ("approval", "token", "signal", "update")
 _CLOCKS: Final = ("sleep", "retry")
 _RUN_TIMEOUT: Final = {"type": "RunTimeout", "message": "the run did not end within its run_timeout"}
 _CRASHED: Final = {"type": "WorkerCrashed", "message": "the worker died (crash_at)"}
@@ -100,6 +101,7 @@ class Kept:
     chunks: list[store.ChunkRow] = field(default_factory=list)
     waits: dict[str, Wait] = field(default_factory=dict)
     mail: list[Answer] = field(default_factory=list)  # signals that nobody has read
+    updates: list[Asked] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     children: list[Kept] = field(default_factory=list)
 
@@ -129,8 +131,8 @@ class Memory:
         self.clock = clock
         self.crashes = crashes
         #: Given beforehand, for waits that are still to come.
-        self.answers = [answer for answer in answers if answer.kind != "signal"]
-        self._signals = [answer for answer in answers if answer.kind == "signal"]
+        self.answers = [answer for answer in answers if answer.kind not in KEPT]
+        self._mail = [answer for answer in answers if answer.kind in KEPT]
         self.runs: dict[uuid.UUID, Kept] = {}
         self._token = 0
 
@@ -142,7 +144,9 @@ class Memory:
         run = Kept(uuid.uuid4(), task, payload, max_attempts or task.retry.max_attempts, tags, now, now)
         if task.run_timeout is not None:
             run.deadline = now + task.run_timeout
-        run.mail, self._signals = self._signals, []
+        run.mail = [answer for answer in self._mail if answer.kind == "signal"]
+        run.updates = [Asked.of(answer) for answer in self._mail if answer.kind == "update"]
+        self._mail = []
         self.runs[run.id] = run
         return run
 
@@ -235,6 +239,8 @@ class Memory:
         for wait in run.waits.values():
             if wait.resolved is None:
                 wait.end(now, "cancelled")
+        for update in run.updates:
+            update.outcome = update.outcome or "abandoned"
         parent = run.parent
         if parent is None or parent.over:
             return
@@ -252,7 +258,30 @@ class Memory:
         due = row.until if row.until is not None else now + row.delay if row.delay is not None else FOREVER
         run.waits[row.key] = Wait(row, now, due)
         self._match_signals(run)
+        self._match_updates(run)
         return True
+
+    def _match_updates(self, run: Kept) -> None:
+        """The same of updates."""
+        for update in run.updates:
+            for wait in run.waits.values():
+                is_open = wait.resolved is None and wait.due > self.clock.now()
+                if update.is_unread and wait.row.kind == "update" and wait.row.name == update.name and is_open:
+                    update.wait = wait.row.id
+                    wait.end(self.clock.now(), "completed", update.brought(wait.row.key), update.by)
+                    self._wake(run)
+
+    def _reply(self, run: Kept, row: store.ReplyRow) -> None:
+        if row.snapshot is not None:
+            run.snapshots.append(row.snapshot)
+        for update in run.updates:
+            if update.id == row.update and update.outcome is None:
+                update.answer(row)
+        for wait in run.waits.values():
+            if wait.row.id == row.wait and wait.output and wait.output["update"] == str(row.update):
+                wait.resolved = wait.outcome = wait.output = None
+                wait.by = ""
+                self._match_updates(run)
 
     def _match_signals(self, run: Kept) -> None:
         """The oldest unread signals answer the oldest open waits of their name. Whose time is over takes none."""
@@ -270,6 +299,9 @@ class Memory:
             if wait.row.id in ids:
                 if wait.row.kind == "signal" and wait.outcome == "completed":
                     run.mail.insert(0, Answer("signal", wait.row.name, wait.output, wait.by))  # unread again
+                for update in run.updates:
+                    if update.wait == wait.row.id and update.outcome is None:
+                        update.wait = None  # unread again
                 wait.resolved, wait.outcome = wait.resolved or self.clock.now(), "cancelled"
 
     def facts(self, run: Kept) -> list[store.WaitFact]:
@@ -298,6 +330,12 @@ class Memory:
         if answer.kind == "signal":
             run.mail.append(answer)
             self._match_signals(run)
+            return True
+        if answer.kind == "update":
+            asked = next((w for w in run.asked if (w.row.kind, w.row.name) == ("update", answer.name)), None)
+            schemas.check(answer.output, asked.detail if asked is not None else None, "payload")
+            run.updates.append(Asked.of(answer))
+            self._match_updates(run)
             return True
         for wait in run.asked:
             if (wait.row.kind, wait.row.name) == (answer.kind, answer.name) and wait.due > self.clock.now():
@@ -351,7 +389,9 @@ class Memory:
         run.progress = row if run.progress is None else run.progress.followed_by(row)
 
     def put_wait(
-        self, row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.EndingRow, ack: Ack = None
+        self,
+        row: store.WaitRow | store.SpawnRow | store.GiveUpRow | store.ReplyRow | store.EndingRow,
+        ack: Ack = None,
     ) -> None:
         run = self.runs[row.run_id]
         if isinstance(row, store.EndingRow):
@@ -360,6 +400,8 @@ class Memory:
             self._open(run, row)
         elif isinstance(row, store.GiveUpRow):
             self._give_up(run, row.ids)
+        elif isinstance(row, store.ReplyRow):
+            self._reply(run, row)
         elif self._open(run, row.wait):
             self._add_children(run, row.wait.key, row.new)
         _settle(ack)

@@ -57,6 +57,18 @@ class Wait:
     due: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What the run was asked for by `send_update`, and its answer. `outcome`: replied, refused (`reason` says why),
+    abandoned by a run that ended, or None while it is open."""
+
+    name: str
+    payload: Any
+    outcome: str | None
+    reply: Any
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class InlineResult:
     """How a run ended, and all that it left behind. Values are as JSON holds them, except for `output`."""
@@ -77,6 +89,8 @@ class InlineResult:
     state: Any
     logs: tuple[LogLine, ...]
     waits: tuple[Wait, ...]
+    #: What it was asked for, in the order of sending.
+    updates: tuple[Update, ...]
     #: What holds of each stream, in order: chunks of tries that failed are left out.
     streams: dict[str, list[Any]]
     #: What it has used, by unit.
@@ -120,6 +134,7 @@ def result_of(run: Kept, slept: float) -> InlineResult:
         state=_json(states[-1]) if states else None,
         logs=tuple(_line(row) for row in run.logs),
         waits=tuple(wait_of(wait) for wait in run.waits.values() if wait.row.kind != "retry"),
+        updates=tuple(Update(u.name, u.payload, u.outcome, u.reply, u.reason) for u in run.updates),
         streams=_streams(run.chunks),
         usage=dict(run.usage),
         progress=run.progress.value if run.progress else None,

@@ -11,7 +11,16 @@ from typing import Any, Final, TypeVar
 from asgiref.sync import async_to_sync
 
 from holdfast.testing import stay
-from holdfast.testing.answers import Answer, complete_approval, complete_token, reject_approval, send_signal
+from holdfast.testing.answers import (
+    CALLS,
+    KEPT,
+    Answer,
+    complete_approval,
+    complete_token,
+    reject_approval,
+    send_signal,
+    send_update,
+)
 from holdfast.testing.clock import Clock
 from holdfast.testing.crashes import Crashes, CrashPoint
 from holdfast.testing.errors import (
@@ -161,11 +170,19 @@ class Inline:
         """A signal for the run; kept until it waits for it."""
         return self.answer(send_signal(name, payload))
 
+    def send_update(self, name: str, payload: Any = None, *, by: str = "test") -> Inline:
+        """Asks the run for something; kept until it waits for it. `so_far.updates` tells what it replied.
+
+        Raises:
+            InvalidPayload: it does not fit what the run waits for now.
+        """
+        return self.answer(send_update(name, payload, by=by))
+
     def answer(self, answer: Answer) -> Inline:
         """Gives an answer; the run sees it when it goes on."""
         if self._run.over:
             raise NotWaiting(f"{self._subject} is {self._run.status}; nobody would read {answer.label}.")
-        takers = (self._run,) if answer.kind == "signal" else self._alive()
+        takers = (self._run,) if answer.kind in KEPT else self._alive()
         if not any(self._memory.answer(run, answer) for run in takers):
             raise NotWaiting(
                 f"{self._subject} does not wait for {answer.label}, but for {self._wanted() or 'nothing'}."
@@ -214,8 +231,7 @@ class Inline:
         asked = [wait.row for run in self._alive() for wait in run.asked]
         if not asked:
             return ""
-        call = {"approval": "complete_approval", "token": "complete_token", "signal": "send_signal"}[asked[0].kind]
-        return f" Give it one: run_inline(…, answers=[{call}({asked[0].name!r})])."
+        return f" Give it one: run_inline(…, answers=[{CALLS[asked[0].kind]}({asked[0].name!r})])."
 
 
 def run_inline(
@@ -236,7 +252,7 @@ def run_inline(
         task: The task; its payload by name. A payload whose names are those of these options is given as one mapping:
             `run_inline(task, payload={"tags": […]})`.
         answers: What is answered once the run waits for it: `complete_approval(…)`, `complete_token(…)`,
-            `send_signal(…)`.
+            `send_signal(…)`, `send_update(…)`.
         crashes: Where attempts die: `crash_at(…)`, or several.
         clock: A clock of the test's own.
         tags: The run's tags.

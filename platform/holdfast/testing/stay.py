@@ -128,6 +128,8 @@ class InlineRun(ActiveRun):
         wait = row.wait if isinstance(row, store.SpawnRow) else row
         if isinstance(wait, store.WaitRow) and wait.kind != WaitKind.RETRY:
             self._at("wait-opened", wait.name, str(wait.kind), wait.key)
+        if isinstance(row, store.ReplyRow) and row.snapshot is not None:
+            self._at("answer-written", row.snapshot.name, row.snapshot.key)
 
     def _bring(self, run: ActiveRun) -> None:
         def bring() -> None:
