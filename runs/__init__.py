@@ -9,7 +9,7 @@ costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runs.errors import HeartbeatLost, OutcomeUnknown, RunFailed, WaitTimeout
+    from runs.errors import HeartbeatLost, OutcomeUnknown, RunFailed, UpdateRefused, UpdateTimeout, WaitTimeout
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.context import current_run
     from runs.sdk.handle import RunHandle
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runs.sdk.step import step
     from runs.sdk.stream import stream
     from runs.sdk.task import task
+    from runs.sdk.update import Update
     from runs.sdk.usage import usage
     from runs.sdk.wait import Decision, wait
 
@@ -32,6 +33,9 @@ _ROOMS = {
     "wait": "runs.sdk.wait",
     "Decision": "runs.sdk.wait",
     "WaitTimeout": "runs.errors",
+    "Update": "runs.sdk.update",
+    "UpdateRefused": "runs.errors",
+    "UpdateTimeout": "runs.errors",
     "RunFailed": "runs.errors",
     "stream": "runs.sdk.stream",
     "checkpoint": "runs.sdk.checkpoint",
@@ -62,6 +66,9 @@ __all__ = [
     "Retry",
     "RunFailed",
     "RunHandle",
+    "Update",
+    "UpdateRefused",
+    "UpdateTimeout",
     "WaitTimeout",
     "acheckpoint",
     "checkpoint",

@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.access.grants import Actor
 from runs import answers, registration
+from runs.errors import UpdateRefused
 from runs.models import Wait
 from runs.sdk.handle import RunHandle
 from tests.support.processes import ROOT, Fleet
@@ -45,6 +46,14 @@ def test_every_example_of_the_page_runs(examples: Fleet) -> None:
     order = the("order").enqueue(7)
     answers.run_signal(order.id, "paid", 1995, actor=ACTOR)
     assert order.result(timeout=30) == "order 7: 1995 cents"
+    sell = the("sell").enqueue(5)
+    with pytest.raises(UpdateRefused, match="below cost"):
+        sell.update("set-price", {"price": 3}, timeout=30)
+    assert sell.update("set-price", {"price": 8}, timeout=30, key="order-16") == {"old": 10}
+    eventually(lambda: sell.query().metadata == {"price": 8}, "the price is published")
+    lower = the("sell").function.__globals__["lower"]
+    assert lower(sell, 5, "order-17") == "was 8"
+    assert sell.result(timeout=30) == 5
     pay = the("pay").enqueue(1995)
     answers.wait_complete(asked(pay, "token").pk, True, actor=ACTOR)
     assert pay.result(timeout=30) is True
