@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from runs.sdk.step import step
     from runs.sdk.stream import stream
     from runs.sdk.task import task
+    from runs.sdk.update import Update
     from runs.sdk.usage import usage
     from runs.sdk.wait import Decision, wait
 
@@ -42,6 +43,9 @@ _ROOMS = {
     "wait": "runs.sdk.wait",
     "Decision": "runs.sdk.wait",
     "WaitTimeout": "runs.errors",
+    "Update": "runs.sdk.update",
+    "UpdateRefused": "runs.errors",
+    "UpdateTimeout": "runs.errors",
     "RunFailed": "runs.errors",
     "stream": "runs.sdk.stream",
     "checkpoint": "runs.sdk.checkpoint",
@@ -60,8 +64,6 @@ _ROOMS = {
     "acompletion": "runs.sdk.completion",
     "CompletionFailed": "runs.errors",
     "continue_as_new": "runs.sdk.continuing",
-    "UpdateRefused": "runs.errors",
-    "UpdateTimeout": "runs.errors",
     "MiB": "runs.sdk.isolation",
     "GiB": "runs.sdk.isolation",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "Retry",
     "RunFailed",
     "RunHandle",
+    "Update",
     "UpdateRefused",
     "UpdateTimeout",
     "WaitTimeout",

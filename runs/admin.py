@@ -9,7 +9,7 @@ from django.utils.html import format_html_join
 
 from holdfast.access.admin import ReadOnlyAdmin
 from holdfast.bigtables import MAX_ROWS, BigTableAdmin, is_uuid
-from runs.models import Attempt, Deadline, IdempotencyKey, LogLine, Rollup, Run, Signal, Snapshot, Task, Wait
+from runs.models import Attempt, Deadline, IdempotencyKey, LogLine, Rollup, Run, Signal, Snapshot, Task, Update, Wait
 
 
 @admin.register(Task)
@@ -43,7 +43,7 @@ class RunAdmin(BigTableAdmin):
     @admin.display(description="parts")
     def parts(self, run: Run) -> str:
         """Links to what belongs to the run."""
-        models = (Attempt, Snapshot, Wait, Signal, Deadline, LogLine)
+        models = (Attempt, Snapshot, Wait, Signal, Update, Deadline, LogLine)
         links = ((reverse(f"admin:runs_{m._meta.model_name}_changelist"), run.pk, m._meta.verbose_name) for m in models)
         return format_html_join(" · ", '<a href="{}?q={}">{}s</a>', links)
 
@@ -96,6 +96,15 @@ class SignalAdmin(BigTableAdmin):
         # Signals have two indexes: the unread by their run, the taken by the wait that took them.
         waits = list(Wait.objects.filter(run_id=term).order_by().values_list("pk", flat=True)[:MAX_ROWS])
         return queryset.filter(Q(run_id=term, wait_id=None) | Q(wait_id__in=waits))
+
+
+@admin.register(Update)
+class UpdateAdmin(BigTableAdmin):
+    list_display = ("id", "run_id", "name", "sent_at", "sent_by", "wait_id", "outcome", "answered_at")
+    ordering = ("-id",)
+    heavy = ("payload", "reply")
+    search_help_text = "A run's id, or an update's."
+    found_by = ("pk", "run_id")
 
 
 @admin.register(Deadline)

@@ -7,14 +7,14 @@ from difflib import get_close_matches
 from functools import reduce
 from typing import Any, Final, Generic, TypeVar
 
-from django.db.models import F, Func, IntegerField, QuerySet, TextField
+from django.db.models import Exists, F, Func, IntegerField, OuterRef, QuerySet, TextField
 from django.db.models.functions import Cast, Coalesce
 
 from queues.selectors import EXACT_UP_TO
 from runs import spending
 from runs.errors import UnknownRun, UnknownTask
 from runs.filters import DEFAULT_LIMIT, RunFilter
-from runs.models import Attempt, LogLine, Run, Snapshot, Task
+from runs.models import Attempt, LogLine, Run, Snapshot, Task, Update
 from runs.states import Status
 
 T = TypeVar("T")
@@ -79,7 +79,8 @@ def status_counts(statuses: Iterable[str], filters: RunFilter | None = None) -> 
 
 def run_get(run_id: uuid.UUID) -> Run:
     """One run with its queue, what it has used, and the heartbeats of its unfinished steps. Raises UnknownRun."""
-    run = Run.objects.select_related("queue").filter(pk=run_id).first()
+    asked = Update.objects.filter(run_id=OuterRef("pk"))
+    run = Run.objects.select_related("queue").annotate(has_updates=Exists(asked)).filter(pk=run_id).first()
     if run is None:
         raise UnknownRun(f"There is no run {run_id}.")
     spending.fill([run])

@@ -25,14 +25,14 @@ class Update(models.Model):
     answered_at = models.DateTimeField(null=True)
 
     class Meta:
-        ordering = ("sent_at", "id")
+        ordering = ("id",)
         indexes = (
             # Serves a run's waits that look for one, and the end of a run, which leaves none open: few rows.
             models.Index("run", "name", "sent_at", "id", name="update_open", condition=Q(outcome__isnull=True)),
             # Serves the loser of a race, which gives back what it took.
             models.Index("wait_id", name="update_taken", condition=Q(outcome__isnull=True, wait_id__isnull=False)),
-            # Serves the run's page and API.
-            models.Index("run", "sent_at", "id", name="update_of_run"),
+            # Serves the run's page and API. (An id is a UUIDv7: in the order of sending.)
+            models.Index("run", "id", name="update_of_run"),
         )
         constraints = (
             models.UniqueConstraint(

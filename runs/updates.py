@@ -28,15 +28,19 @@ from runs.errors import (
     UpdateTimeout,
     WrongState,
 )
+from runs.filters import DEFAULT_LIMIT
 from runs.models import Progress, Run, Update
 from runs.sdk import codec
 from runs.sdk.handle import Published
 from runs.sdk.options import is_word
 from runs.sdk.wait import MAX_NAME
+from runs.selectors import Page
 from runs.states import FINAL, Status
 
 #: Whoever asks from Python code.
 CODE: Final = Actor.system("code")
+#: Updates that the page of a run lists.
+MAX_SHOWN: Final = 50
 #: A reply is looked for this often: quickly at first, then with patience (seconds).
 _FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.5
 
@@ -91,6 +95,18 @@ def update_get(run_id: uuid.UUID, update_id: uuid.UUID) -> Update:
     if (row := found.first()) is None:
         raise UnknownUpdate(f"Run {run_id} has no update {update_id}.")
     return row
+
+
+def run_updates(run_id: uuid.UUID, *, after: uuid.UUID | None = None, limit: int = DEFAULT_LIMIT) -> Page[Update, str]:
+    """A run's updates in the order of sending."""
+    found = Update.objects.filter(run_id=run_id).order_by("id")
+    rows = list((found if after is None else found.filter(pk__gt=after))[: limit + 1])
+    return Page(rows[:limit], str(rows[limit - 1].pk) if len(rows) > limit else None)
+
+
+def latest(run_id: uuid.UUID) -> list[Update]:
+    """The updates that a page of the run lists, latest first."""
+    return list(Update.objects.filter(run_id=run_id).order_by("-id")[:MAX_SHOWN])
 
 
 def reply_of(found: Update) -> Any:

@@ -9,14 +9,14 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
-from runs.api import problems, queues, runs, streams, tasks, waits
+from runs.api import problems, queues, runs, streams, tasks, updates, waits
 from runs.api.schemas import ProblemOut
 
 _REFUSALS = {
     "400": "The body is not JSON.",
     "401": "No token, or a wrong, expired or revoked one.",
     "403": "The token's role does not hold the grant, or somebody else is asked.",
-    "404": "No such task, run, wait or queue.",
+    "404": "No such task, run, wait, update or queue.",
     "409": "The state does not allow it, it was answered before, or an idempotency key was used with another payload.",
     "413": "The body or a payload is over the limit.",
     "415": "The body is not declared as JSON.",
@@ -66,5 +66,5 @@ api = Api(
     renderer=Renderer(),
 )
 problems.install(api)
-for _router in (tasks.router, runs.router, streams.router, waits.router, queues.router):
+for _router in (tasks.router, runs.router, streams.router, waits.router, updates.router, queues.router):
     api.add_router("", _router)

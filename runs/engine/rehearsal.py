@@ -29,6 +29,7 @@ from runs.engine import deferring, middleware
 from runs.engine.capture import RunStdout
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
+from runs.engine.history import REPLY
 from runs.engine.loop import end_tasks, remember_task
 from runs.engine.outcome import Fenced, Mismatch, PutDown
 from runs.engine.port import Port
@@ -111,6 +112,12 @@ class Rehearsal(ActiveRun):
         if self.recall(key, blocking=False) is None and not self.waits.knows(key):
             raise self.unwind(Beyond())
         return key, runners[0].id, waitlinks.url(runners[0].id), None
+
+    def answer_update(self, update: uuid.UUID, wait: str, outcome: str, text: str) -> Future[None] | None:
+        self.boundary()
+        if self.recall(REPLY + wait) is None:
+            raise self.unwind(Beyond())
+        return None
 
     async def _let_others_on(self) -> None:
         """One branch has come to the end of its history: the others may have some left, and are to be seen to it."""

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.grants import Actor
-from runs import answers, budgets, jsonvalue, live, pages, services
+from runs import answers, budgets, jsonvalue, live, pages, services, updates
 from runs.errors import HoldfastError, UnknownRun
 
 T = TypeVar("T")
@@ -140,6 +140,27 @@ def run_signal(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
         answers.run_signal(run_id, name, jsonvalue.parse(text.encode()), actor=actor)
 
     return _act(request, run_id, send, f"The run has the signal {name}.")
+
+
+@require_POST
+@requires("runs.signal")
+def run_update(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Asks the run for something; an empty value is null. The page shows the reply when there is one."""
+    name, text = request.POST.get("name", ""), request.POST.get("payload", "").strip() or "null"
+
+    def send(run_id: uuid.UUID, *, actor: Actor, reason: str) -> None:
+        del reason
+        updates.update_send(run_id, name, jsonvalue.parse(text.encode()), actor=actor)
+
+    return _act(request, run_id, send, f"The run is asked for {name}. Its answer will stand under Updates.")
+
+
+@require_safe
+@requires("runs.view")
+def run_updates(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """What it was asked for, as a fragment."""
+    _or_404(pages.run_exists, run_id)
+    return render(request, "runs/_run_updates.html", {"updates": updates.latest(run_id)})
 
 
 @require_safe

@@ -308,6 +308,7 @@ class Memory:
             InvalidPayload: it does not fit what the run waits for.
         """
         if answer.kind in post.SENT:
+            post.check(run, answer, self.clock.now())
             run.mail.append(answer)
             self._match(run)
             return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.testing.answers import Answer
-from runs import store
+from runs import schemas, store
 
 if TYPE_CHECKING:
     from holdfast.testing.memory import Kept, Wait
@@ -23,7 +23,7 @@ class Update:
 
     id: uuid.UUID
     name: str
-    value: Any
+    payload: Any
     by: str
     outcome: str | None = None
     reply: Any = None
@@ -55,7 +55,7 @@ def give_back(run: Kept, wait: Wait) -> None:
         if found.outcome is not None:
             run.updates[found.id] = found
             return
-        value = found.value
+        value = found.payload
     run.mail.insert(0, Answer(str(wait.row.kind), wait.row.name, value, wait.by))
 
 
@@ -73,7 +73,10 @@ def reply(run: Kept, row: store.ReplyRow) -> None:
 
 
 def abandon(run: Kept) -> None:
-    """Nobody answers any more."""
+    """Nobody answers any more what was taken, or was not."""
+    for sent in run.mail:
+        if sent.kind == "update":
+            _keep(run, sent)
     for update in run.updates.values():
         update.outcome = update.outcome or "abandoned"
 
@@ -81,6 +84,19 @@ def abandon(run: Kept) -> None:
 def _brought(run: Kept, sent: Answer, wait: Wait) -> Any:
     if sent.kind == "signal":
         return sent.output
+    return {"update": str(_keep(run, sent).id), "wait": wait.row.key, "value": sent.output, "by": sent.by}
+
+
+def _keep(run: Kept, sent: Answer) -> Update:
     update = Update(uuid.uuid4(), sent.name, sent.output, sent.by)
     run.updates[update.id] = update
-    return {"update": str(update.id), "wait": wait.row.key, "value": sent.output, "by": sent.by}
+    return update
+
+
+def check(run: Kept, sent: Answer, now: float) -> None:
+    """Raises InvalidPayload for an update that does not fit what the run waits for now."""
+    for wait in run.waits.values():
+        is_open = wait.resolved is None and wait.due > now
+        if sent.kind == "update" and is_open and (wait.row.kind, wait.row.name) == ("update", sent.name):
+            schemas.check(sent.output, wait.detail, "payload")
+            return

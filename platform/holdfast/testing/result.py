@@ -78,7 +78,7 @@ class InlineResult:
     state: Any
     logs: tuple[LogLine, ...]
     waits: tuple[Wait, ...]
-    #: What it was asked by updates, each with `name`, `value`, `outcome`, `reply`, `reason`.
+    #: What it was asked by updates, each with `name`, `payload`, `outcome`, `reply`, `reason`.
     updates: tuple[Update, ...]
     #: What holds of each stream, in order: chunks of tries that failed are left out.
     streams: dict[str, list[Any]]

@@ -122,6 +122,8 @@ class InlineRun(ActiveRun):
 
     def put(self, row: store.WaitsRow, ack: Ack = None) -> None:
         super().put(row, ack)
+        if isinstance(row, store.ReplyRow) and row.snapshot is not None:
+            self._at("answer-written", row.snapshot.name, row.snapshot.key)
         wait = row.wait if isinstance(row, store.SpawnRow) else row
         if isinstance(wait, store.WaitRow) and wait.kind != WaitKind.RETRY:
             self._at("wait-opened", wait.name, str(wait.kind), wait.key)

@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|tail|retry|cancel|resolve|replay|signal|top-up`."""
+"""`manage.py runs list|show|tail|retry|cancel|resolve|replay|signal|update|top-up`."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
 from holdfast.words import status_words
-from runs import answers, budgets, jsonvalue, registration, selectors, services, spending
+from runs import answers, budgets, jsonvalue, registration, selectors, services, spending, updates
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, RunFilter, parse_cursor, parse_limit
 from runs.management.commands.enqueue import read_json
@@ -22,7 +22,7 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical"
 
 
 class Command(VerbCommand):
-    help = "Lists, shows and follows runs; retries, cancels, resolves and replays them, and sends them signals."
+    help = "Lists, shows and follows runs; retries, cancels, resolves and replays them; sends them signals, updates."
     mistakes: ClassVar = (HoldfastError, AccessError)
 
     def add_verbs(self, verbs: Any) -> None:
@@ -52,6 +52,12 @@ class Command(VerbCommand):
         signal.add_argument("id", help="The run's id.")
         signal.add_argument("name", help="The signal's name.")
         signal.add_argument("payload", nargs="?", default="null", metavar="JSON", help="Its value; - reads stdin.")
+        update = verbs.add_parser("update", help="Ask a run for something, and print its reply.")
+        update.add_argument("id", help="The run's id.")
+        update.add_argument("name", help="The update's name.")
+        update.add_argument("payload", nargs="?", default="null", metavar="JSON", help="Its value; - reads stdin.")
+        update.add_argument("--key", help="Sent again under the same key, it is the same update.")
+        update.add_argument("--timeout", type=float, metavar="SECONDS", help="How long to wait for the reply.")
         top_up = verbs.add_parser("top-up", help="Raise a run's budget; what is parked for it goes on.")
         for unit in ("cost", "tokens-in", "tokens-out"):
             top_up.add_argument(f"--{unit}", metavar="AMOUNT", help=f"So much more {unit}.")
@@ -176,6 +182,17 @@ class Command(VerbCommand):
         run_id, payload = _id(options["id"]), read_json(options["payload"])
         answers.run_signal(run_id, options["name"], payload, actor=Actor.local())
         self._tell(run_id, f"has the signal {options['name']}; it ", as_json=options["json"])
+
+    def do_update(self, options: dict[str, Any]) -> None:
+        from runs.api.updates import UpdateOut
+
+        run_id, payload = _id(options["id"]), read_json(options["payload"])
+        sent = updates.update_send(run_id, options["name"], payload, key=options["key"], actor=Actor.local())
+        reply = updates.wait_for_reply(run_id, sent, options["timeout"])
+        if options["json"]:
+            self.json(UpdateOut.of(updates.update_get(run_id, sent)).model_dump())
+        else:
+            self.stdout.write(json.dumps(reply, ensure_ascii=False))
 
     def _each(self, options: dict[str, Any], service: Any) -> None:
         ids = [_id(text) for text in options["ids"]]

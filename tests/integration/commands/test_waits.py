@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from holdfast.access.models import AuditEntry
 from runs import waitlinks
-from runs.models import Run, Signal, Wait
+from runs.models import Run, Signal, Update, Wait
 from tests.integration.commands.test_runs_and_queues import NOBODY, _known, answered, mistake, said  # noqa: F401
 from tests.support import stored
 
@@ -112,3 +113,15 @@ def test_a_missing_word_is_a_usage_error(words: tuple[str, ...]) -> None:
 
     with pytest.raises(CommandError):
         said(*words)
+
+
+def test_a_run_is_asked_and_its_reply_is_printed() -> None:
+    run = stored.run("waiting", "echo")
+    asked = ("runs", "update", str(run.id), "set-price", '{"price": 5}', "--key", "k", "--timeout", "0")
+    assert "has not answered update 'set-price' yet" in mistake(*asked)
+    Update.objects.update(outcome="replied", reply={"old": 10}, answered_at=timezone.now())
+    assert said(*asked).strip() == '{"old": 10}'
+    assert answered(*asked)["reply"] == {"old": 10}
+    Update.objects.update(outcome="refused", reason="below cost")
+    assert "below cost" in mistake(*asked)
+    assert "completed" in mistake("runs", "update", str(stored.run("completed", "echo").id), "set-price")

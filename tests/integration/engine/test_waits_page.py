@@ -46,6 +46,14 @@ def test_every_example_of_the_page_runs(examples: Fleet) -> None:
     order = the("order").enqueue(7)
     answers.run_signal(order.id, "paid", 1995, actor=ACTOR)
     assert order.result(timeout=30) == "order 7: 1995 cents"
+    sell = the("sell").enqueue(5)
+    with pytest.raises(UpdateRefused, match="below cost"):
+        sell.update("set-price", {"price": 3}, timeout=30)
+    assert sell.update("set-price", {"price": 8}, timeout=30, key="order-16") == {"old": 10}
+    eventually(lambda: sell.query().metadata == {"price": 8}, "the price is published")
+    lower = the("sell").function.__globals__["lower"]
+    assert lower(sell, 5, "order-17") == "was 8"
+    assert sell.result(timeout=30) == 5
     pay = the("pay").enqueue(1995)
     answers.wait_complete(asked(pay, "token").pk, True, actor=ACTOR)
     assert pay.result(timeout=30) is True
@@ -53,13 +61,6 @@ def test_every_example_of_the_page_runs(examples: Fleet) -> None:
     form = {"title": "Kelp"}
     answers.approval_decide(asked(publish, "approval").pk, approved=True, form=form, actor=ACTOR)
     assert publish.result(timeout=30) == "Kelp, by test"
-    sale = the("sell").enqueue(price=10, cost=7)
-    assert sale.update("price", 12, timeout=30, key="spring") == {"old": 10}
-    assert sale.query().metadata == {"price": 12}
-    with pytest.raises(UpdateRefused, match="below cost"):
-        sale.update("price", 5, timeout=30)
-    assert sale.update("price", 0, timeout=30) == "sold"
-    assert sale.result(timeout=30) == 12
     adding = the("add-up").enqueue(rounds=3)
     for amount in range(30):
         answers.run_signal(adding.id, "amount", amount, actor=ACTOR)

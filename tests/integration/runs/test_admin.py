@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from holdfast import bigtables
 from queues.models import Lane, Queue
-from runs.models import Attempt, Deadline, IdempotencyKey, LogLine, Rollup, Run, Signal, Snapshot, Task, Wait
+from runs.models import Attempt, Deadline, IdempotencyKey, LogLine, Rollup, Run, Signal, Snapshot, Task, Update, Wait
 
 pytestmark = pytest.mark.django_db
-MODELS = (Task, Run, Attempt, Snapshot, Wait, Signal, Deadline, LogLine, IdempotencyKey, Rollup)
+MODELS = (Task, Run, Attempt, Snapshot, Wait, Signal, Update, Deadline, LogLine, IdempotencyKey, Rollup)
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def run() -> Run:
         resolved_at=now, outcome="completed", output={"x": "<i>"},
     )  # fmt: skip
     Signal.objects.create(run=run, name="s", payload={"x": "<i>"}, sent_at=now, wait_id=wait.pk)
+    Update.objects.create(id=uuid.uuid4(), run=run, name="s", payload={"x": "<i>"}, sent_at=now)
     Deadline.objects.create(run=run, kind="timeout", at=now)
     LogLine.objects.create(run=run, at=now, level=20, message="said <i>", attempt=1)
     IdempotencyKey.objects.create(task=task, key="k", run_id=run.id, payload_hash=b"x" * 32)

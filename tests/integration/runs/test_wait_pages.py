@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from holdfast.access.models import AuditEntry
 from runs import waitlinks
-from runs.models import Run, Signal, Wait
+from runs.models import Run, Signal, Update, Wait
 from tests.integration.runs.test_pages import FRAGMENT, MENU, WHO, page
 from tests.support import stored
 from tests.support.counting import statements
@@ -283,6 +283,34 @@ def test_a_signal_is_sent_from_the_page_of_the_run() -> None:
     assert Signal.objects.count() == 2
     assert signed_in("viewer").post(f"/runs/{run.id}/signal/", {"name": "paid"}).status_code == 403
     assert client.get(f"/runs/{run.id}/signal/").status_code == 405
+
+
+def test_an_update_is_sent_from_the_page_of_the_run_which_shows_the_answer() -> None:
+    run = stored.run("waiting")
+    stored.wait(run, "update", "set-price")
+    client = signed_in("operator")
+    before = page(client, f"/runs/{run.id}/")
+    assert f'action="/runs/{run.id}/update/"' in before
+    assert 'hx-trigger="holdfast:run from:body"' in before
+    for number in (5, 6, 7, 8):
+        client.post(f"/runs/{run.id}/update/", {"name": "set-price", "payload": str(number)})
+    sent = list(Update.objects.order_by("id"))
+    for update, (outcome, told) in zip(
+        sent,
+        [("replied", {"reply": {"old": 10}}), ("refused", {"reason": "<below> cost"}), ("abandoned", {})],
+        strict=False,
+    ):
+        Update.objects.filter(pk=update.pk).update(outcome=outcome, answered_at=timezone.now(), **told)
+    viewer = signed_in("viewer")
+    assert 'hx-trigger="load, holdfast:run from:body"' in page(viewer, f"/runs/{run.id}/")
+    text = page(viewer, f"/runs/{run.id}/updates/")
+    for words in ("{&quot;old&quot;: 10}", "refused: &lt;below&gt; cost", "none; the run ended", "none yet"):
+        assert words in text
+    assert viewer.post(f"/runs/{run.id}/update/", {"name": "set-price"}).status_code == 403
+    client.post(f"/runs/{run.id}/update/", {"name": "set-price", "payload": "{"})
+    assert "not JSON" in page(client, f"/runs/{run.id}/")
+    assert Update.objects.count() == 4
+    page(viewer, "/runs/01900000-0000-7000-8000-000000000000/updates/", 404)
 
 
 def test_the_children_of_a_run_are_counted_and_the_first_are_listed() -> None:

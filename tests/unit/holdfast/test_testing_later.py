@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.testing import complete_token, crash_at, fail_token, inline, run_inline, send_update
+from holdfast.testing import complete_token, crash_at, fail_token, inline, run_inline
 from runs import Abort, CompletionFailed, Retry, acompletion, completion, continue_as_new, step, task, wait
 from runs.errors import InvalidPayload
 
@@ -113,47 +113,3 @@ def test_a_payload_that_does_not_fit_fails_the_run() -> None:
 
     result = run_inline(badly, left=1)
     assert (result.status, "left" in str(result.error)) == ("failed", True)
-
-
-@task(id="kit-priced")
-async def priced(cost: int) -> list[int]:
-    prices: list[int] = []
-    while len(prices) < 2:
-        change = await wait.aupdate("price", type=int)
-        if change.value < cost:
-            await change.arefuse("below cost")
-        else:
-            prices.append(change.value)
-            await change.areply({"prices": prices})
-    return prices
-
-
-def test_updates_are_answered_in_order_and_what_does_not_fit_is_refused() -> None:
-    asked = [send_update("price", value) for value in (7, "much", 3, 8)]
-    result = run_inline(priced, cost=5, answers=asked)
-    assert result.output == [7, 8]
-    assert [(u.value, u.outcome) for u in result.updates] == [
-        (7, "replied"),
-        ("much", "refused"),
-        (3, "refused"),
-        (8, "replied"),
-    ]
-    assert [u.reply for u in result.updates if u.outcome == "replied"] == [{"prices": [7]}, {"prices": [7, 8]}]
-    assert [u.reason for u in result.updates if u.outcome == "refused"][1] == "below cost"
-
-
-@pytest.mark.parametrize("point", ["wait-opened", "answer-written", "before-finish"])
-def test_wherever_the_attempt_dies_each_update_has_one_answer(point: str) -> None:
-    asked = [send_update("price", value) for value in (7, 3, 8)]
-    result = run_inline(priced, cost=5, answers=asked, crashes=crash_at(point))
-    assert result.output == [7, 8]
-    assert [u.outcome for u in result.updates] == ["replied", "refused", "replied"]
-
-
-def test_an_update_that_nobody_answers_is_abandoned() -> None:
-    @task(id="kit-silent")
-    def silent() -> str:
-        return str(wait.update("word").value)
-
-    result = run_inline(silent, answers=[send_update("word", "hello"), send_update("word", "again")])
-    assert (result.output, [u.outcome for u in result.updates]) == ("hello", ["abandoned"])
