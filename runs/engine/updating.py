@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from runs import store
+from runs.engine import database
 from runs.engine.history import REPLY
-from runs.errors import InvalidPayload
+from runs.errors import InvalidPayload, StepMisuse
 from runs.models import SnapshotKind
 
 if TYPE_CHECKING:
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
 
 def answer(run: ActiveRun, update: uuid.UUID, wait: str, outcome: str, text: str) -> Future[None] | None:
     """See `RunContext.answer_update`. What an earlier stay has answered stands, whatever the code says now."""
-    run.boundary()
     key = REPLY + wait
     if run.recall(key) is not None:
         return None
+    if not run.is_async and database.in_transaction():
+        raise StepMisuse(
+            "An update was answered inside transaction.atomic(). The answer lasts even if the block is rolled back: "
+            "end the block first, then answer."
+        )
+    run.boundary()
     replied = outcome == "replied"
     brought = {"outcome": outcome, "value": json.loads(text) if replied else text}
     now, name = run.now(), wait.partition(":")[2].rpartition("#")[0]

@@ -6,9 +6,11 @@ import os
 import time
 from typing import Any
 
+from django.db import transaction
 from pydantic import BaseModel, field_validator
 
 from runs import Retry, WaitTimeout, current_run, step, task, wait
+from runs.errors import StepMisuse
 
 AGAIN = Retry(max_attempts=3, min_delay=0, max_delay=0)
 
@@ -144,6 +146,17 @@ async def answers_wrongly() -> list[str]:
         except Exception as error:
             told.append(str(error))
     return told
+
+
+@task(id="answers-in-a-transaction")
+def answers_in_a_transaction() -> str:
+    change = wait.update("work")
+    try:
+        with transaction.atomic():
+            change.reply(1)
+    except StepMisuse as misuse:
+        change.refuse(str(misuse))
+    return "answered"
 
 
 @task(id="times-out-asking")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.people import signed_in
 
 RUN = "/runs/01900000-0000-7000-8000-000000000000"
 WAIT = "/waits/01900000-0000-7000-8000-000000000001"
+UPDATE = f"{RUN}/updates/01900000-0000-7000-8000-000000000002"
 #: One call of each kind, and the lowest role that may do it.
 CALLS = [
     ("GET", "/tasks", "viewer"),
@@ -23,7 +25,7 @@ CALLS = [
     ("GET", f"{RUN}/streams/default", "viewer"),
     ("GET", f"{RUN}/waits", "viewer"),
     ("GET", f"{RUN}/updates", "viewer"),
-    ("GET", f"{RUN}/updates/{RUN.rpartition('/')[2]}", "viewer"),
+    ("GET", UPDATE, "viewer"),
     ("GET", "/waits", "viewer"),
     ("GET", "/queues", "viewer"),
     ("GET", "/queues/default", "viewer"),
@@ -68,7 +70,8 @@ def test_nobody_gets_in_without_a_token(db: None, method: str, address: str, low
 def test_every_operation_of_the_api_asks_for_a_grant_and_is_in_the_list_above() -> None:
     from runs.api.api import api
 
-    listed = {(m, a.replace(RUN, "/runs/{run_id}").replace(WAIT, "/waits/{token}")) for m, a, _ in CALLS}
+    shapes = {RUN: "/runs/{run_id}", WAIT: "/waits/{token}", UPDATE.removeprefix(RUN): "/updates/{update_id}"}
+    listed = {(m, reduce(lambda text, of: text.replace(of, shapes[of]), shapes, a)) for m, a, _ in CALLS}
     found = set()
     for router in api._get_bound_routers():
         for path, view in router.path_operations.items():

@@ -186,6 +186,14 @@ def test_an_update_is_answered_once_and_as_its_task_can(selling: Fleet) -> None:
     assert len(again) == 2
 
 
+def test_an_answer_is_no_part_of_a_transaction(selling: Fleet) -> None:
+    handle = the("answers-in-a-transaction").enqueue()
+    put_down(handle.id)
+    with pytest.raises(UpdateRefused, match=r"inside transaction\.atomic"):
+        handle.update("work", timeout=20)
+    assert handle.result(timeout=20) == "answered"
+
+
 def test_a_wait_for_an_update_times_out(selling: Fleet) -> None:
     assert the("times-out-asking").enqueue().result(timeout=20) == "nothing"
 
