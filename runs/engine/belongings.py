@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from runs import store
-from runs.engine import updating
+from runs.engine import database, updating
 from runs.engine.again import asked_again
 from runs.engine.beats import Beats
 from runs.engine.compared import Compared
@@ -175,6 +175,11 @@ class Belongings(RunContext):
             raise StepMisuse(
                 f"continue_as_new() was called while step {next(iter(self.executing))} is at work in another branch. "
                 "Wait for the branches to end: await asyncio.gather(…) before it."
+            )
+        if database.in_transaction():
+            raise StepMisuse(
+                "continue_as_new() was called inside transaction.atomic(): what the block wrote would be rolled back. End "
+                "the block first."
             )
         run.check_end()
         raise run.unwind(Continue(payload, self._waits.untaken() if self._waits is not None else ()))

@@ -331,6 +331,14 @@ async def continues_badly(how: str) -> None:
     await inside()
 
 
+@task(id="continues-in-a-transaction")
+def continues_in_a_transaction() -> None:
+    from django.db import transaction
+
+    with transaction.atomic():
+        continue_as_new()
+
+
 @task(id="waits-for-a-count")
 async def waits_for_a_count() -> int:
     return await counts_on.aenqueue_and_wait(left=3)

@@ -117,3 +117,9 @@ def test_misuse_says_what_to_write_instead(going: Fleet, how: str, kind: str, wo
     error: Any = eventually(lambda: run(handle.id).error, "it fails")
     assert (error["type"].endswith(kind), words in error["message"]) == (True, True), error
     assert run(handle.id).round == 1
+
+
+def test_a_block_that_would_be_rolled_back_is_to_end_first(going: Fleet) -> None:
+    handle = the("continues-in-a-transaction").enqueue()
+    error: Any = eventually(lambda: run(handle.id).error, "it fails")
+    assert "was called inside transaction.atomic()" in error["message"]
