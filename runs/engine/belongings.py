@@ -176,10 +176,10 @@ class Belongings(RunContext):
                 f"continue_as_new() was called while step {next(iter(self.executing))} is at work in another branch. "
                 "Wait for the branches to end: await asyncio.gather(…) before it."
             )
-        if database.in_transaction():
+        if not run.is_async and database.in_transaction():
             raise StepMisuse(
-                "continue_as_new() was called inside transaction.atomic(): what the block wrote would be rolled back. End "
-                "the block first."
+                "continue_as_new() was called inside transaction.atomic(): what the block wrote would be rolled back. "
+                "End the block first."
             )
         run.check_end()
         raise run.unwind(Continue(payload, self._waits.untaken() if self._waits is not None else ()))
