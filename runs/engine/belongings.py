@@ -6,9 +6,10 @@ so that what it holds is free as soon as it is over; and it costs the worker no 
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -44,6 +45,7 @@ class Belongings(RunContext):
         "_compared",
         "_completions",
         "_lock",
+        "_named",
         "_port",
         "_said",
         "_sending",
@@ -71,6 +73,8 @@ class Belongings(RunContext):
         self._completions: Completions | None = None
         #: The steps whose functions are at work, by key.
         self.executing: dict[str, Step[Any, Any]] = {}
+        #: The function of each step that this stay has asked for, by name.
+        self._named: dict[str, Callable[..., Any]] = {}
 
     def _take_up(
         self, facts: Sequence[store.Fact], waits: Sequence[store.WaitFact], beats: Mapping[str, str | None] | None
@@ -160,6 +164,22 @@ class Belongings(RunContext):
                 self._completions = self._completions or Completions(self._run, ())
         return self._completions
 
+    def asks_for(self, step: Step[Any, Any], key: str, *, again: bool) -> None:
+        """The code asks for a step; `again`: a local one that has finished on another host.
+
+        Raises:
+            StepMisuse: the run has called another function under this name.
+        """
+        known = self._named.setdefault(step.name, step.function)
+        if known is not step.function and _place(known) != _place(step.function):
+            raise StepMisuse(
+                f"Two functions are step {step.name!r} in this run, {_place(known)} and {_place(step.function)}: one "
+                'could get the result of the other. Give one of them a name of its own: @step(name="…").'
+            )
+        if again:
+            text = f"local step {key} is called again: its result lay on another host"
+            self._run.say(logging.INFO, text, {"step": key})
+
     def is_handed(self, step_key: str) -> bool:
         """Whether a step's function has handed over to somebody outside."""
         return self._completions is not None and self._completions.has(step_key)
@@ -226,3 +246,8 @@ class Belongings(RunContext):
         """See `Compared.end`."""
         if self._compared is not None:
             self._compared.end()
+
+
+def _place(function: Callable[..., Any]) -> str:
+    """Where a function is written. One that is made anew, inside another, stays the same."""
+    return f"{function.__module__}.{function.__qualname__}"

@@ -346,8 +346,7 @@ class ActiveRun(Belongings):
     def _identity(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The key of a step that the code asks for now. Raises Mismatch when the history has it otherwise."""
         key = f"{step.name}:{step.key}" if step.key is not None else self.number(step.name)
-        if key in self._elsewhere:
-            self.say(logging.INFO, f"local step {key} is called again: its result lay on another host", {"step": key})
+        self.asks_for(step, key, again=key in self._elsewhere)
         if self._compared is not None:
             self._compared.step(step, key, key in self._done or key in self._elsewhere, args, kwargs)
         return key
