@@ -20,7 +20,7 @@ POINTS: Final[dict[str, str]] = {
     "handed-written": "it is stored that somebody outside finishes the step",
     "checkpoint-written": "a checkpoint is stored; checkpoint() has not returned yet",
     "wait-opened": "a wait is stored, and its children with it; the run has not come to rest yet",
-    "answer-written": "what a wait has brought is stored",
+    "answer-written": "what a wait has brought is stored, or the reply to an update",
     "before-finish": "the task's function has returned or failed; nothing of that is stored",
     "finish-written": "the end of the attempt is stored",
 }
