@@ -113,9 +113,8 @@ def lease(
         locked = conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True).fetchall()
         if by_key := [queue for queue, has_keys, _ in locked if has_keys]:
             conn.execute(SQL.unhold, {"queues": by_key}, prepare=True)
-    at_home = {"worker": worker, "most": coroutines + threads + processes}
     if homes:
-        conn.execute(SQL.come_home, at_home, prepare=True)
+        conn.execute(SQL.come_home, {"worker": worker, "most": coroutines + threads + processes}, prepare=True)
     rows = conn.execute(
         SQL.lease,
         {
@@ -129,12 +128,14 @@ def lease(
         prepare=True,
     ).fetchall()
     opens = next_opening(conn, pools=pools) if any(has_rate for _, _, has_rate in locked) else None
-    grants, away = [Grant(*row[:-1]) for row in rows if row[0] is not None], set[uuid.UUID]()
+    grants, away = [Grant(*row[:-1]) for row in rows if row[0] is not None], 0
     if homes:
-        ids = {"worker": worker, "ids": [grant.entry_id for grant in grants]}
-        away = {row[0] for row in conn.execute(SQL.set_aside, ids, prepare=True).fetchall()} if grants else away
-        conn.execute(SQL.stay_home, at_home, prepare=True)
-    return Leased([grant for grant in grants if grant.entry_id not in away], rows[0][-1], opens, len(away))
+        if grants:
+            ids = {"worker": worker, "ids": [grant.entry_id for grant in grants]}
+            strangers = {row[0] for row in conn.execute(SQL.set_aside, ids, prepare=True).fetchall()}
+            grants, away = [grant for grant in grants if grant.entry_id not in strangers], len(strangers)
+        conn.execute(SQL.stay_home, {"worker": worker}, prepare=True)
+    return Leased(grants, rows[0][-1], opens, away)
 
 
 def release(

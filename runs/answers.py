@@ -18,11 +18,12 @@ from holdfast.access.roles import Role
 from holdfast.access.services import audit
 from queues import tickets
 from runs import enqueue, schemas, store
-from runs.errors import HoldfastError, InvalidOption, InvalidPayload, NotAsked, UnknownRun, WaitOver, WrongState
-from runs.models import Run, Wait
+from runs.errors import HoldfastError, InvalidOption, InvalidPayload, NotAsked, WaitOver, WrongState
+from runs.models import Wait
 from runs.sdk import codec
 from runs.sdk.options import is_word
 from runs.sdk.wait import MAX_NAME
+from runs.selectors import status_and_pool
 from runs.states import FINAL
 from runs.waits import wait_get
 
@@ -205,12 +206,10 @@ def _stored(value: Any, path: str) -> str:
 
 def _pool(run_id: uuid.UUID) -> str:
     """The pool that executes a run. Raises UnknownRun, and WrongState when it is over."""
-    row = Run.objects.filter(pk=run_id).values_list("status", "queue__pool").first()
-    if row is None:
-        raise UnknownRun(f"There is no run {run_id}.")
-    if row[0] in FINAL:
-        raise WrongState(f"Run {run_id} is {row[0]}; nobody would read an answer.", status=row[0])
-    return str(row[1])
+    status, pool = status_and_pool(run_id)
+    if status in FINAL:
+        raise WrongState(f"Run {run_id} is {status}; nobody would read an answer.", status=status)
+    return pool
 
 
 def _wake(pools: set[str]) -> None:

@@ -96,6 +96,14 @@ def run_exists(run_id: uuid.UUID) -> uuid.UUID:
     return run_id
 
 
+def status_and_pool(run_id: uuid.UUID) -> tuple[str, str]:
+    """A run's status, and the pool that executes it. Raises UnknownRun."""
+    row = Run.objects.filter(pk=run_id).values_list("status", "queue__pool").first()
+    if row is None:
+        raise UnknownRun(f"There is no run {run_id}.")
+    return row
+
+
 def runs_get(ids: Sequence[uuid.UUID]) -> list[Run]:
     """Runs with their queues in the order of `ids`; those that do not exist are left out."""
     found = Run.objects.select_related("queue").in_bulk(ids)

@@ -6,7 +6,6 @@ Callers check the grant first (`holdfast.access.grants.require`).
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from typing import Any, Final
 
@@ -22,27 +21,25 @@ from runs.errors import (
     IdempotencyConflict,
     InvalidOption,
     StepMisuse,
-    UnknownRun,
     UnknownUpdate,
     UpdateRefused,
     UpdateTimeout,
     WrongState,
 )
 from runs.filters import DEFAULT_LIMIT
-from runs.models import Progress, Run, Update
+from runs.models import Progress, Update
 from runs.sdk import codec
 from runs.sdk.handle import Published
 from runs.sdk.options import is_word
+from runs.sdk.patience import looks
 from runs.sdk.wait import MAX_NAME
-from runs.selectors import Page
+from runs.selectors import Page, status_and_pool
 from runs.states import FINAL, Status
 
 #: Whoever asks from Python code.
 CODE: Final = Actor.system("code")
 #: Updates that the page of a run lists.
 MAX_SHOWN: Final = 50
-#: A reply is looked for this often: quickly at first, then with patience (seconds).
-_FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.5
 
 
 def update_send(run_id: uuid.UUID, name: str, payload: Any, *, key: str | None = None, actor: Actor) -> uuid.UUID:
@@ -63,7 +60,7 @@ def update_send(run_id: uuid.UUID, name: str, payload: Any, *, key: str | None =
     enqueue.check_size(text, "payload")
     value = json.loads(text)
     with transaction.atomic(), db.callers() as conn:
-        status, pool = _run(run_id)
+        status, pool = status_and_pool(run_id)
         if status in FINAL and key is None:
             raise _ended(run_id, status)
         sent = store.send_update(
@@ -129,17 +126,14 @@ def reply_of(found: Update) -> Any:
 
 def wait_for_reply(run_id: uuid.UUID, update_id: uuid.UUID, timeout: float | None) -> Any:
     """What the run replies, within so many seconds; None waits for ever. Raises what `reply_of` raises."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    pause = _FIRST_LOOK
-    while True:
+    late: UpdateTimeout | None = None
+    for _ in looks(timeout):
         try:
             return reply_of(update_get(run_id, update_id))
-        except UpdateTimeout:
-            left = _SLOWEST_LOOK if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, _SLOWEST_LOOK)
+        except UpdateTimeout as error:
+            late = error
+    assert late is not None, "there is one look at least"
+    raise late
 
 
 def ask(run_id: uuid.UUID, name: str, payload: Any, *, timeout: float | None, key: str | None) -> Any:
@@ -154,21 +148,13 @@ def ask(run_id: uuid.UUID, name: str, payload: Any, *, timeout: float | None, ke
 
 def published(run_id: uuid.UUID) -> Published:
     """What a run says of itself. Raises UnknownRun."""
-    status, _ = _run(run_id)
+    status, _ = status_and_pool(run_id)
     found = Progress.objects.filter(run_id=run_id).values_list("value", "words", "metadata").first()
     value, words, metadata = found or (None, "", None)
     return Published(Status(status), value, words or "", metadata)
 
 
 _FIELDS: Final = [field.name for field in Update._meta.get_fields()]
-
-
-def _run(run_id: uuid.UUID) -> tuple[str, str]:
-    """The status of a run and the pool that executes it. Raises UnknownRun."""
-    row = Run.objects.filter(pk=run_id).values_list("status", "queue__pool").first()
-    if row is None:
-        raise UnknownRun(f"There is no run {run_id}.")
-    return row[0], row[1]
 
 
 def _ended(run_id: uuid.UUID, status: str) -> WrongState:

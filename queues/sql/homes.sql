@@ -3,27 +3,31 @@
 -- Any worker may lease any entry. One that has leased an entry whose home is another host puts it aside, as BOUND, in
 -- the same transaction; workers of that host make it ready for themselves. So entries without a home cost nothing more.
 
+-- name: here
+-- A part of other statements: the worker's host.
+(SELECT w.hostname FROM queues_worker w WHERE w.id = %(worker)s)
+
 -- name: come_home
 -- What was put aside for the worker's host is ready for the lease that follows in this transaction. Nobody else sees
 -- that: `stay_home` ends it.
 UPDATE queues_entry e SET stage = 0
 WHERE e.ctid = ANY (ARRAY(
     SELECT b.ctid FROM queues_entry b
-    WHERE b.home = (SELECT w.hostname FROM queues_worker w WHERE w.id = %(worker)s) AND b.stage = 2
+    WHERE b.home = {here} AND b.stage = 2
     ORDER BY b.ready_at
     LIMIT %(most)s
     FOR UPDATE SKIP LOCKED));
 
 -- name: stay_home
 UPDATE queues_entry e SET stage = 2
-WHERE e.home = (SELECT w.hostname FROM queues_worker w WHERE w.id = %(worker)s) AND e.stage = 0;
+WHERE e.home = {here} AND e.stage = 0;
 
 -- name: set_aside
 -- Of the leases that the worker was just given, those at home elsewhere are entries again.
 WITH stranger AS (
     SELECT h.entry_id, h.hostname FROM queues_home h
     WHERE h.entry_id = ANY(%(ids)s::uuid[])
-      AND h.hostname <> (SELECT w.hostname FROM queues_worker w WHERE w.id = %(worker)s)
+      AND h.hostname <> {here}
 ), gone AS (
     DELETE FROM queues_lease l USING stranger s
     WHERE l.entry_id = ANY(%(ids)s::uuid[]) AND l.entry_id = s.entry_id AND l.worker_id = %(worker)s

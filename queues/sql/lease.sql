@@ -8,8 +8,8 @@
 (q.concurrency_limit IS NOT NULL OR q.key_concurrency_limit IS NOT NULL OR q.rate_amount IS NOT NULL)
 
 -- name: peek
--- Is there anything at all, is any of it in a queue with a limit or a rate, and has anything a home? One cheap look before a transaction is
--- opened: most wake-ups of a worker find that another one was quicker.
+-- Is there anything at all, is any of it in a queue with a limit or a rate, and has anything a home? One cheap look
+-- before a transaction is opened: most wake-ups of a worker find that another one was quicker.
 SELECT EXISTS (SELECT 1 FROM queues_entry), EXISTS (
     SELECT 1 FROM queues_queue q
     WHERE q.pool = ANY(%(pools)s) AND q.paused_at IS NULL

@@ -133,7 +133,7 @@ class ActiveRun(Belongings):
             if fact.kind == SnapshotKind.STEP:
                 self._done[fact.key] = fact.output
                 if fact.state is not None:
-                    (self._elsewhere.add if is_elsewhere(fact) else self._elsewhere.discard)(fact.key)
+                    (self._elsewhere.add if is_elsewhere(fact.state) else self._elsewhere.discard)(fact.key)
             elif fact.kind == SnapshotKind.WAIT and fact.output is not None:
                 self._waited[fact.key] = fact.output
             elif fact.kind == SnapshotKind.CHECKPOINT:

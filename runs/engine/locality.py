@@ -16,20 +16,13 @@ from runs.models import SnapshotKind
 
 if TYPE_CHECKING:
     from runs.sdk.step import Step
-    from runs.store import Fact
 
 
-def host_of(fact: Fact) -> str | None:
-    """The host on which a finished step's result lies; None: it is a value, and lies nowhere."""
-    if fact.kind != SnapshotKind.STEP or fact.state is None:
-        return None
-    found = json.loads(fact.state)
-    return found.get("host") if isinstance(found, dict) else None
-
-
-def is_elsewhere(fact: Fact) -> bool:
-    """Whether a finished step has to be called again here."""
-    return (host := host_of(fact)) is not None and host != settings.HOLDFAST_HOST
+def is_elsewhere(state: str) -> bool:
+    """Whether a finished step has to be called again here, by its snapshot's state. (One that a person has decided
+    about has a state, too, and no host.)"""
+    here: str = settings.HOLDFAST_HOST
+    return bool(json.loads(state).get("host", here) != here)
 
 
 def marked(step: Step[..., object], kind: SnapshotKind) -> tuple[str | None, str | None]:

@@ -77,8 +77,7 @@ class Waits:
         if spec.spawn is not None and not spec.spawn.payloads:
             return spec.decode([])
         key, runners = self._identify(spec)
-        if (known := self._run.recall(key)) is not None:
-            self._taken.update(runner.key for runner in runners)
+        if (known := self._recall(key, runners)) is not None:
             return _value(spec, json.loads(known))
         self._run.boundary()
         if acks := [ack for runner in runners if (ack := self._open(runner)) is not None]:
@@ -96,8 +95,7 @@ class Waits:
         if spec.spawn is not None and not spec.spawn.payloads:
             return spec.decode([])
         key, runners = self._identify(spec)
-        if (known := self._run.recall(key)) is not None:
-            self._taken.update(runner.key for runner in runners)
+        if (known := self._recall(key, runners)) is not None:
             return _value(spec, json.loads(known))
         if spec.kind != WaitKind.BUDGET and database.in_transaction():
             raise StepMisuse(
@@ -272,6 +270,12 @@ class Waits:
 
     def _counted(self, spec: WaitSpec) -> str:
         return self._run.number(f"{spec.kind}:{spec.name}{self.round}")
+
+    def _recall(self, key: str, runners: Sequence[Runner]) -> str | None:
+        """What the code has taken from this wait in an earlier stay."""
+        if (known := self._run.recall(key)) is not None:
+            self._taken.update(runner.key for runner in runners)
+        return known
 
     def _open(self, runner: Runner, *, acknowledged: bool = False) -> Future[None] | None:
         """Begins a wait that is new to the run; children wait for an acknowledgement, because they may be refused."""

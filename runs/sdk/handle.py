@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,12 +12,10 @@ from pydantic import TypeAdapter
 
 from runs.errors import RunFailed, UnknownRun
 from runs.sdk import streamtoken
+from runs.sdk.patience import looks
 from runs.states import FINAL, Status
 
 R = TypeVar("R")
-
-#: `result()` looks at the run this often: quickly at first, then with patience (seconds).
-_FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +82,11 @@ class RunHandle(Generic[R]):
             TimeoutError: it did not end in time.
             RunFailed: it ended without a result.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_LOOK
-        while self.refresh().status not in FINAL:
-            if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"Run {self.id} is {self.status} after {timeout} s")
-                pause = min(pause, left)
-            time.sleep(pause)
-            pause = min(pause * 1.5, _SLOWEST_LOOK)
+        for _ in looks(timeout):
+            if self.refresh().status in FINAL:
+                break
+        else:
+            raise TimeoutError(f"Run {self.id} is {self.status} after {timeout} s")
         if self.status != Status.COMPLETED:
             error = self.error or {}
             raise RunFailed(

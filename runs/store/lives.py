@@ -135,9 +135,7 @@ def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> in
         SQL.crash, {"ids": ids, "tokens": [s.token for s in seized], "limit": limit, "error": error}
     ).fetchall()
     if over := [row[0] for row in rows if not row[1]]:
-        close_waits(conn, over)
-        abandon_updates(conn, over)
-        children_ended(conn, over)
+        _settle(conn, over)
     delays = {row[0]: row[2] for row in rows if row[1]}
     back = [s for s in seized if s.entry_id in delays]
     conn.execute(
@@ -152,6 +150,13 @@ def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> in
         },
     )
     return len(back)
+
+
+def _settle(conn: Conn, over: Sequence[uuid.UUID]) -> None:
+    """What hangs on runs that are over now: their waits, what they were asked, and those that wait for them."""
+    close_waits(conn, over)
+    abandon_updates(conn, over)
+    children_ended(conn, over)
 
 
 def record_overlap(conn: Conn, *, worker: int, ids: list[uuid.UUID]) -> None:
@@ -174,9 +179,7 @@ def stop(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None 
     queue_store.withdraw(conn, ids)
     rows = [Stopped(*row) for row in conn.execute(SQL.stop, {"ids": list(ids), "final": final, "error": error})]
     if over := [row.id for row in rows if row.status == final]:
-        close_waits(conn, over)
-        abandon_updates(conn, over)
-        children_ended(conn, over)
+        _settle(conn, over)
     return rows
 
 

@@ -133,26 +133,14 @@ def run_replay(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 @requires("runs.signal")
 def run_signal(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
     """Sends the run a signal; an empty value is null."""
-    name, text = request.POST.get("name", ""), request.POST.get("payload", "").strip() or "null"
-
-    def send(run_id: uuid.UUID, *, actor: Actor, reason: str) -> None:
-        del reason
-        answers.run_signal(run_id, name, jsonvalue.parse(text.encode()), actor=actor)
-
-    return _act(request, run_id, send, f"The run has the signal {name}.")
+    return _send(request, run_id, answers.run_signal, "The run has the signal {}.")
 
 
 @require_POST
 @requires("runs.signal")
 def run_update(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
     """Asks the run for something; an empty value is null. The page shows the reply when there is one."""
-    name, text = request.POST.get("name", ""), request.POST.get("payload", "").strip() or "null"
-
-    def send(run_id: uuid.UUID, *, actor: Actor, reason: str) -> None:
-        del reason
-        updates.update_send(run_id, name, jsonvalue.parse(text.encode()), actor=actor)
-
-    return _act(request, run_id, send, f"The run is asked for {name}. Its answer will stand under Updates.")
+    return _send(request, run_id, updates.update_send, "The run is asked for {}. Its answer will stand under Updates.")
 
 
 @require_safe
@@ -169,6 +157,17 @@ def run_children(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
     """The runs that it started, as a fragment."""
     _or_404(pages.run_exists, run_id)
     return render(request, "runs/_run_children.html", {"run_id": run_id, "children": pages.children(run_id)})
+
+
+def _send(request: ActorRequest, run_id: uuid.UUID, service: Callable[..., Any], done: str) -> HttpResponse:
+    """Sends the run what was posted, by its name; `done` says so, with the name."""
+    name, text = request.POST.get("name", ""), request.POST.get("payload", "").strip() or "null"
+
+    def send(run_id: uuid.UUID, *, actor: Actor, reason: str) -> None:
+        del reason
+        service(run_id, name, jsonvalue.parse(text.encode()), actor=actor)
+
+    return _act(request, run_id, send, done.format(name))
 
 
 def _act(
