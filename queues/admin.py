@@ -11,68 +11,54 @@ from holdfast.access.admin import ReadOnlyAdmin
 from holdfast.access.grants import require
 from holdfast.bigtables import BigTableAdmin
 from queues import services
+from queues.editable import SETTINGS
 from queues.errors import QueueError
-from queues.forms import RateField
+from queues.forms import SettingsForm, written
 from queues.models import Entry, Lease, Queue, Timer, Worker
 
 
-class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic when it runs
-    """A queue's limits, and why they are changed."""
+class QueueForm(SettingsForm, forms.ModelForm):  # type: ignore[type-arg]  # not generic when it runs
+    """A queue's settings, and why they are changed."""
 
-    rate = RateField(help_text="Starts in any window of time, such as 10 per minute. Empty: no rate.")
     reason = forms.CharField(
         required=False, max_length=services.MAX_REASON, help_text="Why the limits change; kept in the audit log."
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.initial["rate"] = self.instance.rate.words if self.instance.rate else ""
+        self.initial.update(written(self.instance))
 
     class Meta:
         model = Queue
-        fields = ("concurrency_limit", "key_concurrency_limit")
+        fields = ()
 
 
 @admin.register(Queue)
 class QueueAdmin(ReadOnlyAdmin):
     form = QueueForm
-    list_display = (
-        "name",
-        "pool",
-        "concurrency_limit",
-        "rate",
-        "limit_edited",
-        "rate_edited",
-        "paused_at",
-        "paused_by",
-        "pause_reason",
-    )
-    list_filter = ("pool", "limit_edited", ("paused_at", admin.EmptyFieldListFilter))
+    list_display = ("name", "pool", "concurrency_limit", "rate", "edited", "paused_at", "paused_by", "pause_reason")
+    list_filter = ("pool", ("paused_at", admin.EmptyFieldListFilter))
     search_fields = ("name",)
     list_per_page = 100
     actions = ("pause", "resume", "take_edit_back")
     readonly_fields = (
         "name",
         "pool",
-        "declared_concurrency_limit",
-        "limit_edited",
-        "declared_key_concurrency_limit",
-        "key_limit_edited",
-        "declared_rate",
-        "rate_edited",
+        "declared",
+        "edited",
         "paused_at",
         "paused_by",
         "pause_reason",
         "created_at",
         "updated_at",
     )
-    fields = ("name", "pool", "concurrency_limit", "key_concurrency_limit", "rate", "reason", *readonly_fields[2:])
+    fields = ("name", "pool", *SETTINGS, "reason", *readonly_fields[2:])
 
     def has_change_permission(self, request: HttpRequest, obj: Queue | None = None) -> bool:
         return request.user.is_superuser
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
-        changes = {name: form.cleaned_data[name] for name in services.EDITED if name in form.changed_data}
+        changes = {name: form.cleaned_data[name] for name in SETTINGS if name in form.changed_data}
         if changes:
             actor = require(request.user, "queues.edit")
             services.queue_update(obj.name, actor, reason=form.cleaned_data["reason"], **changes)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from queues.rate import Rate, shown
-
-#: Longest name, and highest limit, of a queue.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-MAX_LIMIT = 1_000_000
-LIMIT_WORDS = f"a concurrency limit is a whole number from 1 to {MAX_LIMIT:,}, or empty for no limit"
-
-
-class QueueDeclarationError(ValueError):
-    """A queue is declared in a way that cannot work."""
+from queues.breaker import Breaker
+from queues.editable import SETTINGS
+from queues.naming import NAME, QueueDeclarationError
+from queues.rate import Rate
 
 
 @dataclass(frozen=True)
@@ -30,6 +24,10 @@ class Queue:
             that comes back from a wait or for another attempt starts again.
         key_concurrency_limit: At most so many runs at once of each `concurrency_key` (a tenant, an account); runs
             without a key are not counted.
+        key_weights: How many runs of a key start in one turn, 1 to 100, where that is not one: `{"gold": 3}`.
+        key_rate: At most so many starts of each `concurrency_key` in any window of time.
+        breaker: What all its runs need, as a `Breaker` or by its name: while too many of them fail, over all workers,
+            none begins but a few probes; the others spend no try and come back later.
     """
 
     name: str
@@ -37,6 +35,9 @@ class Queue:
     pool: str = "default"
     rate: Rate | None = None
     key_concurrency_limit: int | None = None
+    key_weights: Mapping[str, int] = field(default_factory=dict, hash=False)
+    key_rate: Rate | None = None
+    breaker: Breaker | str | None = None
 
     declared: ClassVar[dict[str, Queue]] = {}
 
@@ -47,11 +48,16 @@ class Queue:
                     f"Queue {self.name!r}: {what} is {getattr(self, what)!r}; use 1 to 100 letters, digits, dots, "
                     "dashes or underscores, beginning with a letter or digit"
                 )
-        for what in ("concurrency_limit", "key_concurrency_limit"):
-            if not is_limit(limit := getattr(self, what)):
-                raise QueueDeclarationError(f"Queue {self.name!r}: {what} is {shown(limit)}; {LIMIT_WORDS}")
-        if self.rate is not None and not isinstance(self.rate, Rate):
-            raise QueueDeclarationError(f"Queue {self.name!r}: rate is {self.rate!r:.60}; write Rate(10, per='minute')")
+        for setting in SETTINGS.values():
+            try:
+                object.__setattr__(self, setting.name, setting.check(getattr(self, setting.name)))
+            except ValueError as error:
+                raise QueueDeclarationError(f"Queue {self.name!r}: {setting.name} {error}") from None
+        if self.breaker is not None:
+            try:
+                object.__setattr__(self, "breaker", Breaker.of(self.breaker))
+            except QueueDeclarationError as error:
+                raise QueueDeclarationError(f"Queue {self.name!r}: {error}") from None
         other = Queue.declared.get(self.name)
         if other is not None and other != self:
             raise QueueDeclarationError(
@@ -59,7 +65,28 @@ class Queue:
             )
         Queue.declared[self.name] = self
 
+    @property
+    def guard(self) -> Breaker | None:
+        """Its breaker."""
+        assert not isinstance(self.breaker, str)
+        return self.breaker
 
-def is_limit(limit: object) -> bool:
-    """Whether it is a limit, or none."""
-    return limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MAX_LIMIT)
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it declares, as JSON."""
+        return {name: setting.json(getattr(self, name)) for name, setting in SETTINGS.items()}
+
+
+def by_name(name: str) -> Queue:
+    """The queue that code has declared by this name, or else a plain one. That one is not entered as declared: whoever
+    only names a queue must not stand in the way of its declaration, which may be imported later."""
+    known = Queue.declared.get(name)
+    if known is None:
+        known = Queue(name)
+        del Queue.declared[name]
+    return known
+
+
+def guards() -> dict[str, Breaker]:
+    """By the name of a queue, the breaker that code declares for it."""
+    return {name: queue.guard for name, queue in Queue.declared.items() if queue.guard is not None}

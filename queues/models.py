@@ -5,19 +5,23 @@
     Timer   an opaque id that becomes an Entry when its time comes,
             or when it is woken                                           (size = delayed and waiting work)
     Lease   an entry that a worker holds, with its fencing token          (size = work in flight)
-    Freed   a key that gave a slot back: what is held of it may go on     (few rows)
-    Start   how much of a queue with a rate started in a slice of time    (60 a queue with a rate)
+    Turn    a concurrency key with entries that wait: its place in line   (one a key and lane that wait)
+    Note    a key for whose place something has changed                   (few rows)
+    Start   how much of a queue or key with a rate started in a slice     (60 a window)
+    Breaker what steps call, and whether they may now                     (few rows)
     Worker  a process that leases: its lock, heartbeat and last commit    (few rows)
 
 An id is in exactly one of Entry, Timer and Lease while it is alive, in none of them before and after.
 `queues.store` is the only module that writes the others than Queue; its SQL lives in `queues/sql`.
 """
 
+from typing import Any
+
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from queues.declare import MAX_LIMIT
+from queues.editable import MAX_LIMIT, SETTINGS
 from queues.rate import MAX_AMOUNT, MAX_PERIOD, MIN_PERIOD, Rate
 
 QUEUE_NAME = RegexValidator(
@@ -36,12 +40,21 @@ class Lane(models.IntegerChoices):
 
 
 class Stage(models.IntegerChoices):
-    """Where an entry stands. Those of a key without a slot, and those at home on another host, are put aside: no lease
-    has to wade through them."""
+    """Where an entry stands. One at home on another host is put aside: no lease has to wade through those."""
 
     READY = 0, "ready"
-    HELD = 1, "held"  # until its key gives a slot back
     BOUND = 2, "bound"  # for workers of its home
+
+
+def _rate_range(rate: str) -> models.Q:
+    return models.Q(**{f"{rate}_amount__isnull": True, f"{rate}_period__isnull": True}) | models.Q(
+        **{
+            f"{rate}_amount__gte": 1,
+            f"{rate}_amount__lte": MAX_AMOUNT,
+            f"{rate}_period__gte": MIN_PERIOD,
+            f"{rate}_period__lte": MAX_PERIOD,
+        }
+    )
 
 
 class Queue(models.Model):
@@ -61,30 +74,41 @@ class Queue(models.Model):
         validators=LIMIT_RANGE,
         help_text="At most this many runs at once, over all workers and hosts. Empty: no limit.",
     )
-    declared_concurrency_limit = models.PositiveIntegerField(
-        null=True, blank=True, editable=False, help_text="The limit written in code: the default an edit overrides."
-    )
-    limit_edited = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="True once a person's edit overrides the code."
-    )
     key_concurrency_limit = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=LIMIT_RANGE,
         help_text="At most this many runs at once of each concurrency key. Empty: no limit.",
     )
-    declared_key_concurrency_limit = models.PositiveIntegerField(null=True, blank=True, editable=False)
-    key_limit_edited = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="True once a person's edit overrides the code."
+    key_weights = models.JSONField(
+        default=dict,
+        blank=True,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="How many runs of a concurrency key start in one turn, where that is not one: {key: starts}.",
     )
     rate_amount = models.PositiveIntegerField(null=True, blank=True, help_text="At most so many starts in …")
     rate_period = models.FloatField(null=True, blank=True, help_text="… any window of so many seconds.")
-    declared_rate_amount = models.PositiveIntegerField(null=True, blank=True, editable=False)
-    declared_rate_period = models.FloatField(null=True, blank=True, editable=False)
-    rate_edited = models.BooleanField(
-        default=False, db_default=False, editable=False, help_text="True once a person's edit overrides the code."
+    rate_unit = models.CharField(max_length=60, null=True, blank=True)  # noqa: DJ001 - no unit: starts are counted
+    key_rate_amount = models.PositiveIntegerField(null=True, blank=True, help_text="The same of each concurrency key.")
+    key_rate_period = models.FloatField(null=True, blank=True)
+    key_rate_unit = models.CharField(max_length=60, null=True, blank=True)  # noqa: DJ001
+    declared = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        editable=False,
+        help_text="The settings that are written in code: the defaults that an edit overrides.",
+    )
+    edited = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        editable=False,
+        help_text="The settings in which a person's edit overrides the code.",
     )
     paused_at = models.DateTimeField(null=True, blank=True, editable=False)
+    paused_until = models.DateTimeField(null=True, editable=False, help_text="When the pause ends by itself.")
+    drains = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Paused for what came after `paused_at` alone."
+    )
     paused_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     pause_reason = models.CharField(max_length=500, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -105,16 +129,8 @@ class Queue(models.Model):
                 | models.Q(key_concurrency_limit__gte=1, key_concurrency_limit__lte=MAX_LIMIT),
                 violation_error_message=f"A limit per key is a whole number from 1 to {MAX_LIMIT:,}, or empty.",
             ),
-            models.CheckConstraint(
-                name="queue_rate_range",
-                condition=models.Q(rate_amount__isnull=True, rate_period__isnull=True)
-                | models.Q(
-                    rate_amount__gte=1,
-                    rate_amount__lte=MAX_AMOUNT,
-                    rate_period__gte=MIN_PERIOD,
-                    rate_period__lte=MAX_PERIOD,
-                ),
-            ),
+            models.CheckConstraint(name="queue_rate_range", condition=_rate_range("rate")),
+            models.CheckConstraint(name="queue_key_rate_range", condition=_rate_range("key_rate")),
         )
 
     def __str__(self) -> str:
@@ -126,20 +142,23 @@ class Queue(models.Model):
 
     @property
     def rate(self) -> Rate | None:
-        return _rate(self.rate_amount, self.rate_period)
+        return Rate.of(self.rate_amount, self.rate_period, self.rate_unit)
 
     @rate.setter
     def rate(self, rate: Rate | None) -> None:
-        self.rate_amount, self.rate_period = (rate.amount, rate.period) if rate else (None, None)
+        self.rate_amount, self.rate_period, self.rate_unit = rate.columns if rate else (None, None, None)
 
     @property
-    def declared_rate(self) -> Rate | None:
-        """The rate written in code: the default an edit overrides."""
-        return _rate(self.declared_rate_amount, self.declared_rate_period)
+    def key_rate(self) -> Rate | None:
+        return Rate.of(self.key_rate_amount, self.key_rate_period, self.key_rate_unit)
 
+    @key_rate.setter
+    def key_rate(self, rate: Rate | None) -> None:
+        self.key_rate_amount, self.key_rate_period, self.key_rate_unit = rate.columns if rate else (None, None, None)
 
-def _rate(amount: int | None, period: float | None) -> Rate | None:
-    return Rate(amount, period) if amount is not None and period is not None else None
+    def declares(self, name: str) -> Any:
+        """The value of a setting that is written in code: the default an edit overrides."""
+        return SETTINGS[name].check(self.declared.get(name))
 
 
 class Entry(models.Model):
@@ -150,26 +169,37 @@ class Entry(models.Model):
     lane = models.SmallIntegerField(choices=Lane.choices)
     priority = models.SmallIntegerField(default=0, db_default=0)
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    units = models.IntegerField(default=1, db_default=1, help_text="What it counts in a rate that has a unit.")
     ready_at = models.DateTimeField()
+    counts_from = models.DateTimeField(
+        help_text="Since when it counts as waiting: since it was ready, and a minute longer for each point of priority."
+    )
     stage = models.SmallIntegerField(choices=Stage.choices, default=Stage.READY, db_default=Stage.READY)
     home = models.CharField(max_length=255, null=True)  # noqa: DJ001 - the host for which it was put aside
 
     class Meta:
         verbose_name_plural = "entries"
         indexes = (
-            # Serves the lease: the next entries of one queue and lane, best first.
+            # Serves the lease: the next entries of one queue and lane without a key, the first in line first.
             models.Index(
-                "queue", "lane", "stage", models.F("priority").desc(), "ready_at", "entry_id", name="entry_next"
+                "queue",
+                "lane",
+                "stage",
+                "counts_from",
+                "entry_id",
+                name="entry_next",
+                condition=models.Q(concurrency_key__isnull=True),
             ),
-            # Serves admission when a key gives a slot back: the next that was held of it.
+            # Serves the lease: the same of one key.
             models.Index(
                 "queue",
                 "concurrency_key",
-                models.F("priority").desc(),
-                "ready_at",
+                "lane",
+                "stage",
+                "counts_from",
                 "entry_id",
-                name="entry_held",
-                condition=models.Q(stage=Stage.HELD),
+                name="entry_next_of_key",
+                condition=models.Q(concurrency_key__isnull=False),
             ),
             # Serves workers of a host: what was put aside for them.
             models.Index("home", "ready_at", name="entry_home", condition=models.Q(home__isnull=False)),
@@ -204,6 +234,7 @@ class Timer(models.Model):
     lane = models.SmallIntegerField(choices=Lane.choices)
     priority = models.SmallIntegerField(default=0, db_default=0)
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    units = models.IntegerField(default=1, db_default=1, help_text="What it counts in a rate that has a unit.")
     due_at = models.DateTimeField(db_index=True, null=True, help_text="Empty: when it is woken.")
 
     def __str__(self) -> str:
@@ -227,6 +258,7 @@ class Worker(models.Model):
     batch = models.BigIntegerField(default=0, db_default=0, help_text="The last group commit that was recorded.")
     running = models.IntegerField(default=0, db_default=0, help_text="Runs in flight at the last heartbeat.")
     memory = models.BigIntegerField(default=0, db_default=0, help_text="Resident bytes at the last heartbeat.")
+    drain_asked_at = models.DateTimeField(null=True, help_text="When a person asked it to finish and leave.")
     draining_at = models.DateTimeField(null=True)
     stopped_at = models.DateTimeField(null=True, help_text="When it said goodbye.")
     lost_at = models.DateTimeField(null=True, help_text="When it was declared dead.")
@@ -256,6 +288,7 @@ class Lease(models.Model):
     lane = models.SmallIntegerField(choices=Lane.choices)
     priority = models.SmallIntegerField()
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    units = models.IntegerField(default=1, db_default=1, help_text="What it counts in a rate that has a unit.")
     ready_at = models.DateTimeField(help_text="When it could first have been leased.")
     leased_at = models.DateTimeField()
 
@@ -271,34 +304,139 @@ class Lease(models.Model):
         return str(self.entry_id)
 
 
-class Freed(models.Model):
-    """A key whose slot was given back, or whose ready entry was withdrawn. Written with that, and taken by the next
-    lease of its queue: a note cannot be missed, whichever of a lease and a release commits first."""
+class Turn(models.Model):
+    """A key's place in line, while entries of it wait. Written by `queues.store` alone, under the queue's lock.
 
-    queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, related_name="freed")
+    A key counts as waiting since it was last served, or since its first entry was ready: so whoever was served last is
+    last in line, however much of it waits.
+    """
+
+    queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, db_index=False, related_name="turns")
+    lane = models.SmallIntegerField(choices=Lane.choices)
     concurrency_key = models.CharField(max_length=200)
+    counts_from = models.DateTimeField(
+        null=True, help_text="Its first entry's place; empty while the key has no slot, or its rate is reached."
+    )
+    served_at = models.DateTimeField(null=True, help_text="When its last turn was over.")
+    weight = models.SmallIntegerField(default=1, db_default=1, help_text="Starts of one turn.")
+    left = models.SmallIntegerField(help_text="Starts that are left of this turn.")
+    opens_at = models.DateTimeField(null=True, help_text="When the key's rate may let one through, if that holds it.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("queue", "lane", "concurrency_key"), name="turn_once"),)
+        indexes = (
+            # Serves the lease: the next keys of a queue and lane.
+            models.Index("queue", "lane", "counts_from", name="turn_next"),
+            # Serves the lease: keys that a rate has held, and holds no more.
+            models.Index("queue", "opens_at", name="turn_opens", condition=models.Q(opens_at__isnull=False)),
+        )
+
+    def __str__(self) -> str:
+        return self.concurrency_key
+
+
+class Note(models.Model):
+    """A key of which something came, or whose slot was given back. Written with that, and taken by the next lease of
+    its queue, which sets the key's turn: a note cannot be missed, whichever of a lease and a release commits first."""
+
+    queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, db_index=False, related_name="notes")
+    concurrency_key = models.CharField(max_length=200)
+
+    class Meta:
+        indexes = (
+            # Serves the lease, which takes the oldest of a queue.
+            models.Index("queue", "id", name="note_oldest"),
+        )
 
     def __str__(self) -> str:
         return self.concurrency_key
 
 
 class Start(models.Model):
-    """What started in a slice of time of a queue with a rate. Written by `queues.store` alone, under the queue's lock.
+    """What started in a slice of time of a queue with a rate, or of a key of it. Written by `queues.store` alone: the
+    slices under the queue's lock, and beside them what settles runs that have used more, or less, than they had said.
 
     A slice counts as long as its last start is in the window: never too little, and at most a sixtieth too long.
     """
 
     queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, db_index=False, related_name="starts")
-    slice = models.BigIntegerField(help_text="Its number since 1970, in sixtieths of the window.")
-    count = models.IntegerField()
+    concurrency_key = models.CharField(max_length=200, default="", db_default="", help_text="Empty: the whole queue.")
+    slice = models.BigIntegerField(
+        null=True, help_text="Its number since 1970, in sixtieths of the window; empty for what settles a run."
+    )
+    count = models.BigIntegerField(help_text="Starts, or units.")
     last_at = models.DateTimeField()
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("queue", "slice"), name="start_once"),)
+        constraints = (models.UniqueConstraint(fields=("queue", "concurrency_key", "slice"), name="start_once"),)
         indexes = (
             # Serves the lease, which sums the slices of a window.
-            models.Index("queue", "last_at", name="start_recent"),
+            models.Index("queue", "concurrency_key", "last_at", name="start_recent"),
         )
 
     def __str__(self) -> str:
         return f"{self.count} of queue {self.queue_id}"
+
+
+class BreakerState(models.TextChoices):
+    CLOSED = "closed", "closed"  # calls go through, and are counted
+    OPEN = "open", "open"  # none does
+    HALF_OPEN = "half_open", "half open"  # a few probes do
+
+
+class Breaker(models.Model):
+    """Something that steps call, its thresholds as code declares them, and whether it may be called now. Its state is
+    written by `queues.store`, and forced by `queues.breakers`."""
+
+    name = models.CharField(max_length=100, unique=True)
+    failure_rate = models.FloatField()
+    min_calls = models.IntegerField()
+    window = models.FloatField(help_text="Seconds.")
+    slow = models.FloatField(null=True, help_text="Seconds from which a call is slow.")
+    slow_rate = models.FloatField()
+    cooldown = models.FloatField(help_text="Seconds.")
+    probes = models.IntegerField()
+    retry_budget = models.FloatField(null=True, help_text="Retries for each first call of a window.")
+    state = models.CharField(
+        max_length=9, choices=BreakerState.choices, default=BreakerState.CLOSED, db_default=BreakerState.CLOSED
+    )
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True, help_text="When it is half open, or its probes are asked anew.")
+    epoch = models.IntegerField(default=0, db_default=0, help_text="Number of its state: late probes count no more.")
+    probes_begun = models.IntegerField(default=0, db_default=0)
+    probes_ok = models.IntegerField(default=0, db_default=0)
+    forced = models.CharField(max_length=9, blank=True, default="", db_default="", help_text="By a person, until then.")
+    forced_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    forced_reason = models.CharField(max_length=500, blank=True, default="", db_default="")
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BreakerCount(models.Model):
+    """What calls came to in a tenth of a breaker's window, as one process says. Written by `queues.store` alone."""
+
+    breaker = models.ForeignKey(Breaker, models.CASCADE, db_constraint=False, db_index=False, related_name="counts")
+    epoch = models.IntegerField(help_text="The breaker's, when it was said: each state begins with an empty window.")
+    slice = models.BigIntegerField(help_text="Its number since 1970, in tenths of the window.")
+    source = models.BigIntegerField(help_text="The process.")
+    calls = models.IntegerField()
+    failures = models.IntegerField()
+    slow = models.IntegerField()
+    retries = models.IntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("breaker", "epoch", "slice", "source"), name="breaker_count_once"),
+        )
+        indexes = (
+            # Serves the sums of a window.
+            models.Index("breaker", "at", name="breaker_count_recent"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.calls} of {self.breaker_id}"

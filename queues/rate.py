@@ -14,10 +14,16 @@ PERIODS: Final = {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.
 
 AMOUNT_WORDS: Final = f"an amount is a whole number from 1 to {MAX_AMOUNT:,}"
 PERIOD_WORDS: Final = "a period is second, minute, hour, day, or seconds from 0.1 to 2,678,400 (31 days)"
-RATE_WORDS: Final = "write a rate such as 10 per minute, 100 per 30 s, or nothing for no rate"
+UNIT_WORDS: Final = "a unit is 1 to 60 letters, digits or underscores, beginning with a letter, such as tokens"
+RATE_WORDS: Final = "write a rate such as 10 per minute, 9000 tokens per minute, 100 per 30 s, or nothing for no rate"
 
-_TEXT: Final = re.compile(r"(?P<amount>[0-9][0-9,_]*)\s*(?:/|per\b)\s*(?P<per>[a-z]+|[0-9.]+\s*(?:s|seconds?)?)", re.I)
+_TEXT: Final = re.compile(
+    r"(?P<amount>[0-9][0-9,_]*)\s*(?P<unit>[a-z][a-z0-9_]*?)?\s*(?:/|\bper\b)\s*"
+    r"(?P<per>[a-z]+|[0-9.]+\s*(?:s|seconds?)?)",
+    re.I,
+)
 _SHORT: Final = {"s": "second", "sec": "second", "m": "minute", "min": "minute", "h": "hour", "d": "day"}
+_UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
 
 
 class RateError(ValueError):
@@ -31,6 +37,8 @@ class Rate:
     Args:
         amount: 1 to 1,000,000,000.
         per: "second", "minute", "hour", "day", or a length in seconds (0.1 to 31 days) or as a timedelta.
+        unit: What is counted in place of starts: a run counts as many as it was enqueued with (`using(units=1200)`, one
+            unless it says so), and is settled by what it has used of that unit (`usage(…)`): "tokens".
 
     Raises:
         RateError: one of them is not so.
@@ -38,10 +46,13 @@ class Rate:
 
     amount: int
     per: str | float | timedelta = "minute"
+    unit: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.amount, bool) or not isinstance(self.amount, int) or not 1 <= self.amount <= MAX_AMOUNT:
             raise RateError(f"amount is {shown(self.amount)}; {AMOUNT_WORDS}")
+        if self.unit is not None and not (isinstance(self.unit, str) and _UNIT.fullmatch(self.unit)):
+            raise RateError(f"unit is {shown(self.unit)}; {UNIT_WORDS}")
         object.__setattr__(self, "per", _seconds(self.per))
 
     @property
@@ -50,39 +61,52 @@ class Rate:
         assert isinstance(self.per, float)
         return self.per
 
+    @classmethod
+    def of(cls, amount: int | None, period: float | None, unit: str | None) -> Rate | None:
+        """The rate of these columns; None when there is none. Raises RateError."""
+        return None if amount is None or period is None else cls(amount, period, unit)
+
+    @property
+    def columns(self) -> tuple[int, float, str | None]:
+        """What `of` reads back."""
+        return self.amount, self.period, self.unit
+
     @property
     def words(self) -> str:
         """`10 per minute`, which `parse` reads back."""
         named = next((name for name, length in PERIODS.items() if length == self.period), None)
-        return f"{self.amount:,} per {named or f'{self.period:g} s'}"
+        return f"{self.amount:,} {f'{self.unit} ' if self.unit else ''}per {named or f'{self.period:g} s'}"
 
     def as_json(self) -> dict[str, Any]:
-        """{"amount": 10, "per": 60.0}"""
-        return {"amount": self.amount, "per": self.period}
+        """{"amount": 10, "per": 60.0}, and "unit" if it has one."""
+        return {"amount": self.amount, "per": self.period, **({"unit": self.unit} if self.unit else {})}
 
     @classmethod
     def parse(cls, text: str) -> Rate:
-        """Reads `10 per minute`, `10/min` or `100 per 30 s`. Raises RateError."""
+        """Reads `10 per minute`, `10/min`, `100 per 30 s` or `9,000 tokens per minute`. Raises RateError."""
         found = _TEXT.fullmatch(text.strip())
-        if found is None or len(text) > 60:
+        if found is None or len(text) > 120:
             raise RateError(f"is {text[:60]!r}; {RATE_WORDS}")
         per = found["per"].lower()
         amount = int(re.sub("[,_]", "", found["amount"]))
         if per[0].isalpha():
-            return cls(amount, _SHORT.get(per, per.removesuffix("s")))
+            return cls(amount, _SHORT.get(per, per.removesuffix("s")), found["unit"])
         try:
-            return cls(amount, float(re.sub("[a-z ]", "", per)))
+            return cls(amount, float(re.sub("[a-z ]", "", per)), found["unit"])
         except ValueError as error:
             raise error if isinstance(error, RateError) else RateError(f"is {text!r}; {RATE_WORDS}") from None
 
     @classmethod
     def from_json(cls, value: Any) -> Rate:
-        """Reads {"amount": 10, "per": "minute"} or the text of `parse`. Raises RateError."""
+        """Reads {"amount": 10, "per": "minute"}, with a "unit" or without, or the text of `parse`. Raises RateError."""
         if isinstance(value, str):
             return cls.parse(value)
-        if not isinstance(value, dict) or not {"amount"} <= set(value) <= {"amount", "per"}:
-            raise RateError(f'is {shown(value)}; write {{"amount": 10, "per": "minute"}}, "10 per minute" or null')
-        return cls(value["amount"], value.get("per", "minute"))
+        if not isinstance(value, dict) or not {"amount"} <= set(value) <= {"amount", "per", "unit"}:
+            raise RateError(
+                f'is {shown(value)}; write "10 per minute", {{"amount": 10, "per": "minute"}}, in code '
+                'Rate(10, per="minute"), or null for no rate'
+            )
+        return cls(value["amount"], value.get("per", "minute"), value.get("unit"))
 
 
 def shown(value: Any) -> str:

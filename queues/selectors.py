@@ -8,30 +8,18 @@ from typing import Any, Final
 
 from holdfast import db
 from queues import store
-from queues.declare import NAME
+from queues.declare import Queue as Declared
+from queues.editable import FLAGS, SETTINGS
 from queues.errors import not_found
 from queues.models import Queue
+from queues.naming import NAME
 
 DEFAULT_LIMIT: Final = 100
 EXACT_UP_TO: Final = 10_000
 #: Timers that are looked at to count those of each queue.
 MAX_TIMERS: Final = 1_000_000
 #: What `describe` tells as it is.
-_OF_QUEUE: Final = (
-    "name",
-    "pool",
-    "concurrency_limit",
-    "declared_concurrency_limit",
-    "limit_edited",
-    "key_concurrency_limit",
-    "declared_key_concurrency_limit",
-    "key_limit_edited",
-    "rate_edited",
-    "paused",
-    "paused_at",
-    "paused_by",
-    "pause_reason",
-)
+_OF_QUEUE: Final = ("name", "pool", "paused", "paused_at", "paused_until", "drains", "paused_by", "pause_reason")
 _OF_FLOW: Final = ("depth", "running", "scheduled", "waiting_since")
 
 
@@ -44,6 +32,12 @@ class QueueFlow:
     running: int  # entries in the hands of workers
     scheduled: int  # entries that become ready later: delayed, retrying, waiting
     waiting_since: datetime | None  # since when the oldest ready entry waits
+
+    @property
+    def breaker(self) -> str:
+        """The name of the breaker that code declares for it, if any."""
+        declared = Declared.declared.get(self.queue.name)
+        return declared.guard.name if declared and declared.guard else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +91,12 @@ def _flows(*, after: str = "", limit: int = 1, search: str | None = None, name: 
 
 def describe(flow: QueueFlow) -> dict[str, Any]:
     """A queue with its limits and what is in it, by the names of the API."""
+    queue = flow.queue
     return {
-        **{name: getattr(flow.queue, name) for name in _OF_QUEUE},
-        "rate": flow.queue.rate.as_json() if flow.queue.rate else None,
-        "declared_rate": flow.queue.declared_rate.as_json() if flow.queue.declared_rate else None,
+        **{name: getattr(queue, name) for name in _OF_QUEUE},
+        **{name: setting.json(getattr(queue, name)) for name, setting in SETTINGS.items()},
+        **{f"declared_{name}": setting.json(queue.declares(name)) for name, setting in SETTINGS.items()},
+        **{flag: name in queue.edited for flag, name in FLAGS.items()},
         **{name: getattr(flow, name) for name in _OF_FLOW},
+        "breaker": flow.breaker,
     }

@@ -6,88 +6,112 @@ from the next lease on, that is within moments: workers are woken when it commit
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from copy import copy
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from holdfast import db
 from holdfast.access.grants import Actor
+from holdfast.access.models import AuditEntry
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
 from queues import store, tickets
-from queues.declare import LIMIT_WORDS, NAME, is_limit
+from queues.editable import FLAGS, LIMIT_WORDS, SETTINGS
 from queues.errors import InvalidChange, invalid, not_found
 from queues.models import Queue
-from queues.rate import Rate, RateError, shown
+from queues.naming import NAME
+from queues.rate import shown
 from queues.selectors import queue_names
 
-#: What may be edited, and what says that it was: set to False, it takes the edit back.
-EDITED: Final = {
-    "concurrency_limit": "limit_edited",
-    "key_concurrency_limit": "key_limit_edited",
-    "rate": "rate_edited",
-}
-#: What these are in the database.
-_COLUMNS: Final = ("concurrency_limit", "key_concurrency_limit", "rate_amount", "rate_period", *EDITED.values())
-EDITABLE: Final = (*EDITED, *EDITED.values())
+#: What a change may hold: settings, and the flags that take edits of them back.
+EDITABLE: Final = (*SETTINGS, *FLAGS)
 MAX_REASON: Final = 500
 MAX_LABEL: Final = 200
+#: Longest pause that ends by itself, in seconds.
+MAX_PAUSE: Final = 31 * 86_400
+#: What says of a queue that it is paused.
+PAUSE: Final = ("paused_at", "paused_until", "drains", "paused_by", "pause_reason")
 
 
 def queue_update(name: str, actor: Actor, *, reason: str = "", **changes: Any) -> Queue:
-    """Changes a queue's limits; a person's edit overrides what the code declares, until it is taken back.
+    """Changes a queue's settings; a person's edit overrides what the code declares, until it is taken back.
 
     What is as asked already is no edit.
 
     Args:
-        concurrency_limit: runs at once over all workers, 1 to 1,000,000; None for no limit.
-        key_concurrency_limit: the same, of each concurrency key.
-        rate: a `Rate`, its JSON or its words; None for no rate. Its window counts what starts from now on.
-        limit_edited, key_limit_edited, rate_edited: only False, which takes the edit back: what is declared in code
-            counts again.
+        changes: settings by name (`queues.editable.SETTINGS`), in Python's values or in JSON's: None is no limit. A
+            flag of a setting (`limit_edited`, `rate_edited`, …) may only be False, which takes the edit back: what is
+            declared in code counts again. The window of a new rate counts what starts from now on.
 
     Raises:
         QueueNotFound, InvalidChange: the latter lists every field that does not fit.
     """
-    reason = _clean_reason(reason)
+    reason = clean_reason(reason)
     changes = _checked(changes)
     with transaction.atomic():
         queue = _locked(name)
-        before = _limits(queue)
-        for limit, edited in EDITED.items():
-            if limit in changes and changes[limit] != getattr(queue, limit):
-                setattr(queue, limit, changes[limit])
-                setattr(queue, edited, True)
-            elif edited in changes:
-                setattr(queue, limit, getattr(queue, f"declared_{limit}"))
-                setattr(queue, edited, False)
-        if (after := _limits(queue)) != before:
-            _save(queue, *_COLUMNS)
-            if after["key_concurrency_limit"] != before["key_concurrency_limit"]:
-                with db.callers() as conn:
-                    store.unhold_all(conn, queue.pk)
+        before = _settings(queue)
+        _put(queue, changes)
+        if (after := _settings(queue)) != before:
+            _save_settings(queue)
             audit(actor, "queues.update", "queue", name, reason, before=before, after=after)
     return queue
 
 
+def queue_proposed(name: str, changes: dict[str, Any]) -> tuple[Queue, Queue]:
+    """A queue, and one that is not stored as it would be with these changes. Raises as `queue_update`."""
+    changes = _checked(changes)
+    found = _found(Queue.objects.all(), name)
+    proposed = copy(found)
+    _put(proposed, changes)
+    return found, proposed
+
+
+def _put(queue: Queue, changes: dict[str, Any]) -> None:
+    """Changes that were checked, into a row that is not saved yet."""
+    for setting in SETTINGS.values():
+        if setting.name in changes and changes[setting.name] != getattr(queue, setting.name):
+            setattr(queue, setting.name, changes[setting.name])
+            queue.edited = sorted({*queue.edited, setting.name})
+        elif setting.flag in changes:
+            setattr(queue, setting.name, queue.declares(setting.name))
+            queue.edited = sorted({*queue.edited} - {setting.name})
+
+
+def changes(name: str) -> QuerySet[AuditEntry]:
+    """What was ever changed of a queue, the latest first."""
+    return AuditEntry.objects.filter(object_type="queue", object_id=name, before__isnull=False)
+
+
 def queue_as_declared(name: str, actor: Actor, reason: str = "") -> Queue:
-    """Takes all edits of a queue's limits back. Raises as `queue_update`."""
-    return queue_update(name, actor, reason=reason, limit_edited=False, key_limit_edited=False, rate_edited=False)
+    """Takes all edits of a queue's settings back. Raises as `queue_update`."""
+    return queue_update(name, actor, reason=reason, **dict.fromkeys(FLAGS, False))
 
 
-def queue_pause(name: str, actor: Actor, reason: str = "") -> Queue:
-    """Stops the queue from starting runs; those that run go on. A paused queue stays as it is.
+def queue_pause(name: str, actor: Actor, reason: str = "", *, seconds: Any = None, drain: bool = False) -> Queue:
+    """Stops the queue from starting runs; those that run go on. A queue that is paused the same way stays as it is.
+
+    Args:
+        seconds: after which the pause ends by itself, 1 to 31 days; None: when somebody resumes it.
+        drain: works off the runs that are there, retries and what they still wait for included; later ones wait.
 
     Raises:
-        QueueNotFound, InvalidChange: the reason is too long.
+        QueueNotFound, InvalidChange: the reason or the seconds do not fit.
     """
-    reason = _clean_reason(reason)
+    reason = clean_reason(reason)
+    span = _clean_seconds(seconds)
     with transaction.atomic():
         queue = _locked(name)
-        if not queue.paused:
-            before = _pause(queue)
-            queue.paused_at, queue.paused_by, queue.pause_reason = database_now(), actor.label[:MAX_LABEL], reason
-            _save(queue, "paused_at", "paused_by", "pause_reason")
+        if not queue.paused or span is not None or drain != queue.drains:
+            before, now = _pause(queue), database_now()
+            queue.paused_at = queue.paused_at if queue.paused and drain == queue.drains else now
+            queue.paused_until = now + span if span is not None else None
+            queue.paused_by, queue.pause_reason, queue.drains = actor.label[:MAX_LABEL], reason, drain
+            _save_pause(queue)
             audit(actor, "queues.pause", "queue", name, reason, before=before, after=_pause(queue))
     return queue
 
@@ -98,65 +122,116 @@ def queue_resume(name: str, actor: Actor, reason: str = "") -> Queue:
     Raises:
         QueueNotFound, InvalidChange: the reason is too long.
     """
-    reason = _clean_reason(reason)
+    reason = clean_reason(reason)
     with transaction.atomic():
         queue = _locked(name)
         if queue.paused:
             before = _pause(queue)
-            queue.paused_at, queue.paused_by, queue.pause_reason = None, "", ""
-            _save(queue, "paused_at", "paused_by", "pause_reason")
+            _set_pause(queue, {})
+            _save_pause(queue)
             audit(actor, "queues.resume", "queue", name, reason, before=before, after=_pause(queue))
+    return queue
+
+
+def end_pauses(names: Iterable[str]) -> None:
+    """Resumes those of these queues whose pause has ended by itself. What waits in them may have started already."""
+    for name in names:
+        with transaction.atomic():
+            queue = Queue.objects.select_for_update(no_key=True).filter(name=name).first()
+            if queue is not None and queue.paused_until is not None and queue.paused_until <= database_now():
+                queue_resume(name, Actor.system("scheduler"), "the pause was for a time, and that is over")
+
+
+def queue_undo(name: str, actor: Actor, reason: str = "") -> Queue:
+    """Takes the last change of a queue back: settings or pause are as they were before it. Undone again, it stands.
+
+    Raises:
+        QueueNotFound, InvalidChange: nothing was ever changed, or the reason is too long.
+    """
+    reason = clean_reason(reason)
+    with transaction.atomic():
+        queue = _locked(name)
+        last = changes(name).first()
+        if last is None:
+            raise invalid("queue", "was never changed by anybody; there is nothing to undo")
+        to = last.before or {}
+        if "paused_at" in to:
+            before = _pause(queue)
+            _set_pause(queue, to)
+            _save_pause(queue)
+            after = _pause(queue)
+        else:
+            before = _settings(queue)
+            for setting in SETTINGS.values():
+                setattr(queue, setting.name, setting.check(to.get(setting.name)))
+            queue.edited = sorted(name for flag, name in FLAGS.items() if to.get(flag))
+            _save_settings(queue)
+            after = _settings(queue)
+        audit(actor, "queues.undo", "queue", name, reason or f"undoes {last.action}", before=before, after=after)
     return queue
 
 
 def _locked(name: str) -> Queue:
     # No key update: an admission that counts this queue's leases waits, a foreign key to the queue does not.
-    found = Queue.objects.select_for_update(no_key=True).filter(name=name).first() if NAME.fullmatch(name) else None
+    return _found(Queue.objects.select_for_update(no_key=True), name)
+
+
+def _found(queues: QuerySet[Queue], name: str) -> Queue:
+    found = queues.filter(name=name).first() if NAME.fullmatch(name) else None
     if found is None:
         raise not_found(name, queue_names())
     return found
 
 
+def _save_settings(queue: Queue) -> None:
+    _save(queue, "edited", *(column for setting in SETTINGS.values() for column in setting.columns))
+
+
+def _save_pause(queue: Queue) -> None:
+    _save(queue, *PAUSE)
+
+
 def _save(queue: Queue, *names: str) -> None:
     queue.updated_at = database_now()
     queue.save(update_fields=[*names, "updated_at"])
+    with db.callers() as conn:
+        store.note_all_keys(conn, queue.pk)
     pool = queue.pool
     transaction.on_commit(lambda: tickets.wake((pool,)))
 
 
 def _checked(changes: dict[str, Any]) -> dict[str, Any]:
-    """The changes, with rates as such. Raises InvalidChange with all that is wrong."""
+    """The changes, as their settings have them. Raises InvalidChange with all that is wrong."""
     faults: list[tuple[str, str]] = []
-    for field in sorted(set(changes) - set(EDITABLE)):
-        known = hasattr(Queue, field)
-        faults.append((field, "cannot be changed here" if known else f"is no field; known are {', '.join(EDITABLE)}"))
-    faults += [
-        (field, f"is {shown(changes[field])}; {LIMIT_WORDS} (null)")
-        for field in ("concurrency_limit", "key_concurrency_limit")
-        if not is_limit(changes.get(field))
-    ]
-    if changes.get("rate") is not None:
-        try:
-            rate = changes["rate"]
-            changes = {**changes, "rate": rate if isinstance(rate, Rate) else Rate.from_json(rate)}
-        except RateError as error:
-            faults.append(("rate", str(error)))
-    for limit, edited in EDITED.items():
-        if edited in changes and changes[edited] is not False:
-            faults.append((edited, "can only be set to false, which takes the edit back"))
-        if edited in changes and limit in changes:
-            faults.append((edited, f"stands beside {limit}; give one of the two"))
+    found: dict[str, Any] = {}
+    for field, value in sorted(changes.items()):
+        if field in SETTINGS:
+            try:
+                found[field] = SETTINGS[field].check(value)
+            except ValueError as error:
+                faults.append((field, str(error)))
+        elif field in FLAGS:
+            found[field] = value
+            if value is not False:
+                faults.append((field, "can only be set to false, which takes the edit back"))
+            elif FLAGS[field] in changes:
+                faults.append((field, f"stands beside {FLAGS[field]}; give one of the two"))
+        elif hasattr(Queue, field):
+            faults.append((field, "cannot be changed here"))
+        else:
+            faults.append((field, f"is no field; known are {', '.join(EDITABLE)}"))
     if not changes:
-        faults.append(("concurrency_limit", f"is missing; {LIMIT_WORDS} (null), or give a rate"))
+        faults.append(("concurrency_limit", f"is missing; {LIMIT_WORDS}, or give another setting"))
     if faults:
         raise InvalidChange(
             "; ".join(f"{field} {message}" for field, message in faults) + ".",
             errors=[{"field": field, "message": message} for field, message in faults],
         )
-    return changes
+    return found
 
 
-def _clean_reason(given: Any) -> str:
+def clean_reason(given: Any) -> str:
+    """Why something is done, as the audit log keeps it. Raises InvalidChange."""
     if not isinstance(given, str):
         raise invalid("reason", f"is {shown(given)}; write text")
     reason = given.strip()
@@ -167,15 +242,29 @@ def _clean_reason(given: Any) -> str:
     return reason
 
 
-def _limits(queue: Queue) -> dict[str, Any]:
-    return {
-        "concurrency_limit": queue.concurrency_limit,
-        "key_concurrency_limit": queue.key_concurrency_limit,
-        "rate": queue.rate.as_json() if queue.rate else None,
-        **{edited: getattr(queue, edited) for edited in EDITED.values()},
-    }
+def _settings(queue: Queue) -> dict[str, Any]:
+    """For the audit log."""
+    values = {name: setting.json(getattr(queue, name)) for name, setting in SETTINGS.items()}
+    return {**values, **{flag: name in queue.edited for flag, name in FLAGS.items()}}
 
 
 def _pause(queue: Queue) -> dict[str, Any]:
-    at = queue.paused_at.isoformat() if queue.paused_at else None
-    return {"paused_at": at, "paused_by": queue.paused_by, "pause_reason": queue.pause_reason}
+    """For the audit log."""
+    values = {name: getattr(queue, name) for name in PAUSE}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def _set_pause(queue: Queue, to: Mapping[str, Any]) -> None:
+    """As it was when `_pause` told; {} is no pause."""
+    for name in ("paused_at", "paused_until"):
+        setattr(queue, name, datetime.fromisoformat(to[name]) if to.get(name) else None)
+    queue.drains = bool(to.get("drains"))
+    queue.paused_by, queue.pause_reason = to.get("paused_by", ""), to.get("pause_reason", "")
+
+
+def _clean_seconds(given: Any) -> timedelta | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 1 <= given <= MAX_PAUSE:
+        raise invalid("seconds", f"is {shown(given)}; write seconds from 1 to {MAX_PAUSE:,} (31 days), or nothing")
+    return timedelta(seconds=given)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,9 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from holdfast import sql
+from queues.breaker import Breaker
 from queues.declare import Queue
+from queues.rate import Rate
 
 SQL = sql.load(Path(__file__).parent / "sql")
 ADD_INCOMING: Final[str] = SQL.add_incoming
@@ -31,6 +34,9 @@ FENCED: Final = "HF001"
 #: SQLSTATE that it raises for a batch that is recorded already.
 RECORDED: Final = "HF002"
 
+#: Notes that one lease takes of a queue at most.
+MOST_NOTES: Final = 5_000
+
 Conn = Connection[TupleRow]
 
 
@@ -38,7 +44,7 @@ class Leased(NamedTuple):
     """What a lease brought, and when to look again."""
 
     grants: list[Grant]
-    held: int  # entries that were put aside because their keys have no slot: others may follow at once
+    more: bool  # something may have been left out that could be leased at once
     opens: float | None  # seconds until a rate lets through what waits for it; None when none holds anything back
     away: int  # entries that were put aside for workers of another host
 
@@ -73,6 +79,7 @@ class Seized(NamedTuple):
     lane: int
     priority: int
     concurrency_key: str | None
+    units: int
 
 
 class Due(NamedTuple):
@@ -84,8 +91,8 @@ class Due(NamedTuple):
 
 
 def peek(conn: Conn, *, pools: Sequence[str]) -> tuple[bool, bool, bool]:
-    """Whether anything can be leased at all, whether some of it is in a queue with a limit or a rate, and whether some
-    may have a home."""
+    """Whether anything can be leased at all, whether some of it is in a queue with a limit, a rate or keys, and whether
+    some may have a home."""
     row = conn.execute(SQL.peek, {"pools": list(pools)}, prepare=True).fetchone()
     assert row is not None
     return row[0], row[1], row[2]
@@ -105,16 +112,19 @@ def lease(
     """Leases up to `coroutines` + `threads` + `processes` entries. Call inside a transaction: queue locks are held to
     its end.
 
-    `limited=False` leaves out queues with a limit or a rate, and the statement that locks them; `homes=False` is for
-    when nothing has a home.
+    `limited=False` leaves out queues with a limit or a rate, entries with a key, and the statement that locks their
+    queues; `homes=False` is for when nothing has a home.
     """
     locked: list[tuple[int, bool, bool]] = []
+    more = False
     if limited:
-        locked = conn.execute(SQL.lock_limited, {"pools": list(pools)}, prepare=True).fetchall()
-        if by_key := [queue for queue, has_keys, _ in locked if has_keys]:
-            conn.execute(SQL.unhold, {"queues": by_key}, prepare=True)
+        locked = conn.execute(
+            SQL.lock_queues, {"pools": list(pools), "worker": worker, "homes": homes}, prepare=True
+        ).fetchall()
     if homes:
         conn.execute(SQL.come_home, {"worker": worker, "most": coroutines + threads + processes}, prepare=True)
+    if noted := [queue for queue, _, has_notes in locked if has_notes or homes]:
+        more = take_notes(conn, noted)
     rows = conn.execute(
         SQL.lease,
         {
@@ -127,22 +137,58 @@ def lease(
         },
         prepare=True,
     ).fetchall()
-    opens = next_opening(conn, pools=pools) if any(has_rate for _, _, has_rate in locked) else None
-    grants, away = [Grant(*row[:-1]) for row in rows if row[0] is not None], 0
+    grants, away = [Grant(*row[:5]) for row in rows if row[0] is not None], 0
+    served = Counter((row[2], row[3], row[5]) for row in rows if row[5] is not None)
+    stale = json.loads(rows[0][7] or "[]")
+    if served or stale:
+        take_turns(conn, {**dict.fromkeys(map(tuple, stale), 0), **served})
+    more = more or rows[0][6] or bool(stale)
+    rated = [queue for queue, has_rate, _ in locked if has_rate]
+    opens = next_opening(conn, rated) if rated else None
     if homes:
         if grants:
             ids = {"worker": worker, "ids": [grant.entry_id for grant in grants]}
             strangers = {row[0] for row in conn.execute(SQL.set_aside, ids, prepare=True).fetchall()}
             grants, away = [grant for grant in grants if grant.entry_id not in strangers], len(strangers)
         conn.execute(SQL.stay_home, {"worker": worker}, prepare=True)
-    return Leased(grants, rows[0][-1], opens, away)
+    return Leased(grants, more, opens, away)
+
+
+def take_notes(conn: Conn, queues: Sequence[int]) -> bool:
+    """Sets the turns of keys about which there are notes, under the lock of their queues. Whether notes may be left."""
+    row = conn.execute(SQL.take_notes, {"queues": list(queues), "most": MOST_NOTES}, prepare=True).fetchone()
+    return row is not None and row[0] >= MOST_NOTES
+
+
+def take_turns(conn: Conn, served: Mapping[tuple[int, int, str], int]) -> None:
+    """Sets the turns of keys by queue, lane and name, of each of which so many were leased just now."""
+    conn.execute(
+        SQL.take_turns,
+        {
+            "queues": [queue for queue, _, _ in served],
+            "lanes": [lane for _, lane, _ in served],
+            "keys": [key for _, _, key in served],
+            "served": list(served.values()),
+        },
+        prepare=True,
+    )
 
 
 def release(
-    cur: Cursor[TupleRow], *, ids: list[uuid.UUID], tokens: list[int], delays: list[float | None]
+    cur: Cursor[TupleRow],
+    *,
+    ids: list[uuid.UUID],
+    tokens: list[int],
+    delays: list[float | None],
+    used: list[str | None] | None = None,
 ) -> Cursor[TupleRow]:
-    """Ends leases, or gives their entries back after a delay in seconds. Rows: the ids that were really held."""
-    return cur.execute(SQL.release, {"ids": ids, "tokens": tokens, "delays": delays}, prepare=True)
+    """Ends leases, or gives their entries back after a delay in seconds. Rows: the ids that were really held.
+
+    `used` has what each has used during its lease, as JSON of unit and amount, or None when it has not said: rates that
+    count a unit are settled by it.
+    """
+    values = {"ids": ids, "tokens": tokens, "delays": delays, "used": used or [None] * len(ids)}
+    return cur.execute(SQL.release, values, prepare=True)
 
 
 def promote(conn: Conn, *, limit: int) -> list[Due]:
@@ -154,6 +200,11 @@ def next_due(conn: Conn) -> float | None:
     """Seconds until the next timer falls due (negative when late), or None when no timer is set."""
     row = conn.execute(SQL.next_due, prepare=True).fetchone()
     return None if row is None else row[0]
+
+
+def postpone(conn: Conn, entry_id: uuid.UUID, *, was: datetime, due_at: datetime) -> bool:
+    """An entry that waits for the time `was` waits for another. False: it does not, or its time has come."""
+    return conn.execute(SQL.postpone, {"id": entry_id, "was": was, "due_at": due_at}).fetchone() is not None
 
 
 def wake(cur: Conn | Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> set[str]:
@@ -168,9 +219,9 @@ def withdraw(cur: Conn | Cursor[TupleRow], ids: Sequence[uuid.UUID]) -> None:
         cur.execute(SQL.withdraw, {"ids": list(ids)}, prepare=True)
 
 
-def next_opening(conn: Conn, *, pools: Sequence[str]) -> float | None:
-    """Seconds until a rate lets through what waits for it in these pools, or None when no rate holds anything back."""
-    row = conn.execute(SQL.next_opening, {"pools": list(pools)}, prepare=True).fetchone()
+def next_opening(conn: Conn, queues: Sequence[int]) -> float | None:
+    """Seconds until a rate lets through what waits for it in these queues, or None when no rate holds anything back."""
+    row = conn.execute(SQL.next_opening, {"queues": list(queues)}, prepare=True).fetchone()
     return None if row is None else row[0]
 
 
@@ -186,15 +237,15 @@ def leave_homes(conn: Conn, *, grace: float) -> list[tuple[str, str]]:
 
 
 def forget(conn: Conn) -> None:
-    """Drops what no rate's window reaches any more, notes that nobody will take, and homes of what is gone."""
+    """Drops what no window of a rate or a breaker reaches any more, and homes of what is gone."""
     conn.execute(SQL.forget_homes)
     conn.execute(SQL.forget_starts)
-    conn.execute(SQL.forget_freed)
+    conn.execute(SQL.forget_calls)
 
 
-def unhold_all(conn: Conn, queue_id: int) -> None:
-    """Entries of a queue whose limit per key has changed are ready again; the next lease looks at them anew."""
-    conn.execute(SQL.unhold_all, {"queue": queue_id})
+def note_all_keys(conn: Conn, queue_id: int) -> None:
+    """The next lease looks anew at all keys that wait in a queue: something that decides about them has changed."""
+    conn.execute(SQL.note_all_keys, {"queue": queue_id})
 
 
 def pools_with_entries(conn: Conn) -> set[str]:
@@ -245,12 +296,13 @@ def worker_hold(conn: Conn, worker: int) -> bool:
     return bool(row and row[0])
 
 
-def worker_beat(conn: Conn, worker: int, *, running: int, memory: int, draining: bool) -> datetime | None:
-    """One heartbeat. Returns the database's time, or None when the worker has been declared lost."""
+def worker_beat(conn: Conn, worker: int, *, running: int, memory: int, draining: bool) -> tuple[datetime, bool] | None:
+    """One heartbeat. Returns the database's time, and whether somebody has asked the worker to leave; or None when it
+    has been declared lost."""
     row = conn.execute(
         SQL.beat, {"worker": worker, "running": running, "memory": memory, "draining": draining}, prepare=True
     ).fetchone()
-    return None if row is None else row[0]
+    return None if row is None else (row[0], row[1])
 
 
 def worker_stop(conn: Conn, worker: int) -> None:
@@ -333,17 +385,96 @@ def held(conn: Conn, worker: int) -> dict[uuid.UUID, int]:
 
 
 def declare_queue(conn: Conn, queue: Queue) -> None:
-    """Makes a queue that code declares, or adopts what the declaration changed; a person's edit of a limit stays."""
+    """Makes a queue that code declares, or adopts what the declaration changed; a person's edit of a setting stays."""
     changed = conn.execute(
         SQL.declare_queue,
         {
             "name": queue.name,
             "pool": queue.pool,
+            "declared": json.dumps(queue.settings),
             "concurrency_limit": queue.concurrency_limit,
             "key_concurrency_limit": queue.key_concurrency_limit,
-            "rate_amount": queue.rate.amount if queue.rate else None,
-            "rate_period": queue.rate.period if queue.rate else None,
+            "key_weights": json.dumps(queue.key_weights),
+            **_rate("rate", queue.rate),
+            **_rate("key_rate", queue.key_rate),
         },
     ).fetchone()
     if changed is not None:
-        unhold_all(conn, changed[0])
+        note_all_keys(conn, changed[0])
+
+
+def name_queue(conn: Conn, name: str) -> None:
+    """Makes a queue without limits, unless there is one of this name."""
+    conn.execute(SQL.name_queue, {"name": name})
+
+
+def pauses_over(conn: Conn) -> list[str]:
+    """Queues whose pause has ended by itself: what waits in them may start, and their row is to say so."""
+    return [row[0] for row in conn.execute(SQL.pauses_over, prepare=True)]
+
+
+def _rate(name: str, rate: Rate | None) -> dict[str, object]:
+    return {
+        f"{name}_amount": rate.amount if rate else None,
+        f"{name}_period": rate.period if rate else None,
+        f"{name}_unit": rate.unit if rate else None,
+    }
+
+
+# ── breakers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BreakerView(NamedTuple):
+    """A breaker as a worker sees it."""
+
+    name: str
+    state: str  # closed, open, half_open
+    left: float | None  # seconds until that may change by itself
+    firsts: int  # first calls in the window
+    retries: int  # second and later ones
+
+
+class Calls(NamedTuple):
+    """What calls of a breaker came to."""
+
+    calls: int = 0
+    failures: int = 0
+    slow: int = 0
+    retries: int = 0
+
+    def plus(self, more: Calls) -> Calls:
+        return Calls(*(a + b for a, b in zip(self, more, strict=True)))
+
+
+def declare_breaker(conn: Conn, breaker: Breaker) -> None:
+    """Makes a breaker that code declares, or adopts what the declaration changed."""
+    conn.execute(SQL.declare_breaker, breaker.numbers)
+
+
+def report_calls(
+    conn: Conn, *, source: int, counts: Mapping[str, Calls], probes: Sequence[tuple[str, int, bool]]
+) -> None:
+    """Says what calls, and probes (name, epoch, failed), came to: all of it, or nothing."""
+    with conn.transaction():
+        if counts:
+            values = {"source": source, "names": list(counts)}
+            for field in Calls._fields:
+                values[field] = [getattr(of, field) for of in counts.values()]
+            conn.execute(SQL.count_calls, values, prepare=True)
+        if probes:
+            names, epochs, failed = map(list, zip(*probes, strict=True))
+            conn.execute(SQL.count_probes, {"names": names, "epochs": epochs, "failed": failed}, prepare=True)
+
+
+def judge_breakers(conn: Conn, names: Sequence[str]) -> tuple[list[BreakerView], list[tuple[str, str]]]:
+    """How these breakers stand, and which have just turned to which state. Call outside a transaction: each statement
+    sees what others have said meanwhile."""
+    turned = conn.execute(SQL.turn_breakers, {"names": list(names)}, prepare=True).fetchall()
+    views = conn.execute(SQL.breaker_states, {"names": list(names)}, prepare=True).fetchall()
+    return [BreakerView(*row) for row in views], [(row[0], row[1]) for row in turned]
+
+
+def take_probe(conn: Conn, name: str) -> int | None:
+    """The right to one probe of a half open breaker: the number of its state; None when all are taken."""
+    row = conn.execute(SQL.take_probe, {"name": name}, prepare=True).fetchone()
+    return None if row is None else row[0]

@@ -18,6 +18,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue as RQQueue
+from rq.suspension import is_suspended
 
 logger = logging.getLogger("holdfast.tickets")
 
@@ -107,6 +108,19 @@ def push_safely(pool: str) -> bool:
     try:
         return push(pool)
     except redis.RedisError:
+        return False
+
+
+def suspended() -> bool:
+    """Whether `rq suspend` holds all workers back. False when Redis does not say."""
+    global _frozen_until
+    if time.monotonic() < _frozen_until:
+        return False
+    try:
+        return bool(is_suspended(connection()))
+    except redis.RedisError as error:
+        if isinstance(error, redis.TimeoutError):
+            _frozen_until = time.monotonic() + FROZEN
         return False
 
 

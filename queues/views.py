@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from holdfast.access.gate import ActorRequest, requires
-from queues import selectors, services
+from queues import breakerviews, selectors, services, tickets
+from queues.editable import SETTINGS
 from queues.errors import InvalidChange, QueueNotFound
 from queues.forms import LimitForm, PauseForm
 from queues.selectors import QueueFlow
@@ -26,14 +28,28 @@ class Row:
     limit_form: LimitForm
     pause_form: PauseForm
     open: str = ""  # which of the row's forms stands open
+    changed: bool = False  # just now, so that it may be undone
 
     @property
     def limits(self) -> str:
         """`of 4, 2 a key, 10 per minute`."""
         queue = self.flow.queue
-        of, keys, rate = queue.concurrency_limit, queue.key_concurrency_limit, queue.rate
-        words = [f"of {of:,}" if of else "", f"{keys:,} a key" if keys else "", rate.words if rate else ""]
+        of, keys, rate, key_rate = queue.concurrency_limit, queue.key_concurrency_limit, queue.rate, queue.key_rate
+        words = [
+            f"of {of:,}" if of else "",
+            f"{keys:,} a key" if keys else "",
+            rate.words if rate else "",
+            f"{key_rate.words} a key" if key_rate else "",
+        ]
         return ", ".join(filter(None, words)) or "no limit"
+
+    @property
+    def settings(self) -> Iterator[tuple[Any, str]]:
+        """The fields of the form, each with what the code says where a person's edit overrides it."""
+        queue = self.flow.queue
+        for name, setting in SETTINGS.items():
+            said = setting.words(queue.declares(name)).replace("\n", ", ") or setting.none
+            yield self.limit_form[name], said if name in queue.edited else ""
 
     @property
     def full(self) -> bool:
@@ -55,7 +71,14 @@ def queues(request: ActorRequest) -> HttpResponse:
     workers = workers_alive()
     served = pools_served(workers)
     rows = [_row(flow, served) for flow in page.items]
-    context = {"rows": rows, "next": page.next, "workers": workers, "search": _plain(request, "search")}
+    context = {
+        "rows": rows,
+        "next": page.next,
+        "breakers": breakerviews.rows(),
+        "workers": workers,
+        "suspended": tickets.suspended(),
+        "search": _plain(request, "search"),
+    }
     partial = bool(request.htmx) and not request.htmx.boosted  # type: ignore[attr-defined]
     return render(request, "queues/_queues.html" if partial else "queues/queues.html", context)
 
@@ -79,7 +102,7 @@ def queue_pause(request: ActorRequest, name: str) -> HttpResponse:
     form = PauseForm(request.POST)
     if not form.is_valid():
         return _answer(request, name, pause_form=form, open="pause")
-    return _change(request, name, lambda: services.queue_pause(name, request.actor, form.cleaned_data["reason"]), form)
+    return _change(request, name, lambda: services.queue_pause(name, request.actor, **form.asked), form)
 
 
 @require_POST
@@ -87,6 +110,13 @@ def queue_pause(request: ActorRequest, name: str) -> HttpResponse:
 def queue_resume(request: ActorRequest, name: str) -> HttpResponse:
     """Lets the queue go on."""
     return _change(request, name, lambda: services.queue_resume(name, request.actor))
+
+
+@require_POST
+@requires("queues.edit")
+def queue_undo(request: ActorRequest, name: str) -> HttpResponse:
+    """Takes the last change back."""
+    return _change(request, name, lambda: services.queue_undo(name, request.actor))
 
 
 def _change(request: ActorRequest, name: str, do: Any, pause_form: PauseForm | None = None) -> HttpResponse:
@@ -98,12 +128,12 @@ def _change(request: ActorRequest, name: str, do: Any, pause_form: PauseForm | N
         form = pause_form or PauseForm({})
         form.add_refusal(error.data.get("errors", ()))
         return _answer(request, name, pause_form=form, open="pause")
-    return _answer(request, name)
+    return _answer(request, name, changed=True)
 
 
 def _answer(request: HttpRequest, name: str, **shown: Any) -> HttpResponse:
     """The row, for htmx; without it, back to the page, or the whole page with the form that was refused."""
-    refused = bool(shown)
+    refused = "open" in shown
     htmx = bool(request.htmx)  # type: ignore[attr-defined]
     if not htmx and not refused:
         return redirect("queues:queues")
@@ -115,17 +145,12 @@ def _answer(request: HttpRequest, name: str, **shown: Any) -> HttpResponse:
     status = 422 if refused else 200
     if htmx:
         return render(request, "queues/_queue.html", {"row": row}, status=status)
-    return render(request, "queues/queues.html", {"rows": [row], "workers": workers}, status=status)
+    context = {"rows": [row], "workers": workers, "suspended": tickets.suspended()}
+    return render(request, "queues/queues.html", context, status=status)
 
 
 def _row(flow: QueueFlow, served: set[str], **shown: Any) -> Row:
-    rate = flow.queue.rate
-    limits = {
-        "concurrency_limit": flow.queue.concurrency_limit,
-        "key_concurrency_limit": flow.queue.key_concurrency_limit,
-        "rate": rate.words if rate else "",
-    }
-    limit_form = LimitForm(limits, auto_id=f"id_{flow.queue.name}_%s")
+    limit_form = LimitForm.of(flow.queue)
     forms = {"limit_form": limit_form, "pause_form": PauseForm(auto_id=f"id_{flow.queue.name}_%s")}
     return Row(flow, flow.queue.pool in served, **(forms | shown))
 

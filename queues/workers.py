@@ -58,11 +58,17 @@ class Gate:
     key_limit: int | None
     paused: bool
     pause_reason: str
+    paused_until: datetime | None
+    drained_from: datetime | None  # what came later waits until the queue is resumed
     taken: int  # slots taken, counted up to the limit
     rate_amount: int | None
     rate_period: float | None  # seconds
-    started: int  # in the window of the rate
+    rate_unit: str | None
+    started: int  # starts, or units, in the window of the rate
     opens_at: datetime | None  # when the first of them leaves the window
+    key_rate_amount: int | None
+    key_rate_period: float | None
+    key_rate_unit: str | None
     has_homes: bool = False  # some of its entries were put aside for workers of one host
 
     @property
@@ -71,12 +77,32 @@ class Gate:
 
     @property
     def rate(self) -> Rate | None:
-        return Rate(self.rate_amount, self.rate_period) if self.rate_amount and self.rate_period else None
+        return Rate.of(self.rate_amount, self.rate_period, self.rate_unit)
 
     @property
-    def spent(self) -> bool:
-        """Its rate lets nothing through until `opens_at`."""
-        return self.rate_amount is not None and self.started >= self.rate_amount
+    def key_rate(self) -> Rate | None:
+        return Rate.of(self.key_rate_amount, self.key_rate_period, self.key_rate_unit)
+
+    @property
+    def by_key(self) -> bool:
+        """Something is counted of each concurrency key."""
+        return self.key_limit is not None or self.key_rate_amount is not None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGate:
+    """What one concurrency key has taken of a queue."""
+
+    taken: int = 0  # slots, counted up to the limit of a key
+    started: int = 0  # starts, or units, in the window of the rate of a key
+    opens_at: datetime | None = None  # when the first of them leaves the window
+
+
+def holds_back(rate: Rate | None, started: int, units: int) -> bool:
+    """Whether a rate lets nothing of so many units through while so much has started in its window."""
+    if rate is None:
+        return False
+    return started + (min(units, rate.amount) if rate.unit else 1) > rate.amount
 
 
 def workers_alive() -> list[AliveWorker]:
@@ -92,13 +118,13 @@ def pools_served(workers: Collection[AliveWorker]) -> set[str]:
     return {pool for worker in workers if worker.takes_work for pool in worker.pools}
 
 
-def key_slots(keys: Collection[tuple[int, str]], *, most: int) -> dict[tuple[int, str], int]:
-    """Slots that these keys, by their queue's primary key and their name, have taken; counted up to `most`."""
+def key_gates(keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], KeyGate]:
+    """What these keys, by their queue's primary key and their name, have taken."""
     if not keys:
         return {}
-    wanted = {"queues": [queue for queue, _ in keys], "keys": [key for _, key in keys], "most": most}
+    wanted = {"queues": [queue for queue, _ in keys], "keys": [key for _, key in keys]}
     with db.callers() as conn:
-        return {(row[0], row[1]): row[2] for row in conn.execute(store.SQL.key_slots, wanted)}
+        return {(row[0], row[1]): KeyGate(*row[2:]) for row in conn.execute(store.SQL.key_gates, wanted)}
 
 
 def homes(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:

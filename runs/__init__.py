@@ -18,10 +18,13 @@ if TYPE_CHECKING:
         UpdateTimeout,
         WaitTimeout,
     )
+    from runs.schedules.declare import Schedule
     from runs.sdk.checkpoint import acheckpoint, checkpoint
     from runs.sdk.completion import acompletion, completion
     from runs.sdk.context import current_run
     from runs.sdk.continuing import continue_as_new
+    from runs.sdk.debounce import Debounce
+    from runs.sdk.events import aemit, emit
     from runs.sdk.handle import RunHandle
     from runs.sdk.heartbeat import heartbeat
     from runs.sdk.hooks import Failure
@@ -53,7 +56,11 @@ _ROOMS = {
     "log": "runs.sdk.log",
     "current_run": "runs.sdk.context",
     "Retry": "runs.sdk.retry",
+    "Schedule": "runs.schedules.declare",
     "Abort": "runs.sdk.retry",
+    "Debounce": "runs.sdk.debounce",
+    "emit": "runs.sdk.events",
+    "aemit": "runs.sdk.events",
     "RunHandle": "runs.sdk.handle",
     "Failure": "runs.sdk.hooks",
     "Reconciled": "runs.sdk.safety",
@@ -71,6 +78,7 @@ _ROOMS = {
 __all__ = [
     "Abort",
     "CompletionFailed",
+    "Debounce",
     "Decision",
     "Failure",
     "GiB",
@@ -81,16 +89,19 @@ __all__ = [
     "Retry",
     "RunFailed",
     "RunHandle",
+    "Schedule",
     "Update",
     "UpdateRefused",
     "UpdateTimeout",
     "WaitTimeout",
     "acheckpoint",
     "acompletion",
+    "aemit",
     "checkpoint",
     "completion",
     "continue_as_new",
     "current_run",
+    "emit",
     "heartbeat",
     "log",
     "step",

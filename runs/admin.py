@@ -9,7 +9,20 @@ from django.utils.html import format_html_join
 
 from holdfast.access.admin import ReadOnlyAdmin
 from holdfast.bigtables import MAX_ROWS, BigTableAdmin, is_uuid
-from runs.models import Attempt, Deadline, IdempotencyKey, LogLine, Rollup, Run, Signal, Snapshot, Task, Update, Wait
+from runs.models import (
+    Attempt,
+    Deadline,
+    DebounceKey,
+    IdempotencyKey,
+    LogLine,
+    Rollup,
+    Run,
+    Signal,
+    Snapshot,
+    Task,
+    Update,
+    Wait,
+)
 
 
 @admin.register(Task)
@@ -115,7 +128,13 @@ class DeadlineAdmin(BigTableAdmin):
 
 @admin.register(IdempotencyKey)
 class IdempotencyKeyAdmin(BigTableAdmin):
-    list_display = ("task_id", "key", "run_id", "created_at")
+    list_display = ("task_id", "key", "run_id", "created_at", "expires_at")
+    ordering = ("-id",)
+
+
+@admin.register(DebounceKey)
+class DebounceKeyAdmin(BigTableAdmin):
+    list_display = ("task_id", "key", "run_id", "began_at", "quiet_at")
     ordering = ("-id",)
 
 

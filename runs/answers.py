@@ -19,9 +19,10 @@ from holdfast.access.services import audit
 from queues import tickets
 from runs import enqueue, schemas, store
 from runs.errors import HoldfastError, InvalidOption, InvalidPayload, NotAsked, WaitOver, WrongState
-from runs.models import Wait
-from runs.sdk import codec
+from runs.models import Run, Wait
+from runs.sdk import codec, signals
 from runs.sdk.options import is_word
+from runs.sdk.task import registry
 from runs.sdk.wait import MAX_NAME
 from runs.selectors import status_and_pool
 from runs.states import FINAL
@@ -41,6 +42,7 @@ def run_signal(run_id: uuid.UUID, name: str, payload: Any, *, actor: Actor) -> N
     Raises:
         UnknownRun, WrongState: it does not exist, or has ended.
         InvalidOption: the name is no text of 1 to 200 characters.
+        UnknownSignal: the task declares its signals, and not this one.
         NotSerializable, PayloadTooLarge: the payload cannot be stored.
     """
     if not is_word(name, MAX_NAME):
@@ -51,6 +53,7 @@ def run_signal(run_id: uuid.UUID, name: str, payload: Any, *, actor: Actor) -> N
     text = _stored(payload, "payload")
     with transaction.atomic(), db.callers() as conn:
         pool = _pool(run_id)
+        signals.check(registry.get(str(Run.objects.values_list("task_id", flat=True).get(pk=run_id))), name)
         pools = store.send_signal(conn, run=run_id, name=name, payload=text, by=actor.label[:MAX_NAME])
         audit(actor, "runs.signal", "run", run_id, "", before={}, after={"name": name})
         _wake({*pools, pool})

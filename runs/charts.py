@@ -38,6 +38,8 @@ TICKS = (
 FEWEST_BUCKETS = 12
 #: What the words beside the mark of p95 need at its right, as a share of the axis.
 NOTE_WIDTH = 0.2
+#: Deploys that are marked in a chart, and characters of their tasks' names.
+MAX_MARKS, MAX_NAMES = 20, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,16 @@ class Cell:
     count: int
 
 
-def failure_rate(cells: Iterable[Cell], *, start: datetime, end: datetime, bin_minutes: int = 1) -> Figure:
-    """The share of ended runs that failed, in bins of `bin_minutes` from `start` to `end`.
+def failure_rate(
+    cells: Iterable[Cell],
+    *,
+    start: datetime,
+    end: datetime,
+    bin_minutes: int = 1,
+    deploys: Iterable[tuple[datetime, str]] = (),
+) -> Figure:
+    """The share of ended runs that failed, in bins of `bin_minutes` from `start` to `end`, with a mark for each time at
+    which other code of a task came.
 
     A bin in which nothing ended has no value: a gap, never 0 %. A window in which nothing ended has no trace at all.
     """
@@ -89,7 +99,24 @@ def failure_rate(cells: Iterable[Cell], *, start: datetime, end: datetime, bin_m
         },
         yaxis={"range": [0, _ceiling(highest)], "ticksuffix": " %", "rangemode": "tozero", "nticks": 5},
     )
+    layout |= _marks(deploys, size)
     return {"data": [trace] if any(ended) else [], "layout": layout}
+
+
+def _marks(deploys: Iterable[tuple[datetime, str]], size: timedelta) -> Figure:
+    """Lines where deploys were; those of one bin are one."""
+    bins: dict[int, list[tuple[datetime, str]]] = {}
+    for at, name in sorted(deploys):
+        bins.setdefault(int(at.timestamp() // size.total_seconds()), []).append((at, name))
+    shapes, notes = [], []
+    for found in list(bins.values())[-MAX_MARKS:]:
+        at, name = found[0]
+        shapes.append(_line(_utc(at)))
+        words = "deploy" if len(found) == 1 else f"{len(found)} deploys"
+        names = ", ".join(dict.fromkeys(name for _, name in found))
+        hover = names if len(names) <= MAX_NAMES else names[:MAX_NAMES] + "…"
+        notes.append({**_note(_utc(at), words, 1), "hovertext": f"{at.astimezone(UTC):%H:%M} new code of {hover}"})
+    return {"shapes": shapes, "annotations": notes}
 
 
 def duration_histogram(cells: Iterable[Cell]) -> Figure:
@@ -152,7 +179,7 @@ def _layout(*, xaxis: Figure, yaxis: Figure) -> Figure:
     }
 
 
-def _line(x: float) -> Figure:
+def _line(x: float | str) -> Figure:
     return {
         "type": "line",
         "xref": "x",
@@ -165,7 +192,7 @@ def _line(x: float) -> Figure:
     }
 
 
-def _note(x: float, text: str, row: int) -> Figure:
+def _note(x: float | str, text: str, row: int) -> Figure:
     """`row` 0 stands at the left of its line and row 1 at the right, so that close percentiles do not overlap."""
     return {
         "x": x,

@@ -31,6 +31,12 @@ def _rebuild(cls: type[HoldfastError], message: str, data: dict[str, Any]) -> Ho
     return error
 
 
+class OwnTask(HoldfastError):
+    """A task of Holdfast itself is not enqueued by people."""
+
+    status, code = 422, "own_task"
+
+
 class UnknownTask(HoldfastError):
     """No such task."""
 
@@ -65,6 +71,19 @@ class PayloadTooLarge(HoldfastError):
     """The payload is over the limit."""
 
     status, code = 413, "payload_too_large"
+
+
+class InvalidFilter(HoldfastError):
+    """What a list was asked for does not fit. `data["errors"]` is a list of {field, message}; those of a search also
+    have `at` and `length`, the characters that are meant, and `suggestion`, what could stand there instead."""
+
+    status, code = 422, "invalid_filter"
+
+
+class SearchTooSlow(InvalidFilter):
+    """A search took too long. It has to be narrowed."""
+
+    code = "search_too_slow"
 
 
 class IdempotencyConflict(HoldfastError):
@@ -192,6 +211,12 @@ class UpdateTimeout(HoldfastError):
     """Nobody has answered the update yet. It is kept: asking again with the same key waits for the same one."""
 
     status, code = 504, "update_timeout"
+
+
+class UnknownSignal(HoldfastError):
+    """The task declares its signals, and not this one."""
+
+    status, code = 422, "unknown_signal"
 
 
 class UnknownUpdate(HoldfastError):

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from django.http import StreamingHttpResponse
 from psycopg_pool import PoolTimeout
 from pydantic_core import to_json
 
+from holdfast.streaming import LiveResponse
 from runs import live, streams
 from runs.errors import HoldfastError
 from runs.listening import Listener, keep_marked
@@ -55,20 +56,6 @@ class _Open:
 OPEN: Final = _Open()
 
 
-class _Response(StreamingHttpResponse):
-    """Closes its iterator whichever way it ends. Django's own leaves that to the garbage collector when the client is
-    given up in the middle of a send, and what the reader held would be held on."""
-
-    def __init__(self, content: AsyncGenerator[bytes, None], **kwargs: Any) -> None:
-        super().__init__(content, **kwargs)
-        self._content = content
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with aclosing(self._content) as parts:
-            async for part in parts:
-                yield part
-
-
 def response(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -> StreamingHttpResponse:
     """The stream from its chunk after `after` on. The caller has made sure that the run exists.
 
@@ -77,10 +64,7 @@ def response(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -> St
     """
     if OPEN.count >= MAX_READERS:
         raise TooManyReaders
-    found = _Response(events(run_id, stream, after, allowed), content_type=f"{CONTENT_TYPE}; charset=utf-8")
-    found.headers["Cache-Control"] = "no-store"
-    found.headers["X-Accel-Buffering"] = "no"  # nginx would gather what is to be seen at once
-    return found
+    return LiveResponse(events(run_id, stream, after, allowed), content_type=f"{CONTENT_TYPE}; charset=utf-8")
 
 
 async def events(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -> AsyncGenerator[bytes, None]:

@@ -1,46 +1,42 @@
 """Which runs a list shows: query parameters become a filter, a filter becomes a keyset query.
 
+    ?q=queue:llm -task:sync status:retrying age:>10m tag:x payload.user.id:42
     ?status=failed&status=crashed&task=research-agent&queue=llm-calls&tag=nightly&parent=<run id>
     &created_after=2026-01-31T09:00:00Z&created_before=2026-02-01T09:00:00Z
 
 `status` and `tag` may stand several times (or once with commas, for status): any of the statuses, all of the tags.
+`q` is a search (`runs.search`); what stands beside it has to be so as well.
 """
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Final
+from urllib.parse import urlencode
 
-from django.db.models import QuerySet
-
-from queues.models import Queue
-from runs.errors import HoldfastError
-from runs.models import STATUSES, Run
+from runs.errors import InvalidFilter as InvalidFilter
+from runs.models import STATUSES
+from runs.search import grammar
+from runs.search.conditions import ID_LAG
+from runs.search.terms import Term, text_of
+from runs.search.values import first_id as first_id
+from runs.search.values import instant
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 MAX_TEXT: Final = 200
 MAX_TAGS: Final = 20
 
-#: A run's id holds the clock of the moment it was written, `created_at` that of its statement's begin: a bulk enqueue
-#: may write its last id this much later.
-_ID_LAG = timedelta(minutes=1)
-_NAMES: Final = ("status", "task", "queue", "tag", "parent", "created_after", "created_before")
+_NAMES: Final = ("q", "status", "task", "queue", "tag", "parent", "created_after", "created_before")
 
 Params = Mapping[str, str | Sequence[str]]
 
 
-class InvalidFilter(HoldfastError):
-    """A query parameter does not fit. `data["errors"]` is a list of {field, message}."""
-
-    status, code = 422, "invalid_filter"
-
-
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """What a run must be to be listed. An empty filter lists all."""
+    """What a run must be to be listed: the plain parameters, and the terms of a search. An empty one lists all."""
 
     statuses: tuple[str, ...] = ()
     task: str | None = None
@@ -49,6 +45,7 @@ class RunFilter:
     parent: uuid.UUID | None = None
     created_after: datetime | None = None  # included
     created_before: datetime | None = None  # excluded
+    search: tuple[Term, ...] = ()
 
     @classmethod
     def parse(cls, params: Params, also: Iterable[str] = ()) -> "RunFilter":
@@ -73,36 +70,51 @@ class RunFilter:
             created_before=reader.time("created_before"),
         )
         reader.done()
-        return found
+        return replace(found, search=grammar.parse(reader.search()))
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """All of it as terms."""
+        plain: list[Term] = []
+        for name, values in (("queue", self.queue), ("task", self.task), ("status", self.statuses)):
+            if values:
+                plain.append(Term(name, values if isinstance(values, tuple) else (values,)))
+        plain += [Term("tag", (tag,)) for tag in self.tags]
+        if self.parent:
+            plain.append(Term("parent", (self.parent,)))
+        if self.created_after:
+            plain.append(Term("created", (instant(self.created_after),), ">="))
+        if self.created_before:
+            plain.append(Term("created", (instant(self.created_before),), "<"))
+        return tuple(dict.fromkeys([*plain, *self.search]))
+
+    @property
+    def text(self) -> str:
+        """The search that means this filter."""
+        return text_of(self.terms)
+
+    def only(self, field: str) -> tuple[str, ...]:
+        """The values of the one term that says what a field is, for tabs and choices; none if there is no such term."""
+        found = [term for term in self.terms if term.field == field]
+        return tuple(map(str, found[0].values)) if len(found) == 1 and not found[0].negated else ()
+
+    def having(self, field: str, values: tuple[str, ...]) -> "RunFilter":
+        """This search with another value for a field, or with none."""
+        others = tuple(term for term in self.terms if term.field != field)
+        return RunFilter(search=(*others, Term(field, values)) if values else others)
 
     def params(self) -> list[tuple[str, str]]:
         """The query parameters that make this filter, for links."""
-        pairs = [("status", s) for s in self.statuses] + [("tag", t) for t in self.tags]
-        for name in ("task", "queue", "parent"):
-            if value := getattr(self, name):
-                pairs.append((name, str(value)))
-        for name in ("created_after", "created_before"):
-            if at := getattr(self, name):
-                pairs.append((name, at.astimezone(UTC).isoformat().replace("+00:00", "Z")))
-        return pairs
+        return [("q", self.text)] if self.terms else []
 
-    def query(self) -> QuerySet[Run]:
-        """All that fits, but for the statuses: the caller applies them one at a time, each has its own index order."""
-        runs = Run.objects.order_by("-id")
-        if self.task:
-            runs = runs.filter(task_id=self.task)
-        if self.queue:
-            queue_id = Queue.objects.filter(name=self.queue).values_list("id", flat=True).first()
-            runs = runs.filter(queue_id=queue_id) if queue_id else runs.none()
-        if self.tags:
-            runs = runs.filter(tags__contains=list(self.tags)).exclude(tags=[])  # the index leaves untagged runs out
-        if self.parent:
-            runs = runs.filter(parent_id=self.parent)
-        if self.created_after:
-            runs = runs.filter(id__gte=_first_id(self.created_after), created_at__gte=self.created_after)
-        if self.created_before:
-            runs = runs.filter(id__lt=_first_id(self.created_before + _ID_LAG), created_at__lt=self.created_before)
-        return runs
+    @staticmethod
+    def link(text: str) -> str:
+        """The query of an address that asks for a search, as people can read it."""
+        return f"?{urlencode({'q': text}, safe=':,')}"
+
+    def address(self, *more: tuple[str, str]) -> str:
+        """Those and others, as the query of an address that people can read."""
+        return f"?{urlencode([*self.params(), *more], safe=':,')}"
 
 
 def parse_cursor(text: str | None) -> uuid.UUID | None:
@@ -127,6 +139,12 @@ def parse_number(name: str, text: str | None, *, least: int, most: int, default:
     if text.isascii() and text.isdecimal() and len(text) <= 20 and least <= int(text) <= most:
         return int(text)
     raise _refusal([(name, f"is {_shown(text)}; write a whole number from {least:,} to {most:,}")])
+
+
+def refuse_choice(name: str, text: str, known: Iterable[str]) -> None:
+    """Raises InvalidFilter for a value that is not one of these; empty is none."""
+    if text and text not in (choices := list(known)):
+        raise _refusal([(name, f"is {_shown(_printable(text))}; write one of {', '.join(choices)}")])
 
 
 def refuse_unknown(params: Params, known: Iterable[str]) -> None:
@@ -168,6 +186,15 @@ class _Reader:
                 found.append(value.strip())
         return found
 
+    def search(self) -> str:
+        """The search as it was sent, for errors that point at its characters."""
+        getlist = getattr(self.params, "getlist", None)
+        raw = getlist("q") if getlist else self.params.get("q", "")
+        texts = [raw] if isinstance(raw, str) else list(raw)
+        if len(texts) > 1:
+            raise _refusal([("q", "stands more than once; write one search")])
+        return texts[0] if texts else ""
+
     def text(self, name: str) -> str | None:
         values = self.values(name)
         if len(values) > 1:
@@ -204,19 +231,11 @@ class _Reader:
             at = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
             if at.tzinfo is None:
                 at = at.replace(tzinfo=UTC)
-            _first_id(at + _ID_LAG)
+            first_id(at + ID_LAG)
             return at.astimezone(UTC)
         except (ValueError, OverflowError):
             self.faults.append((name, f"is {_shown(text)}; write a time like 2026-01-31T09:00:00Z"))
             return None
-
-
-def _first_id(at: datetime) -> uuid.UUID:
-    """The lowest UUIDv7 of a moment. Raises ValueError before 1970."""
-    milliseconds = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-    if milliseconds < 0:
-        raise ValueError("before 1970")
-    return uuid.UUID(int=milliseconds << 80)
 
 
 def _shown(text: str) -> str:

@@ -1,13 +1,47 @@
-"""Forms of the pages of runs."""
+"""Forms of the pages of runs, and what the forms of other pages share."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 
+from holdfast.access.errors import AccessError, InvalidInput
+from runs.errors import HoldfastError, UnknownTask
 from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES
 from runs.sdk.retry import MAX_ATTEMPTS
+
+#: Characters of a reason that a page takes.
+MAX_REASON: Final = 500
+#: Attributes of fields in which a browser has nothing to suggest.
+PLAIN: Final = {"autocomplete": "off", "spellcheck": "false"}
+
+
+class ErrorsForm(forms.Form):
+    """A form that shows what a service refuses."""
+
+    def add_refusal(self, error: HoldfastError | AccessError) -> None:
+        """Puts the error's {field, message} pairs at their fields; the rest stands above."""
+        for fault in _faults(error):
+            name = str(fault["field"]).partition(".")[0].partition("[")[0]
+            at = name if name in self.fields else None
+            inside = str(fault["field"]) if at and fault["field"] != name else ""
+            self.add_error(at, f"{inside} {fault['message']}".strip() if at else str(error))
+
+
+class ReasonForm(ErrorsForm):
+    """Why somebody does it."""
+
+    reason = forms.CharField(required=False, max_length=MAX_REASON)
+
+
+def _faults(error: HoldfastError | AccessError) -> list[dict[str, Any]]:
+    if isinstance(error, InvalidInput):
+        return [{"field": error.field, "message": error.problem}]
+    if isinstance(error, UnknownTask):  # its text has the names nearest to it
+        return [{"field": "task_id", "message": str(error)}]
+    data = error.data if isinstance(error, HoldfastError) else {}
+    return data.get("errors") or [{"field": "", "message": str(error)}]
 
 
 class OptionsForm(forms.Form):
@@ -22,7 +56,7 @@ class OptionsForm(forms.Form):
         min_value=min(PRIORITIES),
         max_value=max(PRIORITIES),
         required=False,
-        help_text="-100 to 100; higher starts first.",
+        help_text="-100 to 100; a point counts as a minute of waiting.",
     )
     delay = forms.FloatField(
         label="Delay", min_value=0, max_value=MAX_DELAY, required=False, help_text="Seconds before it may start."

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
-from urllib.parse import urlencode
 
+from runs import selectors
 from runs.charts import FAILED
 from runs.filters import DEFAULT_LIMIT, RunFilter
 from runs.models import Run, Task
 from runs.reasons import Reason, reasons
-from runs.selectors import runs_page
 from runs.states import Status
 
 PAGE: Final = DEFAULT_LIMIT
@@ -63,6 +63,7 @@ class Listing:
     rows: list[Row]
     next: uuid.UUID | None = None
     arrivals: int = 0
+    searched_to: datetime | None = None
 
     @property
     def arrivals_text(self) -> str:
@@ -78,30 +79,31 @@ class Tab:
 
 def page(filters: RunFilter, cursor: uuid.UUID | None) -> Listing:
     """A page of runs, newest first."""
-    found = runs_page(filters, cursor=cursor, limit=PAGE)
-    return Listing(_rows(found.items, filters), found.next)
+    found = selectors.runs_page(filters, cursor=cursor, limit=PAGE)
+    return Listing(_rows(found.items), found.next, searched_to=found.searched_to)
 
 
 def again(filters: RunFilter, shown: list[uuid.UUID], *, newest: bool) -> Listing:
     """The rows that a page shows, as they are now, in the same order; with `newest`, what has arrived above them."""
     runs = Run.objects.select_related("queue").defer("payload", "output").in_bulk(shown)
-    rows = _rows([runs[run_id] for run_id in shown if run_id in runs], filters)
-    older = filters.query().filter(id__lt=shown[-1])
-    older = older.filter(status__in=filters.statuses) if filters.statuses else older
-    more = len(shown) == PAGE or older.exists()
-    return Listing(rows, shown[-1] if more else None, _arrivals(filters, shown[0]) if newest else 0)
+    listed = [runs[run_id] for run_id in shown if run_id in runs]
+    rows = _rows(listed, selectors.runs_fitting(filters, shown) if filters.terms else set(runs))
+    here = Listing(rows, shown[-1], _arrivals(filters, shown[0]) if newest else 0)
+    if len(shown) == PAGE:
+        return here
+    older = selectors.runs_page(filters, cursor=shown[-1], limit=1)
+    return here if older.items else replace(here, next=older.next, searched_to=older.searched_to)
 
 
 def tabs(filters: RunFilter) -> list[Tab]:
     """The tabs over statuses; the other filters stay."""
-    others = [pair for pair in filters.params() if pair[0] != "status"]
+    asked = set(filters.only("status"))
     found = []
     for name, statuses in TABS:
-        pairs = [*others, *([("status", ",".join(statuses))] if statuses else [])]
-        # A link to a part of what a tab holds (`?status=failed`) stands under that tab.
-        asked = set(filters.statuses)
+        others = filters.having("status", statuses)
+        # A link to a part of what a tab holds (`status:failed`) stands under that tab.
         current = asked <= set(statuses) if asked else not statuses
-        found.append(Tab(name, f"?{urlencode(pairs, safe=',')}", current))
+        found.append(Tab(name, others.address(), current))
     return found
 
 
@@ -110,12 +112,10 @@ def task_ids() -> list[str]:
     return list(Task.objects.order_by("id").values_list("id", flat=True)[:MAX_CHOICES])
 
 
-def _rows(runs: list[Run], filters: RunFilter) -> list[Row]:
+def _rows(runs: list[Run], fitting: set[uuid.UUID] | None = None) -> list[Row]:
     why = reasons(runs)
-    return [Row(run, why.get(run.id), not filters.statuses or run.status in filters.statuses) for run in runs]
+    return [Row(run, why.get(run.id), fitting is None or run.id in fitting) for run in runs]
 
 
 def _arrivals(filters: RunFilter, newest: uuid.UUID) -> int:
-    found = filters.query().filter(id__gt=newest).order_by()
-    found = found.filter(status__in=filters.statuses) if filters.statuses else found
-    return found[: MAX_ARRIVALS + 1].count()
+    return selectors.arrivals(filters, newest, MAX_ARRIVALS + 1)

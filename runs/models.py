@@ -15,6 +15,7 @@
     LogLine         what a run said; its sequence is a cursor over the whole table
     Chunk           a piece of a stream of a run; its sequence is a cursor likewise
     IdempotencyKey  the promise that one key starts one run
+    DebounceKey     calls that come close upon each other, and their one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
     UsageRollup     one-minute sums of usage per task
 
@@ -30,14 +31,22 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from queues.models import Lane, Queue, Worker
+from runs.keys.model import DebounceKey as DebounceKey
+from runs.keys.model import IdempotencyKey as IdempotencyKey
+from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
+from runs.schedules import model as schedules  # noqa: F401 - Django finds the tables by this
 from runs.states import FINAL, AttemptStatus, Status
 from runs.updatemodel import Update as Update
+from runs.webhooks import model as webhooks  # noqa: F401 - Django finds the tables by this
 
 STATUSES = [str(s) for s in Status]
 FINAL_STATUSES = sorted(str(s) for s in FINAL)
+KEYED = Q(concurrency_key__isnull=False)
+FINGERPRINT = KeyTextTransform("fingerprint", "error")
 BAD = [s for s in FINAL_STATUSES if s != Status.COMPLETED]
 
 
@@ -80,6 +89,7 @@ class Run(models.Model):
     max_attempts = models.IntegerField(default=1, db_default=1)
     priority = models.SmallIntegerField(default=0, db_default=0)
     concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
+    units = models.IntegerField(default=1, db_default=1, help_text="What it counts in a rate that has a unit.")
     tags = ArrayField(models.CharField(max_length=100), default=list, db_default=[])
     idempotency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - no key is not the empty key
     lease_token = models.BigIntegerField(null=True, help_text="Fencing token; set exactly while the run is leased.")
@@ -144,6 +154,12 @@ class Run(models.Model):
             models.Index("worker", name="run_to_stop", condition=Q(status=str(Status.CANCELLING))),
             # Serves a worker that starts with new code: runs that were left for it.
             models.Index("id", name="run_deferred", condition=Q(waiting_for__has_key="deferred")),
+            # Serve the terms of a search (runs.search.plan), newest first. What a run does not have costs it nothing.
+            models.Index("concurrency_key", models.F("id").desc(), name="run_by_key", condition=KEYED),
+            models.Index(FINGERPRINT, models.F("id").desc(), name="run_by_error", condition=Q(error__isnull=False)),
+            models.Index("worker", models.F("id").desc(), name="run_by_worker", condition=Q(worker__isnull=False)),
+            models.Index("version", models.F("id").desc(), name="run_by_version", condition=~Q(version="")),
+            models.Index(models.F("id").desc(), name="run_retried", condition=Q(attempt__gt=1)),
             # Serves the tag filter; untagged runs cost it nothing.
             GinIndex("tags", name="run_by_tag", condition=~Q(tags=[])),
         )
@@ -423,22 +439,6 @@ class Chunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.stream} {self.sequence}"
-
-
-class IdempotencyKey(models.Model):
-    """One key of one task starts one run; the same key with another payload is refused."""
-
-    task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, db_index=False)
-    key = models.CharField(max_length=200)
-    run_id = models.UUIDField()
-    payload_hash = models.BinaryField(max_length=32)
-    created_at = models.DateTimeField(db_default=Now(), db_index=True)
-
-    class Meta:
-        constraints = (models.UniqueConstraint(fields=("task", "key"), name="idempotency_key_unique"),)
-
-    def __str__(self) -> str:
-        return self.key
 
 
 class RollupKind(models.TextChoices):

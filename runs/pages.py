@@ -15,8 +15,9 @@ from runs import approvals, selectors, spending, waits
 from runs.errors import UnknownRun
 from runs.lists import tries
 from runs.models import Attempt, Heartbeat, Run, Snapshot
-from runs.reasons import Reason, reasons
+from runs.reasons import reasons
 from runs.states import CANCELLABLE, FINAL, RETRYABLE, Status
+from runs.why import Why, explain
 
 #: Children that a page lists; the list of runs has all.
 MAX_CHILDREN: Final = 50
@@ -52,7 +53,7 @@ class RunPage:
 
     run: Run
     attempt: Attempt | None
-    reason: Reason | None
+    why: Why | None  # it is not running
     waits: list[approvals.Row]  # that are open
     children: Children | None  # None: it started none
 
@@ -135,7 +136,8 @@ def run_page(run_id: uuid.UUID, *, actor: Actor, base: str) -> RunPage:
     attempt = Attempt.objects.filter(run_id=run_id).select_related("worker").order_by("-number").first()
     is_open = run.status not in FINAL and run.status not in NEVER_WAITED
     rows = approvals.rows(waits.open_of_run(run_id), actor, base) if is_open else []
-    return RunPage(run, attempt, reasons([run]).get(run.id), rows, children(run_id))
+    reason = reasons([run]).get(run.id)
+    return RunPage(run, attempt, explain(run, reason) if reason else None, rows, children(run_id))
 
 
 def children(run_id: uuid.UUID) -> Children | None:

@@ -21,12 +21,14 @@ def partition_bounds(week: int) -> tuple[uuid.UUID, uuid.UUID]:
     return first(week), first(week + 1)
 
 
-def ensure_partitions(conn: Conn) -> list[str]:
-    """Makes the partitions of this week and the next ones. Returns the names of the new ones."""
-    row = conn.execute("SELECT floor(extract(epoch FROM now()) / 86400 / %s)::int", [PARTITION_DAYS]).fetchone()
+def ensure_partitions(conn: Conn, *, days_ago: int = 0) -> list[str]:
+    """Makes the partitions of this week and the next ones; and of the weeks since `days_ago`, for runs that are stored
+    with a time of the past. Returns the names of the new ones."""
+    row = conn.execute("SELECT floor(extract(epoch FROM now()) / 86400)::int").fetchone()
     assert row is not None
+    first, this = (row[0] - days_ago) // PARTITION_DAYS, row[0] // PARTITION_DAYS
     made = []
-    for week in range(row[0], row[0] + PARTITIONS_AHEAD + 1):
+    for week in range(first, this + PARTITIONS_AHEAD + 1):
         low, high = partition_bounds(week)
         for table in PARTITIONED:
             name = f"{table}_w{week}"

@@ -5,15 +5,37 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from holdfast.access.selectors import database_now
-from queues.workers import Gate, gates, homes, key_slots, pools_served, workers_alive
+from queues import tickets
+from queues.workers import Gate, KeyGate, gates, holds_back, homes, key_gates, pools_served, workers_alive
 from runs.models import Run
 from runs.states import Status
 
 WAITING = frozenset({Status.QUEUED, Status.SCHEDULED, Status.RETRYING, Status.WAITING})
+
+
+class GateName(StrEnum):
+    """What holds a run. The names are part of the API."""
+
+    SCHEDULE = "schedule"  # it is not due yet
+    RETRY = "retry"  # its next attempt is not due yet
+    WAIT = "wait"  # it waits for what it has asked for: a time, a signal, a person, a child, a budget, a version
+    HOME = "home"  # its local steps lie on one host
+    QUEUE_GONE = "queue_gone"
+    PAUSED = "paused"
+    DRAINING = "draining"
+    NO_WORKER = "no_worker"
+    SUSPENDED = "suspended"  # `rq suspend` holds all workers back
+    CONCURRENCY = "concurrency_limit"
+    KEY_CONCURRENCY = "key_concurrency_limit"
+    RATE = "rate"
+    KEY_RATE = "key_rate"
+    BREAKER = "breaker"  # what its step calls fails too often
+    LINE = "line"  # nothing but those before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +43,35 @@ class Reason:
     """`words` say why; `at` is when it goes on, where that is known; `stuck` when it will not by itself."""
 
     words: str
+    gate: GateName
     at: datetime | None = None
     stuck: bool = False
 
 
 def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
-    """Reasons by run id, for those that wait. Three queries if any does, none otherwise; and one more when there are
-    limits per key, and where some are at home on one host."""
+    """Reasons by run id, for those that wait. Three queries if any does, none otherwise; and one more when something is
+    counted of each key, and where some are at home on one host."""
     held = [run for run in runs if run.status in WAITING]
     if not held:
         return {}
     found = gates({run.queue_id for run in held})
     served = pools_served(workers_alive())
+    suspended = tickets.suspended()
     now = database_now()
     at_home = _homes(held, found)
-    limits = {number: gate.key_limit for number, gate in found.items() if gate.key_limit is not None}
-    keys = {(run.queue_id, run.concurrency_key) for run in held if run.concurrency_key and run.queue_id in limits}
-    taken = key_slots(keys, most=max(limits.values(), default=0))
+    by_key = {number for number, gate in found.items() if gate.by_key}
+    keys = key_gates(
+        {(run.queue_id, run.concurrency_key) for run in held if run.concurrency_key and run.queue_id in by_key}
+    )
     return {
         run.id: reason(
             run,
             found.get(run.queue_id),
             served,
             now,
-            key_taken=taken.get((run.queue_id, run.concurrency_key or ""), 0),
+            key=keys.get((run.queue_id, run.concurrency_key or ""), KeyGate()),
             home=at_home.get(run.id),
+            suspended=suspended,
         )
         for run in held
     }
@@ -64,38 +90,68 @@ def waits_words(told: Any) -> str:
     return f"waits for {what} and {count - 1} more" if count > 1 else f"waits for {what}"
 
 
+def _kind(told: Any) -> str:
+    return str(told.get("kind", "")) if isinstance(told, dict) else ""
+
+
 def reason(
     run: Run,
     gate: Gate | None,
     served: Collection[str],
     now: datetime,
     *,
-    key_taken: int = 0,
+    key: KeyGate = KeyGate(),  # noqa: B008 - it is frozen
     home: str | None = None,
+    suspended: bool = False,
 ) -> Reason:
     """Why this run waits at `now`.
 
     Args:
         served: the pools that have a worker.
-        key_taken: slots that the run's concurrency key has taken.
+        key: what the run's concurrency key has taken.
         home: the host for whose workers it was put aside.
+        suspended: whether `rq suspend` holds all workers back.
     """
     if run.next_at is not None and run.next_at > now and run.status != Status.WAITING:
-        return Reason("scheduled" if run.status == Status.SCHEDULED else "next attempt", at=run.next_at)
+        if run.status == Status.SCHEDULED:
+            return Reason("scheduled", GateName.SCHEDULE, at=run.next_at)
+        return Reason("next attempt", GateName.RETRY, at=run.next_at)
     if home is not None:
-        return Reason(f"waits for a worker on {home}, where its local steps' results are")
+        return Reason(f"waits for a worker on {home}, where its local steps' results are", GateName.HOME)
     if run.status == Status.WAITING:
-        return Reason(waits_words(run.waiting_for), at=run.next_at)
+        gate_name = GateName.BREAKER if _kind(run.waiting_for) == "breaker" else GateName.WAIT
+        return Reason(waits_words(run.waiting_for), gate_name, at=run.next_at)
     if gate is None:
-        return Reason("its queue is gone", stuck=True)
+        return Reason("its queue is gone", GateName.QUEUE_GONE, stuck=True)
+    return _of_queue(run, gate) or _of_workers(gate, served, suspended) or _of_limits(run, gate, key)
+
+
+def _of_queue(run: Run, gate: Gate) -> Reason | None:
+    because = f": {gate.pause_reason}" if gate.pause_reason else ""
     if gate.paused:
-        return Reason(f"queue paused: {gate.pause_reason}" if gate.pause_reason else "queue paused")
+        return Reason(f"queue paused{because}", GateName.PAUSED, at=gate.paused_until)
+    if gate.drained_from is not None and run.created_at >= gate.drained_from:
+        return Reason(f"queue drains{because}", GateName.DRAINING, at=gate.paused_until)
+    return None
+
+
+def _of_workers(gate: Gate, served: Collection[str], suspended: bool) -> Reason | None:
     if gate.pool not in served:
-        return Reason(f"no worker for pool {gate.pool}", stuck=True)
+        return Reason(f"no worker for pool {gate.pool}", GateName.NO_WORKER, stuck=True)
+    if suspended:
+        return Reason("workers are suspended (`manage.py rqresume` lets them go on)", GateName.SUSPENDED, stuck=True)
+    return None
+
+
+def _of_limits(run: Run, gate: Gate, key: KeyGate) -> Reason:
+    name = run.concurrency_key
     if gate.full:
-        return Reason(f"no slot: {gate.taken} of {gate.limit} running")
-    if run.concurrency_key and gate.key_limit is not None and key_taken >= gate.key_limit:
-        return Reason(f"no slot for key {run.concurrency_key}: {key_taken} of {gate.key_limit} running")
-    if gate.spent and gate.rate is not None:
-        return Reason(f"rate reached: {gate.rate.words}", at=gate.opens_at)
-    return Reason("next in line")
+        return Reason(f"no slot: {gate.taken} of {gate.limit} running", GateName.CONCURRENCY)
+    if name and gate.key_limit is not None and key.taken >= gate.key_limit:
+        words = f"no slot for key {name}: {key.taken} of {gate.key_limit} running"
+        return Reason(words, GateName.KEY_CONCURRENCY)
+    if gate.rate is not None and holds_back(gate.rate, gate.started, run.units):
+        return Reason(f"rate reached: {gate.rate.words}", GateName.RATE, at=gate.opens_at)
+    if name and gate.key_rate is not None and holds_back(gate.key_rate, key.started, run.units):
+        return Reason(f"rate of key {name} reached: {gate.key_rate.words}", GateName.KEY_RATE, at=key.opens_at)
+    return Reason("next in line", GateName.LINE)

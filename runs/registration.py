@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
@@ -16,12 +16,18 @@ from django.utils.module_loading import autodiscover_modules
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from holdfast import db
+from holdfast.access.grants import Actor
+from holdfast.access.services import audit
 from queues import store as queue_store
+from queues.declare import Queue, by_name
 from queues.models import Lane
 from runs import store
 from runs.errors import DeclarationError
 from runs.sdk.task import Task, registry
 
+#: The audit log's word for: a process has started with other code of this task than was there before.
+DEPLOY: Final = "tasks.deploy"
+_ACTOR: Final = Actor.system("deploy")
 _registered: set[str] = set()
 
 
@@ -71,12 +77,41 @@ def register(tasks: Iterable[Task[..., Any]]) -> None:
     chosen = sorted(tasks, key=lambda t: t.id)
     with transaction.atomic(), db.callers() as conn:
         for queue in sorted({t.queue for t in chosen}, key=lambda q: q.name):
-            queue_store.declare_queue(conn, queue)
+            _write_queue(conn, queue)
         for task in chosen:
-            store.register_task(conn, _row(task))
+            before = store.register_task(conn, _row(task))
+            if before is not None and before != task.version:
+                # Whoever starts beside it comes second, and finds the new version there.
+                audit(_ACTOR, DEPLOY, "task", task.id, "", {"version": before}, {"version": task.version})
     names = {t.id for t in chosen}
     # Only once it is sure that the rows stay: the caller may roll back.
     transaction.on_commit(lambda: _registered.update(names))
+
+
+def _write_queue(conn: db.Conn, queue: Queue) -> None:
+    """By its declaration, wherever that stands. One that is only named must not undo what another process declares."""
+    declared = Queue.declared.get(queue.name)
+    if declared is not None:
+        queue_store.declare_queue(conn, declared)
+    else:
+        queue_store.name_queue(conn, queue.name)
+
+
+def name_queue(name: str) -> None:
+    """Makes a queue that somebody names, in the caller's transaction if there is one."""
+    with db.callers() as conn:
+        _write_queue(conn, by_name(name))
+
+
+def find(task_id: str) -> Task[..., Any] | None:
+    """The task of this process's code. One of django-tasks is known by its function's dotted path, whether anybody has
+    imported its module here or not."""
+    known = registry.get(task_id)
+    if known is None and "." in task_id and getattr(settings, "TASKS", None):
+        from runs.djangotasks import carried
+
+        known = carried.find(task_id)
+    return known
 
 
 def register_all() -> None:
@@ -117,7 +152,7 @@ def _payload_schema(task: Task[..., Any]) -> dict[str, Any]:
             except (TypeError, ValueError):
                 continue  # a default that JSON cannot show is still the function's default
     # jsonb forgets the order of keys; a form should ask in the order of the code.
-    return {**schema, "propertyOrder": list(task.signature.parameters)}
+    return {**schema, "propertyOrder": list(task.signature.parameters), **task.schema_extra}
 
 
 def _schema(adapter: Any) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from functools import reduce
 from typing import Any, Final, Generic, TypeVar
 
-from django.db.models import Exists, F, Func, IntegerField, OuterRef, QuerySet, TextField
+from django.db.models import Exists, F, Func, IntegerField, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Coalesce
 
 from queues.selectors import EXACT_UP_TO
@@ -15,6 +16,8 @@ from runs import spending
 from runs.errors import UnknownRun, UnknownTask
 from runs.filters import DEFAULT_LIMIT, RunFilter
 from runs.models import Attempt, LogLine, Run, Snapshot, Task, Update
+from runs.search import plan
+from runs.search.values import time_of
 from runs.states import Status
 
 T = TypeVar("T")
@@ -34,6 +37,8 @@ class Page(Generic[T, C]):
 
     items: list[T]
     next: C | None
+    #: The time of the oldest run that was looked at, where a search stopped before it had a page full.
+    searched_to: datetime | None = None
 
 
 def runs_page(
@@ -50,9 +55,9 @@ def runs_page(
         bodies: with payload and output; without, touching them costs a query for each run. With them, a page ends
             early at MAX_PAGE_BYTES.
     """
-    ids = _newest_ids(filters or RunFilter(), cursor, limit + 1)
-    more = len(ids) > limit
-    ids = ids[:limit]
+    within = Q(pk__lt=cursor) if cursor else Q()
+    found = plan.newest((filters or RunFilter()).terms, within, limit + 1)
+    more, ids = len(found.ids) > limit, found.ids[:limit]
     if bodies:
         kept = _fitting(ids, dict(Run.objects.filter(pk__in=ids).values_list("pk", _size("payload", "output"))))
         more, ids = more or len(kept) < len(ids), kept
@@ -60,21 +65,31 @@ def runs_page(
     items = list(runs if bodies else runs.defer("payload", "output"))
     if bodies:
         spending.fill(items)
-    return Page(items, ids[-1] if more and ids else None)
+    if more and ids:
+        return Page(items, ids[-1])
+    return Page(items, found.searched_to, time_of(found.searched_to) if found.searched_to else None)
 
 
 def runs_count(filters: RunFilter | None = None) -> int:
-    """How many runs fit: exact up to 10,000; 10,001 means "more"."""
-    chosen = filters or RunFilter()
-    most = EXACT_UP_TO + 1
-    counts = (branch.order_by()[:most].count() for branch in _branches(chosen))
-    return min(most, sum(counts))
+    """How many runs fit: exact up to 10,000; 10,001 means "more". A search counts what one look finds."""
+    return plan.count((filters or RunFilter()).terms, EXACT_UP_TO + 1)
 
 
 def status_counts(statuses: Iterable[str], filters: RunFilter | None = None) -> dict[str, int]:
     """`runs_count` of each status."""
-    base = (filters or RunFilter()).query().order_by()
-    return {status: base.filter(status=status)[: EXACT_UP_TO + 1].count() for status in statuses}
+    chosen = filters or RunFilter()
+    return {status: runs_count(chosen.having("status", (status,))) for status in statuses}
+
+
+def runs_fitting(filters: RunFilter, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of some runs that fit."""
+    fits = plan.everything(plan.conditions(filters.terms))
+    return set(Run.objects.filter(fits, pk__in=ids).values_list("pk", flat=True))
+
+
+def arrivals(filters: RunFilter, newer_than: uuid.UUID, most: int) -> int:
+    """How many runs that fit came after one, counted up to `most`."""
+    return len(plan.newest(filters.terms, Q(pk__gt=newer_than), most).ids)
 
 
 def run_get(run_id: uuid.UUID) -> Run:
@@ -114,7 +129,7 @@ def runs_get(ids: Sequence[uuid.UUID]) -> list[Run]:
 def attempts(run_id: uuid.UUID, *, after: int = 0, limit: int = MAX_ATTEMPTS) -> Page[Attempt, int]:
     """A run's attempts with their worker, first one first; `after` is the number of the last one seen."""
     found = Attempt.objects.filter(run_id=run_id, number__gt=after).select_related("worker").order_by("number")
-    page: Page[Attempt, int] = _page(found, limit, "number")
+    page: Page[Attempt, int] = page_of(found, limit, "number")
     spending.fill_attempts(page.items)
     return page
 
@@ -129,7 +144,7 @@ def snapshots(
     """
     found = Snapshot.objects.filter(run_id=run_id, sequence__gt=after).order_by("sequence")
     if not bodies:
-        return _page(found.defer("input", "output", "state"), limit, "sequence")
+        return page_of(found.defer("input", "output", "state"), limit, "sequence")
     sizes = dict(found.values_list("sequence", _size("input", "output", "state"))[: limit + 1])
     kept = _fitting(list(sizes)[:limit], sizes)
     items = list(found.filter(sequence__in=kept))
@@ -143,7 +158,7 @@ def log_lines(run_id: uuid.UUID, *, after: int = 0, limit: int = MAX_LINES, leve
         after: the sequence of the last line seen; 0 for the beginning.
     """
     found = LogLine.objects.filter(run_id=run_id, sequence__gt=after).order_by("sequence")
-    return _page(found.filter(level__gte=level) if level else found, limit, "sequence")
+    return page_of(found.filter(level__gte=level) if level else found, limit, "sequence")
 
 
 def log_tail(run_id: uuid.UUID, *, limit: int = MAX_LINES, level: int = 0) -> list[LogLine]:
@@ -155,7 +170,7 @@ def log_tail(run_id: uuid.UUID, *, limit: int = MAX_LINES, level: int = 0) -> li
 def tasks(*, after: str = "", named: str = "", limit: int = DEFAULT_LIMIT) -> Page[Task, str]:
     """Registered tasks with their queue, in order of id; `after` is the last id seen, `named` a part of the id."""
     found = Task.objects.select_related("queue").filter(id__gt=after, id__icontains=named).order_by("id")
-    return _page(found, limit, "id")
+    return page_of(found, limit, "id")
 
 
 def task_get(task_id: str) -> Task:
@@ -167,21 +182,6 @@ def task_get(task_id: str) -> Task:
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise UnknownTask(f"There is no task {task_id!r:.220}.{hint}", near=near)
     return found
-
-
-def _newest_ids(filters: RunFilter, cursor: uuid.UUID | None, limit: int) -> list[uuid.UUID]:
-    branches = [b.filter(id__lt=cursor) if cursor else b for b in _branches(filters)]
-    ids = [branch.values_list("id", flat=True)[:limit] for branch in branches]
-    if len(ids) == 1:
-        return list(ids[0])
-    # Each status is read in the order of its index and cut there; one condition for all would sort them all.
-    together: Any = reduce(lambda left, right: left.union(right, all=True), ids)
-    return list(together.order_by("-id")[:limit])
-
-
-def _branches(filters: RunFilter) -> list[QuerySet[Run]]:
-    base = filters.query()
-    return [base.filter(status=status) for status in filters.statuses] or [base]
 
 
 def _size(*fields: str) -> Any:
@@ -203,6 +203,7 @@ def _fitting(keys: list[C], sizes: dict[C, int]) -> list[C]:
     return keys
 
 
-def _page(found: QuerySet[Any], limit: int, cursor: str) -> Page[Any, Any]:
+def page_of(found: QuerySet[Any], limit: int, cursor: str = "pk") -> Page[Any, Any]:
+    """The first items of a query, and where the next page goes on: at the last one's `cursor`."""
     items = list(found[: limit + 1])
     return Page(items[:limit], getattr(items[limit - 1], cursor) if len(items) > limit else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -17,13 +17,17 @@ from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
 from queues import tickets
-from runs import enqueue, selectors, store
-from runs.errors import HoldfastError, InvalidOption, InvalidPayload, UnknownRun, UnknownTask, WrongState
+from runs import enqueue, registration, selectors, store
+from runs.errors import HoldfastError, InvalidOption, InvalidPayload, OwnTask, UnknownRun, UnknownTask, WrongState
 from runs.models import Run, SnapshotKind
-from runs.sdk import codec
+from runs.models import Task as TaskRow
+from runs.sdk import codec, events
 from runs.sdk.options import Options
 from runs.sdk.task import Task, registry
 from runs.states import Status
+
+#: How the ids of Holdfast's own tasks begin (`runs.tasks`).
+OWN_TASKS: Final = "holdfast."
 
 
 class Decision(StrEnum):
@@ -44,8 +48,23 @@ def decision_of(text: str) -> Decision:
 
 
 def task_get(task_id: str) -> Task[..., Any]:
-    """The task of this process's code. Raises UnknownTask with near matches."""
+    """The task of this process's code, for somebody who asks for runs of it.
+
+    Raises:
+        UnknownTask: with near matches.
+        OwnTask: it is one of Holdfast itself. What `holdfast.webhook` sends is signed with secrets of endpoints, and
+            whoever may enqueue may not say what that is.
+    """
+    if task_id.startswith(OWN_TASKS):
+        message = "is a task of Holdfast itself; make an endpoint for news of runs, or chain tasks with then() in code"
+        raise OwnTask(f"{task_id!r:.220} {message}.", errors=[{"field": "task_id", "message": message}])
+    return _task(task_id)
+
+
+def _task(task_id: str) -> Task[..., Any]:
     task = registry.get(task_id)
+    if task is None and "." in task_id and TaskRow.objects.filter(pk=task_id).exists():
+        task = registration.find(task_id)  # what some process has registered; never a path that a caller has made up
     if task is None:
         near = get_close_matches(task_id, registry.ids(), n=3, cutoff=0.5)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
@@ -66,32 +85,30 @@ def task_enqueue_many(task_id: str, items: list[dict[str, Any]], *, actor: Actor
     """Stores a run for each {payload, options}, all or none. Returns their ids in the order of the items."""
     del actor
     task = task_get(task_id)
-    ids: list[uuid.UUID | None] = [None] * len(items)
-    groups: dict[str, tuple[Options, list[int], list[str]]] = {}
-    for index, item in enumerate(items):
-        path = f"items[{index}]"
-        raw = item.get("options") or {}
-        options = Options.parse(_object(raw, f"{path}.options"), f"{path}.options")
-        text = task.encode_payload(_object(item.get("payload", {}), f"{path}.payload"), f"{path}.payload")
-        enqueue.check_size(text, f"{path}.payload")
-        # Items with the same options go in one statement; an idempotency key makes an item a group of its own.
-        name = repr(sorted(raw.items(), key=lambda pair: pair[0])) + (str(index) if options.idempotency_key else "")
-        group = groups.setdefault(name, (options, [], []))
-        group[1].append(index)
-        group[2].append(text)
+    read = [
+        read_item(task, item.get("payload", {}), item.get("options"), f"items[{i}].") for i, item in enumerate(items)
+    ]
+    ids = []
     with transaction.atomic():
-        # Keys are claimed in one order, whatever the order of the items: two batches never wait crosswise.
-        for options, places, texts in sorted(groups.values(), key=lambda group: group[0].idempotency_key or ""):
-            try:
-                if options.idempotency_key:
-                    found = [enqueue.enqueue(task, texts[0], options).id]
-                else:
-                    found = enqueue.enqueue_many(task, texts, options)
-            except HoldfastError as error:
-                raise _at(f"items[{places[0]}]", error) from None
-            for place, run_id in zip(places, found, strict=True):
-                ids[place] = run_id
-    return [run_id for run_id in ids if run_id is not None]
+        for index, found in enumerate(enqueue.enqueue_items(task, read)):
+            if isinstance(found, HoldfastError):
+                raise _at(f"items[{index}]", found) from None
+            ids.append(found.id)
+    return ids
+
+
+def event_emit(name: Any, payload: Any, options: dict[str, Any], *, actor: Actor) -> list[uuid.UUID]:
+    """Starts a run of each task that subscribes to the event. Raises InvalidOption, InvalidPayload."""
+    del actor
+    return [handle.id for handle in events.emit_with(name, payload, Options.parse(options))]
+
+
+def read_item(task: Task[..., Any], payload: Any, options: Any, path: str = "") -> enqueue.Item:
+    """One item of a batch, checked. `path` stands before its fields' names. Raises InvalidPayload, InvalidOption."""
+    chosen = Options.parse(_object(options or {}, f"{path}options"), f"{path}options")
+    text = task.encode_payload(_object(payload, f"{path}payload"), f"{path}payload")
+    enqueue.check_size(text, f"{path}payload")
+    return enqueue.Item(text, chosen)
 
 
 def _at(path: str, error: HoldfastError) -> HoldfastError:
@@ -235,11 +252,13 @@ def run_replay(
     """
     with transaction.atomic(), db.callers() as conn:
         old = selectors.run_get(run_id)
-        task = task_get(old.task_id)
+        # With another payload it is another run; the same again of Holdfast's own is what it has said once.
+        task = _task(old.task_id) if payload is None else task_get(old.task_id)
         kept = {
             "queue_name": old.queue.name,
             "priority": old.priority,
             "concurrency_key": old.concurrency_key,
+            "units": old.units,
             "tags": old.tags,
             "max_attempts": old.max_attempts,
         }

@@ -88,20 +88,22 @@ def _refused(task: Task, value: Any, options: OptionsForm, error: HoldfastError)
 
 def equivalents(task: Task, base_url: str) -> Equivalents:
     """The commands that do what the form does, with an example payload."""
-    payload = _example(task.payload_schema)
+    payload = example(task.payload_schema)
     text = json.dumps(payload, ensure_ascii=False)
     body = json.dumps({"payload": payload}, ensure_ascii=False)
     arguments = ", ".join(f"{name}={value!r}" for name, value in payload.items())
+    python = f"run = task.enqueue({arguments})\nrun.result(timeout=60)"
+    if task.payload_schema.get("x-django-tasks"):  # its arguments are given as the function takes them
+        python = "result = task.enqueue(…)\nresult.refresh()"
     return Equivalents(
-        python=f"# `task` is the decorated function of {task.module}\nrun = task.enqueue({arguments})\n"
-        "run.result(timeout=60)",
+        python=f"# `task` is the decorated function of {task.module}\n{python}",
         command=f"manage.py enqueue {task.id} {shlex.quote(text)}",
         http=f"curl {base_url}/api/v1/tasks/{task.id}/runs \\\n  -H 'Authorization: Bearer hf_…' "
         f"\\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(body)}",
     )
 
 
-def _example(schema: dict[str, Any]) -> dict[str, Any]:
+def example(schema: dict[str, Any]) -> dict[str, Any]:
     """The fields that are needed, each with its example, its default, or a value of its type."""
     empty: dict[str, Any] = {"string": "…", "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}
     found = {}

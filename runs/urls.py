@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import now, run, runs, stream, tasks, waits
+from runs.views import changes, endpoints, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
 
 app_name = "runs"
 urlpatterns = [
@@ -11,8 +11,10 @@ urlpatterns = [
     path("charts/durations.json", now.durations, name="chart_durations"),
     path("assets/plotly-<str:name>.min.js", now.plotly_js, name="plotly"),
     path("runs/", runs.runs, name="runs"),
+    path("runs/suggestions/", runs.suggestions, name="suggestions"),
     path("runs/<uuid:run_id>/", run.run, name="run"),
     path("runs/<uuid:run_id>/live/", run.run_live, name="run_live"),
+    path("runs/<uuid:run_id>/why/", run.run_why, name="run_why"),
     path("runs/<uuid:run_id>/log/", run.run_log, name="run_log"),
     path("runs/<uuid:run_id>/log/before/<int:before>/", run.run_earlier, name="run_earlier"),
     path("runs/<uuid:run_id>/snapshots/<int:sequence>/", run.snapshot, name="snapshot"),
@@ -29,6 +31,33 @@ urlpatterns = [
     path("approvals/", waits.approvals, name="approvals"),
     path("waits/<uuid:wait_id>/", waits.wait, name="wait"),
     path("waits/<str:signed>/", waits.signed_wait, name="signed_wait"),
+    path("queues/<str:name>/what-if/", whatif.what_if, name="what_if"),
+    path("schedules/", schedules.schedules, name="schedules"),
+    path("schedules/<str:name>/", schedules.schedule, name="schedule"),
+    path("schedules/<str:name>/pause/", schedules.schedule_pause, name="schedule_pause"),
+    path("schedules/<str:name>/resume/", schedules.schedule_resume, name="schedule_resume"),
+    path("schedules/<str:name>/run/", schedules.schedule_run, name="schedule_run"),
+    path("schedules/<str:name>/delete/", schedules.schedule_delete, name="schedule_delete"),
+    path("schedules/<str:name>/backfill/", schedules.schedule_backfill, name="schedule_backfill"),
+    path("webhooks/", webhooks.webhooks, name="webhooks"),
+    path("webhooks/in/<str:name>/", webhooks.webhook, name="webhook"),
+    path("webhooks/in/<str:name>/rotate/", webhooks.webhook_rotate, name="webhook_rotate"),
+    path("webhooks/in/<str:name>/on/", webhooks.webhook_switch, {"on": True}, name="webhook_on"),
+    path("webhooks/in/<str:name>/off/", webhooks.webhook_switch, {"on": False}, name="webhook_off"),
+    path("webhooks/in/<str:name>/delete/", webhooks.webhook_delete, name="webhook_delete"),
+    path("webhooks/in/<str:name>/deliveries/<uuid:delivery_id>/", webhooks.delivery, name="delivery"),
+    path(
+        "webhooks/in/<str:name>/deliveries/<uuid:delivery_id>/resend/", webhooks.delivery_resend, name="delivery_resend"
+    ),
+    path("webhooks/out/", endpoints.endpoints, name="endpoints"),
+    path("webhooks/out/<str:name>/", endpoints.endpoint, name="endpoint"),
+    path("webhooks/out/<str:name>/rotate/", endpoints.endpoint_rotate, name="endpoint_rotate"),
+    path("webhooks/out/<str:name>/on/", endpoints.endpoint_switch, {"on": True}, name="endpoint_on"),
+    path("webhooks/out/<str:name>/off/", endpoints.endpoint_switch, {"on": False}, name="endpoint_off"),
+    path("webhooks/out/<str:name>/test/", endpoints.endpoint_test, name="endpoint_test"),
+    path("webhooks/out/<str:name>/delete/", endpoints.endpoint_delete, name="endpoint_delete"),
+    path("webhooks/out/<str:name>/deliveries/<uuid:run_id>/resend/", endpoints.endpoint_resend, name="endpoint_resend"),
+    path("changes/", changes.changes, name="changes"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),
 ]

@@ -16,6 +16,8 @@ import pytest
 
 pytest_plugins = ["tests.support.fixtures"]
 
+#: Workers that share the whole suite.
+PROCESSES = 2
 OURS = "HOLDFAST_TESTS_"  # how the controller of xdist tells its workers
 
 
@@ -51,8 +53,19 @@ def _start() -> EmbeddedServers:
     return _started
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite is shared by a few workers: most of its time goes by in processes that start, die and are waited
+    for. `pytest -n 0` runs it in one; some files alone always do."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ  # it is given the same paths, and shares them with nobody
+    if whole and not is_worker and config.option.numprocesses is None and not config.getoption("usepdb"):
+        config.option.numprocesses, config.option.dist = PROCESSES, "worksteal"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: takes minutes; runs when everything else has passed or failed")
+    config.addinivalue_line("markers", "first: takes so long that others should go on beside it from the beginning")
     assert settings.DEBUG is False  # loads the settings: pytest-django sets Django up once they are there
     only_unit = bool(config.args) and all("tests/unit" in str(Path(arg).absolute()) for arg in config.args)
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput") and not only_unit:
@@ -63,7 +76,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)  # stable: the order stays random
+    # Stable: otherwise the order stays random.
+    items.sort(key=lambda item: (not item.get_closest_marker("first"), bool(item.get_closest_marker("last"))))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

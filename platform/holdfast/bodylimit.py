@@ -19,11 +19,11 @@ class BodyLimit:
 
     Args:
         app: what answers everything else.
-        limit_of: the bytes that a path takes.
+        limit_of: the bytes that a path takes in a body of a Content-Type.
         refuse: the problem+json body of the 413, for a limit.
     """
 
-    def __init__(self, app: App, limit_of: Callable[[str], int], refuse: Callable[[int], bytes]) -> None:
+    def __init__(self, app: App, limit_of: Callable[[str, str], int], refuse: Callable[[int], bytes]) -> None:
         self.app = app
         self.limit_of = limit_of
         self.refuse = refuse
@@ -31,8 +31,9 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        limit = self.limit_of(scope["path"])
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        limit = self.limit_of(scope["path"], headers.get(b"content-type", b"").decode("latin-1"))
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and (len(declared) > 15 or int(declared) > limit):
             return await self._answer(send, limit)
         arrived = 0

@@ -53,6 +53,10 @@ class _ServerBound:
     def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None) -> psycopg.Cursor[TupleRow]:
         return psycopg.Cursor(self._connection).execute(query, params, prepare=prepare)
 
+    def cursor(self) -> psycopg.Cursor[TupleRow]:
+        """For COPY, which is no statement with parameters."""
+        return psycopg.Cursor(self._connection)
+
 
 @contextmanager
 def callers() -> Iterator[Conn]:

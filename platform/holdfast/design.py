@@ -1,7 +1,5 @@
 """`/design/`: every component of the design system on one page, for those who build pages."""
 
-from importlib.metadata import version
-
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -62,6 +60,5 @@ def design(request: ActorRequest) -> HttpResponse:
         "json": _JSON,
         "snippet": _SNIPPET,
         "now": timezone.now(),
-        "plotly_version": version("plotly"),
     }
     return render(request, "holdfast/design.html", context)

@@ -70,6 +70,7 @@ class Env:
     processes: int = field(default_factory=lambda: _cores())  # isolated runs at once in one worker
     host: str = field(default_factory=socket.gethostname)  # where this worker is, for local steps
     host_grace: float = 60.0  # seconds without a worker there after which a host is given up
+    webhook_retention: float = 2_592_000.0  # seconds that deliveries of webhooks are kept
     middleware: tuple[str, ...] = ()  # dotted paths, the outermost first
 
 
@@ -113,6 +114,13 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         processes=_count("HOLDFAST_PROCESSES", text("HOLDFAST_PROCESSES"), 1_000, default=_cores()),
         host=_host(text("HOLDFAST_HOST")),
         host_grace=_seconds("HOLDFAST_HOST_GRACE", text("HOLDFAST_HOST_GRACE"), 0, 86_400, default=60.0),
+        webhook_retention=_seconds(
+            "HOLDFAST_WEBHOOK_RETENTION",
+            text("HOLDFAST_WEBHOOK_RETENTION"),
+            172_800,
+            315_360_000,
+            default=2_592_000.0,
+        ),
         middleware=_paths("HOLDFAST_MIDDLEWARE", text("HOLDFAST_MIDDLEWARE")),
     )
 

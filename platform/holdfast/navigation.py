@@ -34,5 +34,8 @@ PLACES: Final = (
     Place("/approvals/", "Approvals", "approvals", also="/waits/"),
     Place("/queues/", "Queues", "queues", "queues.view"),
     Place("/tasks/", "Tasks", "tasks"),
+    Place("/schedules/", "Schedules", "schedules"),
+    Place("/webhooks/", "Webhooks", "webhooks", "webhooks.view"),
+    Place("/changes/", "Changes", "changes"),
     Place("/admin/", "Admin", "admin", "access.manage"),
 )

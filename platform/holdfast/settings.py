@@ -5,6 +5,7 @@ lives, the settings still load, so that `help`, `check`, `makemigrations` and `u
 `HOLDFAST_SERVERS` says which of the three it is.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ HOLDFAST_THREADS: int = _env.threads  # threads at once in one worker
 HOLDFAST_PROCESSES: int = _env.processes  # isolated runs at once in one worker, each in a process of its own
 HOLDFAST_HOST: str = _env.host  # the name of this machine, for steps whose results lie on it
 HOLDFAST_HOST_GRACE: float = _env.host_grace  # seconds without a worker there after which a host is given up
+HOLDFAST_WEBHOOK_RETENTION: float = _env.webhook_retention  # seconds that deliveries are kept, and their ids known
 HOLDFAST_MIDDLEWARE: list[str] = list(_env.middleware)  # context managers around every call of a task's function
 
 # --- Django ---------------------------------------------------------------------------------------------------------
@@ -59,6 +61,11 @@ INSTALLED_APPS = [
     "runs",
     *(["holdfast.demo"] if _env.demo else []),
 ]
+
+# Where the package is installed (the extra `django-tasks`), its tasks are runs.
+if find_spec("django_tasks"):
+    INSTALLED_APPS.append("django_tasks")
+    TASKS: dict[str, dict[str, Any]] = {"default": {"BACKEND": "runs.djangotasks.HoldfastBackend", "QUEUES": []}}
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -204,6 +211,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.request": {"level": "ERROR"},  # strangers ask for all kinds of addresses
+        "django_tasks": {"level": "WARNING"},  # a line for each start and end: they are on the run's page
         "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
         "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},
     },

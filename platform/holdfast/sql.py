@@ -1,8 +1,8 @@
 """Named SQL statements, loaded once from the `.sql` files of a folder.
 
-A file holds statements that each begin with a line `-- name: some_name`. A statement may include another one's text
-with `{some_name}`: that is how a statement of `runs` carries a statement of `queues` inside itself, so that both
-happen in one round trip and one commit.
+A file holds statements that each begin with a line `-- name: some_name`. A statement may include another one's text,
+and what that one includes, with `{some_name}`: that is how a statement of `runs` carries a statement of `queues` inside
+itself, so that both happen in one round trip and one commit.
 """
 
 import re
@@ -34,6 +34,6 @@ def load(folder: Path, fragments: Mapping[str, str] | None = None) -> SimpleName
         name = match[1]
         if name not in known:
             raise ValueError(f"{folder}: {{{name}}} names no statement; known are {', '.join(sorted(known))}")
-        return known[name]
+        return _INCLUDE.sub(include, known[name])
 
     return SimpleNamespace(**{name: _INCLUDE.sub(include, text) for name, text in texts.items()})

@@ -6,15 +6,19 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from holdfast.design import design
 from holdfast.health import healthz, readyz
+from runs.api.metrics import scrape
+from runs.webhooks.views import hook
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", scrape, name="metrics"),
     path("design/", design, name="design"),
     path("admin/rq/", include("django_rq.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("runs.api.urls")),
     path("queues/", include("queues.urls")),
+    path("hooks/<str:name>", hook, name="hook"),
     path("", include("holdfast.access.urls")),
     path("", include("runs.urls")),
 ]

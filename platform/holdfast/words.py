@@ -37,6 +37,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // DAY} d {whole % DAY // HOUR} h"
 
 
+def share(part: float) -> str:
+    """A part of 1 as `12 %`; what is little but not nothing is `under 1 %`."""
+    return "under 1 %" if 0 < part < 0.01 else f"{100 * part:.0f} %"
+
+
 def relative(at: datetime, now: datetime) -> str:
     """`at` as seen from `now`: `just now`, `40 s ago`, `5 m ago`, `in 3 h`; whole units, so that it rarely changes."""
     seconds = (now - at).total_seconds()

@@ -10,13 +10,17 @@
 -- name: come_home
 -- What was put aside for the worker's host is ready for the lease that follows in this transaction. Nobody else sees
 -- that: `stay_home` ends it.
-UPDATE queues_entry e SET stage = 0
-WHERE e.ctid = ANY (ARRAY(
-    SELECT b.ctid FROM queues_entry b
-    WHERE b.home = {here} AND b.stage = 2
-    ORDER BY b.ready_at
-    LIMIT %(most)s
-    FOR UPDATE SKIP LOCKED));
+WITH placed AS (
+    UPDATE queues_entry e SET stage = 0
+    WHERE e.ctid = ANY (ARRAY(
+        SELECT b.ctid FROM queues_entry b
+        WHERE b.home = {here} AND b.stage = 2
+        ORDER BY b.ready_at
+        LIMIT %(most)s
+        FOR UPDATE SKIP LOCKED))
+    RETURNING e.queue_id, e.concurrency_key
+), {note}
+SELECT count(*) FROM placed;
 
 -- name: stay_home
 UPDATE queues_entry e SET stage = 2
@@ -31,13 +35,12 @@ WITH stranger AS (
 ), gone AS (
     DELETE FROM queues_lease l USING stranger s
     WHERE l.entry_id = ANY(%(ids)s::uuid[]) AND l.entry_id = s.entry_id AND l.worker_id = %(worker)s
-    RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, l.ready_at, s.hostname
-), freed AS (
-    INSERT INTO queues_freed (queue_id, concurrency_key)
-    SELECT DISTINCT queue_id, concurrency_key FROM gone WHERE concurrency_key IS NOT NULL
-)
-INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, ready_at, stage, home)
-SELECT entry_id, queue_id, lane, priority, concurrency_key, ready_at, 2, hostname FROM gone
+    RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, l.units, l.ready_at, s.hostname
+), {freed}
+INSERT INTO queues_entry (entry_id, queue_id, lane, priority, concurrency_key, units, ready_at, counts_from, stage, home)
+SELECT entry_id, queue_id, lane, priority, concurrency_key, units, ready_at, ready_at - priority * interval '1 minute', 2,
+       hostname
+FROM gone
 RETURNING entry_id;
 
 -- name: settle
@@ -64,11 +67,12 @@ WITH home AS MATERIALIZED (
                OR greatest(w.stopped_at, w.lost_at) > holdfast_now() - make_interval(secs => %(grace)s)))
 ), gone AS (
     DELETE FROM queues_home h USING lost WHERE h.hostname = lost.hostname AND h.pool = lost.pool
-), ready AS (
+), placed AS (
     UPDATE queues_entry e SET stage = 0, home = NULL
     FROM lost, queues_queue q
     WHERE e.home = lost.hostname AND e.stage = 2 AND q.id = e.queue_id AND q.pool = lost.pool
-)
+    RETURNING e.queue_id, e.concurrency_key
+), {note}
 SELECT hostname, pool FROM lost;
 
 -- name: forget_homes

@@ -1,5 +1,25 @@
 -- What pages and API read of queues: counts that stop at `most`, for one page of queues.
 
+-- name: oldest
+-- A part of other statements: since when the oldest entry of queue `p` waits, of the hundred that are first in line, of
+-- each lane, and of the hundred keys that are next; and the same without keys that have no slot.
+SELECT min(head.ready_at) AS ready_at, min(head.ready_at) FILTER (WHERE head.has_slot) AS open_at
+FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS lane (id)
+CROSS JOIN LATERAL (
+    (SELECT e.ready_at, true AS has_slot FROM queues_entry e
+     WHERE e.queue_id = p.id AND e.concurrency_key IS NULL AND e.lane = lane.id AND e.stage = 0
+     ORDER BY e.counts_from, e.entry_id LIMIT 100)
+    UNION ALL
+    (SELECT e.ready_at, t.counts_from IS NOT NULL
+     FROM (SELECT t.concurrency_key, t.counts_from FROM queues_turn t WHERE t.queue_id = p.id AND t.lane = lane.id
+           ORDER BY t.counts_from LIMIT 100) t
+     CROSS JOIN LATERAL (
+         SELECT n.ready_at FROM queues_entry n
+         WHERE n.queue_id = p.id AND n.concurrency_key = t.concurrency_key AND n.lane = lane.id AND n.stage = 0
+         ORDER BY n.counts_from, n.entry_id LIMIT 1
+     ) e)
+) head
+
 -- name: queue_flow
 WITH page AS MATERIALIZED (
     SELECT q.id, q.name FROM queues_queue q
@@ -19,30 +39,15 @@ SELECT p.id, entries.count AS depth, leases.count AS running, least(coalesce(d.c
 FROM page p
 LEFT JOIN delayed d ON d.queue_id = p.id
 CROSS JOIN LATERAL (
-    SELECT count(*) FROM (SELECT 1 FROM queues_entry e WHERE e.queue_id = p.id LIMIT %(most)s) e
+    SELECT count(*) FROM (
+        (SELECT 1 FROM queues_entry e WHERE e.queue_id = p.id AND e.concurrency_key IS NULL LIMIT %(most)s)
+        UNION ALL
+        (SELECT 1 FROM queues_entry e WHERE e.queue_id = p.id AND e.concurrency_key IS NOT NULL LIMIT %(most)s)
+        LIMIT %(most)s
+    ) e
 ) entries
 CROSS JOIN LATERAL (
     SELECT count(*) FROM (SELECT 1 FROM queues_lease l WHERE l.queue_id = p.id LIMIT %(most)s) l
 ) leases
-CROSS JOIN LATERAL (
-    -- The index is ordered by lane, stage and priority first: one probe for each of them finds its oldest entry.
-    SELECT min(head.ready_at) AS ready_at
-    FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS lane (id)
-    CROSS JOIN (VALUES (0::smallint), (1::smallint)) AS stage (id)
-    CROSS JOIN LATERAL (
-        WITH RECURSIVE best AS (
-            (SELECT e.priority, e.ready_at FROM queues_entry e
-             WHERE e.queue_id = p.id AND e.lane = lane.id AND e.stage = stage.id
-             ORDER BY e.priority DESC, e.ready_at LIMIT 1)
-            UNION ALL
-            SELECT n.priority, n.ready_at
-            FROM best b CROSS JOIN LATERAL (
-                SELECT e.priority, e.ready_at FROM queues_entry e
-                WHERE e.queue_id = p.id AND e.lane = lane.id AND e.stage = stage.id AND e.priority < b.priority
-                ORDER BY e.priority DESC, e.ready_at LIMIT 1
-            ) n
-        )
-        SELECT best.ready_at FROM best
-    ) head
-) oldest
+CROSS JOIN LATERAL ({oldest}) oldest
 ORDER BY p.name;

@@ -17,7 +17,13 @@ SET heartbeat_at = holdfast_now(), running = %(running)s, memory = %(memory)s,
     server_started_at = pg_postmaster_start_time(),
     draining_at = CASE WHEN %(draining)s THEN coalesce(draining_at, holdfast_now()) END
 WHERE id = %(worker)s AND lost_at IS NULL
-RETURNING holdfast_now();
+RETURNING holdfast_now(), drain_asked_at IS NOT NULL;
+
+-- name: ask_to_drain
+-- It sees it with its next heartbeat.
+UPDATE queues_worker SET drain_asked_at = coalesce(drain_asked_at, holdfast_now())
+WHERE id = %(worker)s AND stopped_at IS NULL AND lost_at IS NULL
+RETURNING new.name, new.drain_asked_at, old.drain_asked_at IS NULL;
 
 -- name: begin_batch
 -- Opens a group commit: fails with HF001 when the worker has been declared dead, and numbers the batch, so that a
@@ -87,11 +93,8 @@ WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> p
 -- The leases of a worker that will not be back.
 WITH gone AS (
     DELETE FROM queues_lease WHERE worker_id = %(worker)s
-    RETURNING entry_id, token, queue_id, lane, priority, concurrency_key
-), freed AS (
-    INSERT INTO queues_freed (queue_id, concurrency_key)
-    SELECT DISTINCT queue_id, concurrency_key FROM gone WHERE concurrency_key IS NOT NULL
-)
+    RETURNING entry_id, token, queue_id, lane, priority, concurrency_key, units
+), {freed}
 SELECT * FROM gone;
 
 -- name: orphans

@@ -9,7 +9,22 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
-from runs.api import problems, queues, runs, streams, tasks, updates, waits
+from runs.api import (
+    breakers,
+    changes,
+    endpoints,
+    events,
+    problems,
+    queues,
+    runs,
+    schedules,
+    streams,
+    tasks,
+    updates,
+    waits,
+    webhooks,
+    workers,
+)
 from runs.api.schemas import ProblemOut
 
 _REFUSALS = {
@@ -66,5 +81,19 @@ api = Api(
     renderer=Renderer(),
 )
 problems.install(api)
-for _router in (tasks.router, runs.router, streams.router, waits.router, updates.router, queues.router):
+for _router in (
+    tasks.router,
+    runs.router,
+    streams.router,
+    waits.router,
+    updates.router,
+    events.router,
+    endpoints.router,
+    webhooks.router,
+    workers.router,
+    changes.router,
+    queues.router,
+    breakers.router,
+    schedules.router,
+):
     api.add_router("", _router)

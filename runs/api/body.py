@@ -19,6 +19,7 @@ from runs.api.problems import (
     problem_body,
     refusal,
 )
+from runs.api.schemas import ReasonIn
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -26,14 +27,25 @@ M = TypeVar("M", bound=BaseModel)
 ENVELOPE: Final = 64 * 1024
 #: A batch may have this many times the bytes of one payload.
 BATCH_FACTOR: Final = 16
+#: The same for a batch of lines, which is never held whole.
+LINES_FACTOR: Final = 64
+#: The media type of a batch of lines.
+NDJSON: Final = "application/x-ndjson"
 MAX_KEY: Final = 200
 MAX_FIELD: Final = 60
 
 
-def limit_of(path: str) -> int:
+def limit_of(path: str, content_type: str) -> int:
     """How many bytes the body of a request to `path` may have."""
     payload: int = settings.HOLDFAST_PAYLOAD_LIMIT
-    return payload * (BATCH_FACTOR if path.startswith("/api/") and path.endswith("/batch") else 1) + ENVELOPE
+    if not (path.startswith("/api/") and path.endswith("/batch")):
+        return payload + ENVELOPE
+    return payload * (LINES_FACTOR if media_type(content_type) == NDJSON else BATCH_FACTOR) + ENVELOPE
+
+
+def media_type(content_type: str) -> str:
+    """The type of a Content-Type without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def read(request: HttpRequest, shape: type[M], *, optional: bool = False) -> M:
@@ -58,6 +70,11 @@ def read(request: HttpRequest, shape: type[M], *, optional: bool = False) -> M:
         return shape.model_validate(value)
     except ValidationError as error:
         raise refusal(InvalidBody, *(_fault(e, value, shape) for e in error.errors(include_url=False))) from None
+
+
+def reason_of(request: HttpRequest) -> str:
+    """Why somebody does it: the body of an action that needs no other. Raises as `read` does."""
+    return read(request, ReasonIn, optional=True).reason
 
 
 def idempotency_key(request: HttpRequest) -> str | None:
@@ -86,7 +103,7 @@ def name(field: str, text: str, most: int = 200) -> str:
 
 
 def _bytes(request: HttpRequest) -> bytes:
-    limit = limit_of(request.path)
+    limit = limit_of(request.path, request.headers.get("Content-Type", ""))
     declared = request.headers.get("Content-Length") or "0"
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large(limit)
@@ -107,8 +124,7 @@ def too_large(limit: int) -> BodyTooLarge:
 
 def _check_media_type(request: HttpRequest) -> None:
     declared = request.headers.get("Content-Type", "")
-    kind, _, parameters = declared.partition(";")
-    kind = kind.strip().lower()
+    kind, parameters = media_type(declared), declared.partition(";")[2]
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         shown = f"is {declared[:100]!r}" if declared else "is missing"
         raise refusal(UnsupportedMediaType, ("Content-Type", f"{shown}; send Content-Type: application/json"))

@@ -1,6 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457): {type, title, status, detail, errors, code}.
 
-`code` is for programs and stays as it is; `detail` is for people; `errors` lists {field, message}.
+`code` is for programs and stays as it is; `detail` is for people; `errors` lists {field, message}, and those of
+a search with their place in it: {field, message, at, length, suggestion}.
 """
 
 import logging
@@ -74,7 +75,7 @@ def problem(
     status: int,
     code: str,
     detail: str,
-    errors: Iterable[Mapping[str, str]] = (),
+    errors: Iterable[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
     """The response that says one problem."""
@@ -83,20 +84,35 @@ def problem(
     )
 
 
-def problem_body(status: int, code: str, detail: str, errors: Iterable[Mapping[str, str]] = ()) -> bytes:
-    """The problem as JSON. Characters that no JSON may hold are replaced: they come from what was refused."""
-    listed = [
-        {"field": str(e.get("field", "")), "message": str(e.get("message", ""))} for e in list(errors)[:MAX_ERRORS]
-    ]
-    body: dict[str, Any] = {
+def problem_body(status: int, code: str, detail: str, errors: Iterable[Mapping[str, Any]] = ()) -> bytes:
+    """The problem as JSON."""
+    return to_json(_fields(status, code, detail, errors))
+
+
+def fields_of(error: HoldfastError) -> dict[str, Any]:
+    """What the problem of this error says."""
+    return _fields(error.status, error.code, str(error), error.data.get("errors") or ())
+
+
+def _fields(status: int, code: str, detail: str, errors: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Characters that no JSON may hold are replaced: they come from what was refused."""
+    listed = [_listed(e) for e in list(errors)[:MAX_ERRORS]]
+    return {
         "type": f"urn:holdfast:error:{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
         "detail": _clean(detail),
-        "errors": [{name: _clean(text) for name, text in e.items()} for e in listed],
+        "errors": listed,
         "code": code,
     }
-    return to_json(body)
+
+
+def _listed(error: Mapping[str, Any]) -> dict[str, Any]:
+    """The field and the message; the place and what is better, where the error is one of a search."""
+    texts = {name: _clean(str(error.get(name, ""))) for name in ("field", "message")}
+    places = {name: error[name] for name in ("at", "length") if name in error}
+    better = {"suggestion": _clean(str(error["suggestion"]))} if "suggestion" in error else {}
+    return {**texts, **places, **better}
 
 
 def _clean(text: str) -> str:

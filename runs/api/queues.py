@@ -6,9 +6,10 @@ from django.http import HttpRequest
 from ninja import Router
 
 from queues import selectors, services
+from runs import whatif
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
-from runs.api.queueschemas import QueueIn, QueueOut
+from runs.api.queueschemas import PauseIn, QueueIn, QueueOut, WhatIfOut
 from runs.api.schemas import PageOut, ReasonIn
 from runs.filters import parse_limit, refuse_unknown
 
@@ -55,15 +56,30 @@ def queue_update(request: HttpRequest, name: str) -> Any:
 
 
 @router.post(
+    "/queues/{name}/what-if",
+    response=WhatIfOut,
+    auth=needs("queues.edit"),
+    operation_id="queue_what_if",
+    openapi_extra=docs.body(QueueIn),
+)
+def queue_what_if(request: HttpRequest, name: str) -> Any:
+    """What such a change would have done: the last day's runs, replayed by simulation. Changes nothing."""
+    asked = body.read(request, QueueIn)
+    changes = asked.model_dump(include=asked.model_fields_set - {"reason"})
+    return WhatIfOut.of(whatif.what_if(name, changes))
+
+
+@router.post(
     "/queues/{name}/pause",
     response=QueueOut,
     auth=needs("queues.pause"),
     operation_id="queue_pause",
-    openapi_extra=docs.body(ReasonIn, required=False),
+    openapi_extra=docs.body(PauseIn, required=False),
 )
 def queue_pause(request: HttpRequest, name: str) -> Any:
-    """Stops the queue from starting runs; those that run go on."""
-    services.queue_pause(name, actor_of(request), _reason(request))
+    """Stops the queue from starting runs; those that run go on. With `drain`, those that are there are worked off."""
+    asked = body.read(request, PauseIn, optional=True)
+    services.queue_pause(name, actor_of(request), asked.reason, seconds=asked.seconds, drain=asked.drain)
     return QueueOut.of(selectors.queue_get(name))
 
 
@@ -76,9 +92,18 @@ def queue_pause(request: HttpRequest, name: str) -> Any:
 )
 def queue_resume(request: HttpRequest, name: str) -> Any:
     """Lets a paused queue start runs again."""
-    services.queue_resume(name, actor_of(request), _reason(request))
+    services.queue_resume(name, actor_of(request), body.reason_of(request))
     return QueueOut.of(selectors.queue_get(name))
 
 
-def _reason(request: HttpRequest) -> str:
-    return body.read(request, ReasonIn, optional=True).reason
+@router.post(
+    "/queues/{name}/undo",
+    response=QueueOut,
+    auth=needs("queues.edit"),
+    operation_id="queue_undo",
+    openapi_extra=docs.body(ReasonIn, required=False),
+)
+def queue_undo(request: HttpRequest, name: str) -> Any:
+    """Takes the last change of the queue's settings, or of its pause, back."""
+    services.queue_undo(name, actor_of(request), body.reason_of(request))
+    return QueueOut.of(selectors.queue_get(name))

@@ -23,8 +23,10 @@ from runs.api.schemas import (
     SnapshotOut,
 )
 from runs.api.usage import TopUpIn
+from runs.api.why import WhyOut
 from runs.filters import InvalidFilter, RunFilter, parse_cursor, parse_limit, parse_number, refuse_unknown
 from runs.models import STATUSES
+from runs.why import NOTHING, why
 
 router = Router(tags=["runs"])
 
@@ -41,6 +43,7 @@ _TIME_SCHEMA = {"type": "string", "format": "date-time"}
     auth=needs("runs.view"),
     operation_id="runs_list",
     openapi_extra=docs.query(
+        docs.parameter("q", "A search: `queue:llm -task:sync status:retrying age:>10m payload.user.id:42`."),
         docs.parameter("status", "Any of these.", _STATUS_SCHEMA),
         docs.parameter("task", "The task's id."),
         docs.parameter("queue", "The queue's name."),
@@ -52,7 +55,9 @@ _TIME_SCHEMA = {"type": "string", "format": "date-time"}
     ),
 )
 def runs_list(request: HttpRequest) -> Any:
-    """Runs, newest first. A page of large runs may be shorter than its limit."""
+    """Runs, newest first. A page of large runs may be shorter than its limit. So may a page of a search that no index
+    serves as a whole, which passes 50,000 runs at most: it may even be empty, and `next` goes on. Where `q` cannot be
+    read, `errors` says at which character."""
     page = selectors.runs_page(
         RunFilter.parse(request.GET, also=_PAGING),
         cursor=parse_cursor(request.GET.get("cursor")),
@@ -66,6 +71,13 @@ def runs_list(request: HttpRequest) -> Any:
 def run_get(request: HttpRequest, run_id: str) -> Any:
     """One run."""
     return RunOut.of(selectors.run_get(body.run_id(run_id)))
+
+
+@router.get("/runs/{run_id}/why", response=WhyOut, auth=needs("runs.view"), operation_id="run_why")
+def run_why(request: HttpRequest, run_id: str) -> Any:
+    """Why a run is not running: the gate, who holds it, its place in line, and when it will probably start."""
+    found = why(body.run_id(run_id))
+    return WhyOut.model_construct(**(found.as_json() if found else NOTHING.as_json()))
 
 
 @router.get(
@@ -129,7 +141,7 @@ def run_logs(request: HttpRequest, run_id: str) -> Any:
 def run_retry(request: HttpRequest, run_id: str) -> Any:
     """The same run goes on: its next attempt, with what its finished steps returned."""
     found = body.run_id(run_id)
-    services.run_retry(found, actor=actor_of(request), reason=_reason(request))
+    services.run_retry(found, actor=actor_of(request), reason=body.reason_of(request))
     return RunOut.of(selectors.run_get(found))
 
 
@@ -145,7 +157,7 @@ def run_cancel(request: HttpRequest, run_id: str) -> Any:
     stopped: an `async def` at its next await, a plain function at its next step, checkpoint or wait. 409 when it has
     ended, or is being stopped already."""
     found = body.run_id(run_id)
-    services.run_cancel(found, actor=actor_of(request), reason=_reason(request))
+    services.run_cancel(found, actor=actor_of(request), reason=body.reason_of(request))
     return RunOut.of(selectors.run_get(found))
 
 
@@ -242,7 +254,3 @@ def _level(text: str | None) -> int:
     if text.lower() in LEVELS:
         return LEVELS[text.lower()]
     raise refusal(InvalidFilter, ("level", f"is no level; write one of {', '.join(LEVELS)}"))
-
-
-def _reason(request: HttpRequest) -> str:
-    return body.read(request, ReasonIn, optional=True).reason

@@ -13,7 +13,8 @@ from holdfast.access.models import REASON_LENGTH
 from runs import streams
 from runs.api.usage import AMOUNTS, BUDGET_SCHEMA, BudgetOut, HeartbeatOut, ProgressOut
 from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task, Wait
-from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, PRIORITIES, Options
+from runs.sdk.debounce import MAX_DEBOUNCE, MODES
+from runs.sdk.options import MAX_DELAY, MAX_KEY, MAX_TAG, MAX_TAGS, MAX_UNITS, PRIORITIES, SCOPES, Options
 from runs.sdk.retry import MAX_ATTEMPTS
 from runs.sdk.usage import plain_amounts
 from runs.sdk.wait import MAX_NAME
@@ -32,6 +33,20 @@ _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "run_after": {"type": "string", "format": "date-time"},
     "delay": {"type": "number", "minimum": 0, "maximum": MAX_DELAY, "description": "Seconds."},
     "idempotency_key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+    "idempotency_ttl": {**_SECONDS, "description": "Seconds for which the key is remembered; a day unless given."},
+    "idempotency_scope": {"enum": list(SCOPES), "description": "What the key is unique in; over HTTP always the task."},
+    "debounce": {
+        "type": "object",
+        "description": "Calls under one key, each less than `delay` seconds after the one before, are one run.",
+        "additionalProperties": False,
+        "required": ["key", "delay"],
+        "properties": {
+            "key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+            "delay": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DEBOUNCE},
+            "mode": {"enum": list(MODES), "default": "trailing"},
+            "max_wait": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DEBOUNCE},
+        },
+    },
     "concurrency_key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
     "tags": {
         "type": "array",
@@ -40,6 +55,12 @@ _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     },
     "max_attempts": {"type": "integer", "minimum": 1, "maximum": MAX_ATTEMPTS},
     "budget": BUDGET_SCHEMA,
+    "units": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_UNITS,
+        "description": "What it is expected to use of the unit that its queue's rate counts.",
+    },
     "ttl": {**_SECONDS, "description": "Seconds within which it has to start; then it is `expired`."},
     "run_timeout": {**_SECONDS, "description": "Seconds within which it has to end, waits included."},
 }
@@ -183,6 +204,7 @@ class RunOut(Schema):
     priority: int
     tags: list[str]
     concurrency_key: str | None
+    units: int = Field(description="What it counts in a rate that has a unit.")
     idempotency_key: str | None
     created_at: datetime
     started_at: datetime | None
@@ -386,8 +408,13 @@ class ItemsOut(Schema, Generic[T]):
 
 
 class FaultOut(Schema):
+    """What is wrong with a field. In a search, also with which characters, and what could stand there instead."""
+
     field: str
     message: str
+    at: int | None = None
+    length: int | None = None
+    suggestion: str | None = None
 
 
 class ProblemOut(Schema):

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
 from runs import selectors, services
-from runs.api import body, docs
+from runs.api import batches, body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import InvalidHeader, refusal
 from runs.api.schemas import BatchIn, EnqueueIn, ItemsOut, PageOut, RunOut, TaskOut
@@ -21,6 +21,12 @@ _KEY_HEADER = docs.parameter(
     {"type": "string", "minLength": 1, "maxLength": body.MAX_KEY},
     place="header",
 )
+
+
+def _batch_docs() -> dict[str, Any]:
+    found = {**docs.body(BatchIn), **docs.query(_KEY_HEADER)}
+    found["requestBody"]["content"][body.NDJSON] = batches.OPENAPI
+    return found
 
 
 @router.get(
@@ -65,13 +71,26 @@ def task_enqueue(request: HttpRequest, response: HttpResponse, task_id: str) -> 
     response={201: ItemsOut[RunOut]},
     auth=needs("runs.enqueue"),
     operation_id="task_enqueue_batch",
-    openapi_extra=docs.body(BatchIn),
+    openapi_extra=_batch_docs(),
 )
 def task_enqueue_batch(request: HttpRequest, task_id: str) -> Any:
-    """Starts many runs, all or none. An item may have an idempotency key of its own in its options."""
+    """Starts many runs, all or none. An item may have an idempotency key of its own in its options.
+
+    With `Content-Type: application/x-ndjson`, up to 100,000 lines with a run each are stored a thousand at a time. The
+    response, 200, has a line for each thousand: how far it is, the runs' ids, and the lines that were refused, which
+    hold up no other. The last line has `done`. With an `Idempotency-Key` the batch may be sent again after a cut: what
+    is stored is not stored twice."""
+    if body.media_type(request.headers.get("Content-Type", "")) == body.NDJSON:
+        return batches.response(request, task_id, body.idempotency_key(request))
     asked = body.read(request, BatchIn)
     if body.idempotency_key(request):
-        raise refusal(InvalidHeader, ("Idempotency-Key", "cannot name many runs; give items their own in `options`"))
+        raise refusal(
+            InvalidHeader,
+            (
+                "Idempotency-Key",
+                "cannot name many runs; give items their own, or send application/x-ndjson",
+            ),
+        )
     items = [{"payload": item.payload, "options": item.options} for item in asked.items]
     ids = services.task_enqueue_many(task_id, items, actor=actor_of(request))
     runs = [RunOut.of(run) for run in selectors.runs_get(ids)]

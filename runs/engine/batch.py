@@ -176,6 +176,7 @@ class Batch:
                 ids=[row.run_id for row in finishes],
                 tokens=[row.token for row in finishes],
                 delays=[row.delay for row in finishes],
+                used=[row.used for row in finishes],
             )
             if continued := [row for row in finishes if row.continues is not None]:
                 # Not before: what is given up may have begun in this very batch.

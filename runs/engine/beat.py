@@ -7,6 +7,8 @@ worker from proving that it lives.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -84,16 +86,20 @@ class Beat(Duty):
             self._ending.wait(RECONNECT if away else LOOK)
 
     def _beat(self) -> bool:
-        now = queue_store.worker_beat(
+        answer = queue_store.worker_beat(
             self._conn,
             self._engine.worker_id,
             running=self._engine.in_flight,
             memory=self._process.memory_info().rss,
             draining=self._engine.draining,
         )
-        if now is None:
+        if answer is None:
             return False
+        now, leave = answer
         self._engine.clock.set(now)
+        if leave and not self._engine.draining:
+            logger.info("asked to leave; finishing what is at work")
+            os.kill(os.getpid(), signal.SIGTERM)  # whatever ends this worker in good order ends it now
         return True
 
     def _reconnect(self) -> None:

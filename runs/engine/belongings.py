@@ -121,6 +121,11 @@ class Belongings(RunContext):
         return self._spending
 
     @property
+    def used(self) -> str | None:
+        """What it has used in this stay, by unit, as JSON; None when it has said nothing."""
+        return self._spending.used if self._spending is not None else None
+
+    @property
     def has_budget(self) -> bool:
         """Whether a budget is to be looked at before each step."""
         return bool(self.started.accounts)

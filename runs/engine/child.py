@@ -19,6 +19,7 @@ from django.db import connections
 
 from runs import store
 from runs.engine import hooks, memory
+from runs.engine.breakers import Breakers
 from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
 from runs.engine.loop import end_tasks, remember_task
@@ -28,7 +29,7 @@ from runs.engine.spending import Accounts
 from runs.engine.tail import LogTail
 from runs.engine.wire import Begin, Done, HandingOver, Inbox, Put, Receipt, Settled, pack
 from runs.engine.writer import Writer
-from runs.sdk.context import current
+from runs.sdk.context import current, set_executing
 from runs.sdk.task import registry
 
 #: Exit code of a child that lost its worker, or the thread that hears it.
@@ -124,6 +125,7 @@ class RemoteWriter:
 
 def live(sock: socket.socket) -> NoReturn:
     """From the fork to the end of the process."""
+    set_executing(True)
     link = Link(sock)
     begin = link.first()
     accounts = Accounts()
@@ -137,6 +139,7 @@ def live(sock: socket.socket) -> NoReturn:
         touch=lambda run_id: None,
         step_threads=ThreadPoolExecutor(STEP_THREADS, thread_name_prefix="holdfast-step"),
         accounts=accounts,
+        breakers=Breakers({begin.started.queue_id: begin.guard} if begin.guard else {}),
         hold=0.0,
     )
     task = registry.get(begin.started.task_id)
@@ -214,6 +217,8 @@ def _tidy(run: ActiveRun) -> None:
     with contextlib.suppress(Fenced, OSError):
         run.flush_print()
     run.close()
+    if run._port.breakers is not None:
+        run._port.breakers.close()
     with contextlib.suppress(Exception):
         connections.close_all()
     for stream in (sys.stdout, sys.stderr):

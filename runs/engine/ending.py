@@ -35,6 +35,7 @@ def finish_row(run: ActiveRun, outcome: Outcome) -> store.FinishRow:
         tuple(run.started.accounts or ()) if outcome.parked else (),
         outcome.continues,
         run.task.run_timeout if outcome.continues is not None else None,
+        run.used,
     )
 
 

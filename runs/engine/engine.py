@@ -33,10 +33,11 @@ from holdfast.telemetry import emit
 from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
-from runs import store
+from runs import registration, store
 from runs.engine import capture, database, deferring, hooks, isolation, middleware
 from runs.engine.batch import Batch
 from runs.engine.beat import Beat
+from runs.engine.breakers import Breakers
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
 from runs.engine.ending import broken, finish_row, samples
@@ -53,7 +54,7 @@ from runs.engine.spending import Accounts
 from runs.engine.tail import Trimmer
 from runs.engine.writer import Writer
 from runs.models import RollupKind
-from runs.sdk.context import current
+from runs.sdk.context import current, set_executing
 from runs.sdk.task import registry
 from runs.states import Status
 
@@ -78,9 +79,7 @@ class Engine:
         self.clock = Clock()
         self.accounts = Accounts()
         self.worker_id = 0
-        self.draining = False
-        self.fenced = False
-        self._handing_over = False
+        self.draining = self.fenced = self._handing_over = False
         self._runs: dict[UUID, ActiveRun] = {}
         self._lock = threading.Lock()
         self._used = dict.fromkeys(Lane, 0)
@@ -99,6 +98,7 @@ class Engine:
         self._step_threads = ThreadPoolExecutor(max(1, limits.threads), thread_name_prefix="holdfast-step")
         self._stays = ThreadPoolExecutor(max(1, limits.processes), thread_name_prefix="holdfast-stay")
         self._wards: Wards | None = None
+        self._breakers = Breakers()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -110,6 +110,7 @@ class Engine:
         gc.freeze()
         versions = json.dumps({task.id: task.version for task in registry})  # the fork server's children have them, too
         control = isolation.start(registry)  # before there is a thread: it forks
+        self._breakers.learn_guards()
         self._beat = Beat(self, self.limits.heartbeat_timeout)
         self.worker_id = queue_store.worker_register(
             self._beat.conn,
@@ -135,12 +136,14 @@ class Engine:
             touch=lambda run_id: self._hints.touch([run_id], lists=False),
             step_threads=self._step_threads,
             accounts=self.accounts,
+            breakers=self._breakers,
             loop_watch=self._loop_watch,
         )
         self._leaser = Leaser(self, versions)
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
         capture.install()
+        set_executing(True)
         if control is not None:
             self._wards = Wards(control, self._port)
             self._wards.start()
@@ -167,6 +170,7 @@ class Engine:
         if not self.fenced:
             self._drain()
             self._writer.close(timeout=10)
+        self._breakers.close()
         self._trimmer.close()
         self._hints.close()
         if not self.fenced and self._writer.is_alive() is False:
@@ -179,6 +183,7 @@ class Engine:
         if self._wards is not None:
             self._wards.close()
         self._stays.shutdown(wait=False, cancel_futures=True)
+        set_executing(False)
         emit("worker.stopped", worker=self.name)
 
     def _drain(self) -> None:
@@ -309,7 +314,7 @@ class Engine:
         for item in work:
             started = item.started
             self._tokens.add(started.token)
-            task = registry.get(started.task_id)
+            task = registration.find(started.task_id)
             if task is None or deferring.is_refused(task, started, item.facts, item.waits):
                 self._writer.put_finish(deferring.row(task, started), ())
                 continue
@@ -321,8 +326,8 @@ class Engine:
             earlier, self._runs[run.id] = self._runs.get(run.id), run
             if earlier is not None:
                 earlier.close()
-            sample = (RollupKind.DELAY, task.id, started.queue_id, "", task.version, "started", item.grant.waited)
-            samples.append(sample)
+            waited = item.grant.waited
+            samples.append((RollupKind.DELAY, task.id, started.queue_id, "", task.version, "started", waited))
         with self._lock:
             self._used[Lane.COROUTINE] += len(coroutines)
             self._used[Lane.THREAD] += len(threads)
@@ -345,15 +350,15 @@ class Engine:
         They differ when a connection broke: a lease was committed and we never heard of it, or a crash of PostgreSQL
         took back one that had not reached the disk. Called by the leaser's thread, which alone begins runs.
         """
-        mine = dict(self._runs)
+        # Before the look: what is over meanwhile was known then, and is no surprise.
+        mine, tokens = dict(self._runs), set(self._tokens)
         leases = held()
         for run_id, token in leases.items():
-            if token not in self._tokens:
+            if token not in tokens:
                 logger.warning("run %s was leased without our hearing of it; giving it back", run_id)
                 self._tokens.add(token)
-                self._writer.put_finish(
-                    store.FinishRow(run_id, token, Status.QUEUED, None, None, None, 0, 0.0, None), ()
-                )
+                row = store.FinishRow(run_id, token, Status.QUEUED, None, None, None, 0, 0.0, None)
+                self._writer.put_finish(row, ())
         for run_id, run in mine.items():
             # One whose end was committed meanwhile is closed already.
             if leases.get(run_id) != run.started.token and run.close():

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
-from runs.engine import failure, hooks, memory, middleware
+from runs.engine import failure, hooks, memory, middleware, passage
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
 from runs.engine.deferring import FIRST_DELAY
 from runs.engine.outcome import Continue, Fenced, HandOver, Mismatch, Outcome, PutDown, Stop, Unresolved
 from runs.errors import InvalidPayload
 from runs.sdk import codec
+from runs.sdk.retry import Abort
 from runs.states import AttemptStatus, Status
 
 
 async def execute_async(run: ActiveRun) -> Outcome:
     """A stay of a coroutine task. Raises Fenced only."""
+    if (breaker := passage.guard(run)) is None:
+        return await _stay_async(run)
+    try:
+        passed = await passage.enter_async(run, breaker)
+    except (PutDown, asyncio.CancelledError):
+        return cut_off(run)
+    began = run.now()
+    outcome = await _stay_async(run)
+    passage.leave(run, passed, began, outcome)
+    return outcome
+
+
+def execute_sync(run: ActiveRun) -> Outcome:
+    """A stay of a plain function, in a thread of its own. Raises Fenced only."""
+    if (breaker := passage.guard(run)) is None:
+        return _stay_sync(run)
+    try:
+        passed = passage.enter_sync(run, breaker)
+    except PutDown:
+        return cut_off(run)
+    began = run.now()
+    outcome = _stay_sync(run)
+    passage.leave(run, passed, began, outcome)
+    return outcome
+
+
+async def _stay_async(run: ActiveRun) -> Outcome:
     scope = run.within(limit) if (limit := run.time_left) is not None else None
     try:
         if scope is None:
@@ -40,8 +69,7 @@ async def execute_async(run: ActiveRun) -> Outcome:
     return completed(run, value)
 
 
-def execute_sync(run: ActiveRun) -> Outcome:
-    """A stay of a plain function, in a thread of its own. Raises Fenced only."""
+def _stay_sync(run: ActiveRun) -> Outcome:
     began, limit = time.monotonic(), run.time_left
     try:
         value = _call_sync(run)
@@ -92,9 +120,9 @@ def failed(run: ActiveRun, error: BaseException) -> Outcome:
     error = memory.named(run, error)
     text = failure.encode(failure.describe(error))
     failures = run.started.failures + 1
-    retry = run.task.retry
+    retry, blameless = run.task.retry, isinstance(error, Abort | InvalidPayload)
     if isinstance(error, InvalidPayload) or not retry.allows(error, failures, max_attempts=run.started.max_attempts):
-        return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1)
+        return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1, blameless=blameless)
     return Outcome(Status.RETRYING, AttemptStatus.FAILED, error=text, failed=1, delay=retry.delay(failures, error))
 
 

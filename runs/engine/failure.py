@@ -19,6 +19,7 @@ MAX_FRAMES: Final = 40
 
 _ENGINE: Final = str(Path(__file__).parent)
 _SDK: Final = str(Path(__file__).parent.parent / "sdk")
+_DJANGO_TASKS: Final = str(Path(__file__).parent.parent / "djangotasks")
 _LIBRARIES: Final = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platlib", "purelib")})
 _VARIABLE: Final = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"")
 
@@ -62,7 +63,7 @@ def encode(description: dict[str, Any]) -> str:
 
 def _theirs(filename: str) -> bool:
     """False for frames of the engine, which say nothing about the user's code."""
-    return not filename.startswith((_ENGINE, _SDK))
+    return not filename.startswith((_ENGINE, _SDK, _DJANGO_TASKS))
 
 
 def _traceback(error: BaseException) -> str:

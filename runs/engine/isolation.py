@@ -24,7 +24,7 @@ import psycopg
 
 from holdfast import db
 from runs import store
-from runs.engine import execute, forkserver, hooks
+from runs.engine import execute, forkserver, hooks, passage
 from runs.engine.child import live, sendable
 from runs.engine.context import ActiveRun
 from runs.engine.death import End, died, words
@@ -259,6 +259,7 @@ class Stay:
             self._port.clock,
             self.run.memory_limit,
             self.run.spending.balances(),
+            passage.guard(self.run),
         )
         self._out += pack(begin)
         self._begun = True
@@ -432,6 +433,7 @@ class Stay:
             return decided
         if self._why is Why.CANCELLED:
             return self._stopped()
+        passage.died(self.run)
         if self._why is Why.TIMED_OUT:
             return hooks.conclude_later(self.run, execute.timed_out(self.run, TimeoutError()))
         return hooks.conclude_later(

@@ -139,7 +139,7 @@ class Leaser(Duty):
         if not free[Lane.COROUTINE]:
             self._call_others()
         with conn.pipeline(), conn.transaction():
-            grants, held, opens, away = queue_store.lease(
+            grants, more, opens, away = queue_store.lease(
                 conn,
                 worker=self._engine.worker_id,
                 pools=self._engine.pools,
@@ -151,8 +151,8 @@ class Leaser(Duty):
             )
             self._away = self._away or away > 0
             self._opens = time.monotonic() + opens if opens is not None else float("inf")
-            if held:
-                self._wake.set()  # what was put aside made room for others
+            if more:
+                self._wake.set()
             if not grants:
                 return
             started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)

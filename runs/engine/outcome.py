@@ -73,3 +73,4 @@ class Outcome:
     waiting_for: str | None = None
     parked: tuple[UUID, ...] = ()  # waits: what it is put down for; or what is given up, where it continues
     continues: str | None = None  # the payload of the next round (JSON)
+    blameless: bool = False  # it failed for what the run is, and not for what it called

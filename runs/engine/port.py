@@ -10,6 +10,7 @@ from uuid import UUID
 from runs.engine.waiting import HOLD
 
 if TYPE_CHECKING:
+    from runs.engine.breakers import Breakers
     from runs.engine.clock import Clock
     from runs.engine.context import ActiveRun
     from runs.engine.fairtime import LoopWatch
@@ -25,6 +26,7 @@ class Port:
 
     __slots__ = (
         "accounts",
+        "breakers",
         "clock",
         "handing_over",
         "hold",
@@ -47,6 +49,7 @@ class Port:
         touch: Callable[[UUID], None],
         step_threads: ThreadPoolExecutor,
         accounts: Accounts,
+        breakers: Breakers | None = None,
         loop_watch: LoopWatch | None = None,
         hold: float = HOLD,
     ) -> None:
@@ -62,6 +65,8 @@ class Port:
         self.step_threads = step_threads
         #: The budgets on which runs draw, as far as they are known here.
         self.accounts = accounts
+        #: What steps call, and whether they may. None where every call goes through.
+        self.breakers = breakers
         #: A run whose next wait is over within so many seconds stays. 0 where nobody brings answers.
         self.hold = hold
         #: For how long the event loop stood still. None where a run has one of its own.

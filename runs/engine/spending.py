@@ -113,7 +113,7 @@ class Accounts:
 class Spending:
     """What one run uses in one stay."""
 
-    __slots__ = ("_accounts", "_ids", "_put", "_run", "_steps", "accounts")
+    __slots__ = ("_accounts", "_ids", "_put", "_run", "_steps", "_used", "accounts")
 
     def __init__(self, run: ActiveRun, accounts: Accounts, put: Callable[[UsageRow], None]) -> None:
         self._run = run
@@ -121,6 +121,7 @@ class Spending:
         self._put = put
         self._ids = tuple(run.started.accounts or ())
         self._steps: dict[str, dict[str, Decimal]] = {}
+        self._used: dict[str, Decimal] = {}
         #: Budgets to look at before each step; most runs have none.
         self.accounts = accounts.of(self._ids) if self._ids else ()
 
@@ -133,13 +134,26 @@ class Spending:
             if step:
                 used = self._steps.setdefault(step, {})
                 used[unit] = used.get(unit, ZERO) + amount
-            self._accounts.spend(self.accounts, unit, amount)
+            self._spend(unit, amount)
             self._put(UsageRow(self._run.id, self._run.attempt, self._run.task_id, unit, amount, self._ids))
 
     def pass_on(self, row: UsageRow) -> None:
         """What the process of an isolated run says that it has used."""
-        self._accounts.spend(self.accounts, row.unit, row.amount)
+        self._spend(row.unit, row.amount)
         self._put(row)
+
+    def _spend(self, unit: str, amount: Decimal) -> None:
+        self._used[unit] = self._used.get(unit, ZERO) + amount
+        self._accounts.spend(self.accounts, unit, amount)
+
+    @property
+    def used(self) -> str | None:
+        """What was used in this stay, by unit, as JSON; None when nothing was. Tokens are those in and out, unless the
+        run counts them itself."""
+        if not self._used:
+            return None
+        tokens = self._used.get("tokens_in", ZERO) + self._used.get("tokens_out", ZERO)
+        return _json({"tokens": tokens, **self._used} if tokens else self._used)
 
     def balances(self) -> list[Balance]:
         """For the process of an isolated run: the budgets, and what has been drawn on them or is about to be."""
@@ -149,7 +163,7 @@ class Spending:
         """What this try of a step has used, as JSON; the next try begins at nothing."""
         if not self._steps or (used := self._steps.pop(step, None)) is None:
             return None
-        return "{" + ", ".join(f"{json.dumps(unit)}: {digits(used[unit])}" for unit in sorted(used)) + "}"
+        return _json(used)
 
     def wait_for_room(self, step: str) -> WaitSpec | None:
         """What to wait for before this step begins: the first budget that is used up. None: it may begin."""
@@ -172,3 +186,8 @@ class Spending:
         for account in self.accounts:
             if (new := amounts.get(str(account.id))) is not None:
                 self._accounts.learn(Balance(account.id, unit, Decimal(most), ZERO) for unit, most in new.items())
+
+
+def _json(amounts: Mapping[str, Decimal]) -> str:
+    """Exact amounts by unit."""
+    return "{" + ", ".join(f"{json.dumps(unit)}: {digits(amounts[unit])}" for unit in sorted(amounts)) + "}"

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from runs.engine import transact, unsafe
+from runs.engine import passage, transact, unsafe
 from runs.engine.outcome import PutDown
 from runs.engine.waiting import HOLD
 from runs.errors import HeartbeatLost, StepMisuse
@@ -37,6 +37,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
         handed = run.is_handed(key)
         if run.has_budget and not handed:
             await run.waits.room_async(key)
+        passed = await passage.ask_async(run, step, key) if step.breaker is not None and not handed else None
         run.boundary()
         began, token = run._port.clock.now(), current_step.set(key)
         run.executing[key] = step
@@ -52,11 +53,14 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
                 value = await _timed(run, step, key, args, kwargs)
             output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
         except HandedOver:
+            passage.report(run, passed, began)
             run.completions.hand_over(step, key, began, args, kwargs)
             continue
         except Exception as error:
+            passage.report(run, passed, began, error)
             delay = run._tried(step, key, began, args, kwargs, error)
         else:
+            passage.report(run, passed, began)
             row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
             stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             run._store(row, stored, run._count(step, began, "completed", row.finished))
@@ -90,6 +94,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
         handed = run.is_handed(key)
         if run.has_budget and not handed:
             run.waits.room_sync(key)
+        passed = passage.ask_sync(run, step, key) if step.breaker is not None and not handed else None
         run.boundary()
         began, token = run._port.clock.now(), current_step.set(key)
         run.executing[key] = step
@@ -103,11 +108,14 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
                 value = step.function(*args, **kwargs)
             output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
         except HandedOver:
+            passage.report(run, passed, began)
             run.completions.hand_over(step, key, began, args, kwargs)
             continue
         except Exception as error:
+            passage.report(run, passed, began, error)
             delay = run._tried(step, key, began, args, kwargs, error)
         else:
+            passage.report(run, passed, began)
             row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
             stored: Future[None] = Future()
             run._store(row, stored, run._count(step, began, "completed", row.finished))

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+import psycopg
 from django.conf import settings
+from django.db import DatabaseError, close_old_connections
 
 from holdfast.poller import Poller
 from holdfast.telemetry import emit
+from queues import services as queue_services
 from queues import store as queue_store
 from queues import tickets
 from queues.store import Conn
-from runs import partitions, store
+from runs import partitions, registration, store
 from runs.engine import recovery
+from runs.outbound import telling
+from runs.schedules import firing
+from runs.schedules import services as schedules
+from runs.webhooks import retention as webhook_retention
 
 logger = logging.getLogger("holdfast.schedule")
 
@@ -23,7 +32,11 @@ PROMOTE_LIMIT: Final = 1_000
 #: Seconds after which a timer that was not noticed is worth a warning.
 LATE: Final = 5.0
 #: Seconds: a timer is noticed at the latest after the first; the others are the pace of their duty.
-TIMERS, DEADLINES, SWEEP, RECOVERY, HOMES, FORGET, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 2.0, 60.0, 3_600.0
+TIMERS, DEADLINES, SWEEP, RECOVERY, HOMES, PAUSES, FORGET, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 2.0, 1.0, 60.0, 3_600.0
+#: Seconds after which a schedule that was just made or changed is noticed.
+TICKS: Final = 1.0
+#: Seconds after which endpoints are told of a run that has ended.
+TELL: Final = 1.0
 #: Deadlines that one transaction acts upon.
 DEADLINE_LIMIT: Final = 200
 
@@ -115,6 +128,66 @@ def leave_homes(conn: Conn) -> None:
     tickets.wake({pool for _, pool in lost})
 
 
+def end_pauses(conn: Conn) -> None:
+    """Queues that were paused for a time flow again; this says so in their row and in the audit log."""
+    if over := queue_store.pauses_over(conn):
+        with _callers():
+            queue_services.end_pauses(over)
+
+
+class Clockwork:
+    """Schedules: those that this process's code declares get their rows, once; ticks that are due begin their runs."""
+
+    def __init__(self) -> None:
+        self._declared = False
+
+    def turn(self, conn: Conn) -> float | None:
+        """Returns the seconds until the next tick."""
+        if not self._declared:
+            with _callers():
+                registration.register_all()
+                schedules.declare_all()
+            self._declared = True
+        left = store.next_tick(conn)
+        if left is None or left > 0:
+            return left
+        with _callers():
+            firing.fire_due()
+        return store.next_tick(conn)
+
+
+@contextmanager
+def _callers() -> Iterator[None]:
+    """Django's connection of this thread, which may be of a server that was restarted since. What PostgreSQL refuses is
+    raised as psycopg has it: the poller knows what passes."""
+    close_old_connections()
+    try:
+        yield
+    except DatabaseError as error:
+        if isinstance(error.__cause__, psycopg.Error):
+            raise error.__cause__ from None
+        raise
+
+
+def forget_deliveries(conn: Conn) -> None:
+    """Drops deliveries of webhooks that are older than HOLDFAST_WEBHOOK_RETENTION."""
+    del conn  # the ORM has one of its own
+    with _callers():
+        webhook_retention.forget(settings.HOLDFAST_WEBHOOK_RETENTION)
+
+
+def forget_keys(conn: Conn) -> None:
+    """Drops idempotency keys that have expired, and debounces that are over."""
+    store.forget_keys(conn)
+
+
+def tell_endpoints(conn: Conn) -> float | None:
+    """Runs that have ended become deliveries to the endpoints that want to hear of them."""
+    del conn
+    with _callers():
+        return 0.0 if telling.tell() else None
+
+
 def make_partitions(conn: Conn) -> None:
     """Partitions for the weeks to come."""
     partitions.ensure_partitions(conn)
@@ -125,10 +198,15 @@ def poller() -> Poller:
     sweeper = Sweeper()
     found = Poller("schedule")
     found.every(FORGET, queue_store.forget)
+    found.every(FORGET, forget_deliveries)
+    found.every(FORGET, forget_keys)
     found.every(PARTITIONS, make_partitions)
     found.every(TIMERS, promote_timers)
     found.every(DEADLINES, act_on_deadlines)
     found.every(SWEEP, sweeper.sweep)
     found.every(RECOVERY, Rescuer().look_for_the_dead)
     found.every(HOMES, leave_homes)
+    found.every(PAUSES, end_pauses)
+    found.every(TELL, tell_endpoints)
+    found.every(TICKS, Clockwork().turn)
     return found

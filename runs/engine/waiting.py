@@ -22,7 +22,7 @@ from runs.engine.again import RAISED
 from runs.engine.outcome import PutDown
 from runs.errors import StepMisuse
 from runs.models import SnapshotKind
-from runs.sdk import codec
+from runs.sdk import codec, signals
 from runs.sdk.wait import First, WaitKind, WaitSpec
 
 if TYPE_CHECKING:
@@ -136,14 +136,14 @@ class Waits:
     async def room_async(self, step: str) -> None:
         """Until the budgets have room for a step."""
         while (spec := self._run.spending.wait_for_room(step)) is not None:
-            await self.wait_async(replace(spec, key=self._next(f"budget:{step}"), of_step=True))
+            await self.wait_async(replace(spec, key=self.next_key(f"budget:{step}"), of_step=True))
 
     def room_sync(self, step: str) -> None:
         """`room_async` of a plain function."""
         while (spec := self._run.spending.wait_for_room(step)) is not None:
-            self.wait_sync(replace(spec, key=self._next(f"budget:{step}"), of_step=True))
+            self.wait_sync(replace(spec, key=self.next_key(f"budget:{step}"), of_step=True))
 
-    def _next(self, key: str) -> str:
+    def next_key(self, key: str) -> str:
         """The wait of this name that is not over: there may have been others in the same place."""
         number = 1
         while (fact := self._facts.get(f"{key}:{number}")) is not None and fact.resolved is not None:
@@ -244,7 +244,7 @@ class Waits:
                 "what": f"the next try of {runners[0].spec.name}",
                 "step": runners[0].spec.name,
             }
-        if runners[0].spec.kind == WaitKind.BUDGET:
+        if runners[0].spec.kind in (WaitKind.RETRY, WaitKind.BUDGET):
             told |= runners[0].spec.detail
         parked = tuple(runner.id for runner in runners if runner.spec.kind not in (WaitKind.SLEEP, WaitKind.RETRY))
         return PutDown(max(0.0, self._left(runners)), json.dumps(told), parked)
@@ -252,6 +252,9 @@ class Waits:
     # ── one wait ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _identify(self, spec: WaitSpec) -> tuple[str, list[Runner]]:
+        for one in spec.runners or (spec,):
+            if one.kind == WaitKind.SIGNAL:
+                signals.check(self._run.task, one.name)
         key, mark = self._key(spec)
         if spec.kind != WaitKind.FIRST:
             return key, [Runner(spec, key, wait_id(self._run.id, key))]

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from queues.breaker import Breaker
 from runs.engine.clock import Clock
 from runs.engine.outcome import Outcome
 from runs.store import Balance, Fact, Started, WaitFact
@@ -29,6 +30,7 @@ class Begin(NamedTuple):
     clock: Clock
     memory_limit: int | None  # bytes
     balances: Sequence[Balance]  # of the budgets on which the run draws
+    guard: Breaker | None  # of its queue
 
 
 class Receipt(NamedTuple):

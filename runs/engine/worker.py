@@ -98,7 +98,8 @@ class ShiftWorker(SimpleWorker):
         try:
             if burst:
                 self._install_signal_handlers()  # type: ignore[no-untyped-call]
-                self.engine.shift(self._must_end, linger=0.3)
+                if not tickets.suspended():
+                    self.engine.shift(lambda: self._must_end() or tickets.suspended(), linger=0.3)
             return bool(super().work(burst, *args, **kwargs))
         finally:
             tickets.on_ticket = None
@@ -130,9 +131,14 @@ class ShiftWorker(SimpleWorker):
             super().set_state(state, pipeline)
 
     def check_for_suspension(self, burst: bool) -> None:
-        """Without Redis nobody has suspended us."""
+        """Waits while `rq suspend` holds workers back; runs that are here go on meanwhile. Without Redis nobody has
+        suspended us."""
         with contextlib.suppress(redis.RedisError):
             super().check_for_suspension(burst)
+        if self._suspended:  # it came in the middle of a shift, whose ticket is spent: what was left has none
+            self._suspended = False
+            for pool in self.queue_names():
+                tickets.push_safely(pool)
 
     def run_maintenance_tasks(self) -> None:
         """Not without Redis."""
@@ -167,6 +173,8 @@ class ShiftWorker(SimpleWorker):
         assert self.engine is not None
         logger.debug("a ticket for %s", pool)
         self._suspended = bool(is_suspended(self.connection, self))
+        if self._suspended:  # since we began to wait for a ticket; a shift would lease before it looks
+            return
         self.engine.shift(self._must_end, linger=0.3 if self._burst else 5.0, tick=self._tick)
 
     def _must_end(self) -> bool:

@@ -38,6 +38,11 @@ def children_spec(
             "options.idempotency_key: a child belongs to the one run that waits for it, and is never enqueued twice.",
             errors=[{"field": "options.idempotency_key", "message": "cannot be given to a child"}],
         )
+    if options.debounce is not None:
+        raise InvalidOption(
+            "options.debounce: a child belongs to the one run that waits for it. Enqueue it without waiting.",
+            errors=[{"field": "options.debounce", "message": "cannot be given to a child"}],
+        )
     if len(texts) > MAX_CHILDREN:
         raise InvalidOption(
             f"{len(texts):,} children in one call; the limit is {MAX_CHILDREN:,}. Wait for them in parts.",

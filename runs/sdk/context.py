@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -122,6 +123,19 @@ class RunContext(ABC):
 current: ContextVar[RunContext | None] = ContextVar("holdfast_current_run", default=None)
 #: The step that is being executed, by its key; steps nest no steps.
 current_step: ContextVar[str] = ContextVar("holdfast_current_step", default="")
+_executing = False
+
+
+def set_executing(value: bool) -> bool:
+    """Says whether this process executes runs now; returns what was said before."""
+    global _executing
+    before, _executing = _executing, value
+    return before
+
+
+def has_lost_its_run() -> bool:
+    """Whether this is a thread that code of a run has started: a bare thread does not know the run it works for."""
+    return _executing and current.get() is None and threading.current_thread() is not threading.main_thread()
 
 
 def current_run() -> RunContext:

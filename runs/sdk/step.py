@@ -9,9 +9,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
-from runs.errors import DeclarationError, StepMisuse
+from queues.breaker import Breaker
+from queues.naming import QueueDeclarationError
+from runs.errors import DeclarationError, NotInRun, StepMisuse
 from runs.sdk import codec
-from runs.sdk.context import current, current_step
+from runs.sdk.context import current, current_step, has_lost_its_run
 from runs.sdk.options import is_word
 from runs.sdk.retry import NO_RETRY, Retry
 from runs.sdk.safety import AT_LEAST_ONCE, Guarantee, Safety, guarantee
@@ -54,6 +56,7 @@ class Step(Generic[P, R]):
         key: str | None = None,
         promise: Guarantee = AT_LEAST_ONCE,
         heartbeat_timeout: float | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -63,6 +66,7 @@ class Step(Generic[P, R]):
         self.heartbeat_timeout = heartbeat_timeout
         self.key = key
         self.promise = promise
+        self.breaker = breaker
         self.transaction = promise.transaction
         self.unsafe = promise.unsafe
         self.local = promise.local
@@ -84,6 +88,12 @@ class Step(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current.get()
         if run is None:
+            if has_lost_its_run():
+                raise NotInRun(
+                    f"Step {self.name!r} was called in a thread that knows no run, so it would not be durable. Start "
+                    "the thread with asyncio.to_thread(…), which hands the run on, or call by copy_context().run (from "
+                    f"contextvars). To call the plain function, write {self.name}.function(…)."
+                )
             return self._outside(args, kwargs) if self.transaction else self.function(*args, **kwargs)
         if outer := current_step.get():
             raise StepMisuse(
@@ -136,6 +146,7 @@ class Step(Generic[P, R]):
             promise=self.promise,
             heartbeat_timeout=seconds(heartbeat_timeout, f"step {self.name!r}: heartbeat_timeout")
             or self.heartbeat_timeout,
+            breaker=self.breaker,
         )
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -156,6 +167,7 @@ def step(
     safety: Safety = "safe",
     reconcile: Callable[..., Any] | None = None,
     local: bool = False,
+    breaker: Breaker | str | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 def step(
     function: Callable[P, R] | None = None,
@@ -169,6 +181,7 @@ def step(
     safety: Safety = "safe",
     reconcile: Callable[..., Any] | None = None,
     local: bool = False,
+    breaker: Breaker | str | None = None,
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """Makes a function a durable step.
 
@@ -184,6 +197,8 @@ def step(
             answers with a `Reconciled`.
         local: Its result lies on this machine (files, a loaded model): the run goes on with workers of this host as
             long as there are any; on another one, the step is called again.
+        breaker: What the step calls, as a `Breaker` or by its name ("openai"): while too many calls of it fail, over
+            all workers, none is made, and runs come back later.
     """
 
     def wrap(f: Callable[P, R]) -> Step[P, R]:
@@ -206,6 +221,21 @@ def step(
             timeout=seconds(timeout, f"{where}: timeout"),
             promise=promise,
             heartbeat_timeout=seconds(heartbeat_timeout, f"{where}: heartbeat_timeout"),
+            breaker=_breaker(breaker, where, transaction=transaction),
         )
 
     return wrap(function) if function is not None else wrap
+
+
+def _breaker(given: object, where: str, *, transaction: bool) -> Breaker | None:
+    if given is None:
+        return None
+    if transaction:
+        raise DeclarationError(
+            f"{where}: a breaker and transaction=True stand side by side. A breaker is for calls of what may be away; "
+            "make them in a step of their own, so that the transaction does not wait for it."
+        )
+    try:
+        return Breaker.of(given)
+    except QueueDeclarationError as error:
+        raise DeclarationError(f"{where}: {error}") from None

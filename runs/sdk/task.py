@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Generic, Literal, NotRequired, ParamSpec, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, Literal, NotRequired, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -17,18 +17,23 @@ from typing_extensions import TypedDict
 from queues.declare import Queue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
+from runs.sdk.chain import Chain, begin
+from runs.sdk.debounce import Debounce
+from runs.sdk.events import declared as declared_events
 from runs.sdk.fingerprint import Fingerprint, fingerprint
 from runs.sdk.handle import RunHandle
 from runs.sdk.hooks import Hook, hook_steps
 from runs.sdk.isolation import Isolation, declared
 from runs.sdk.options import Options
 from runs.sdk.retry import NO_RETRY, Retry
+from runs.sdk.signals import declared as declared_signals
 from runs.sdk.step import seconds
 from runs.sdk.usage import Number, budget_of, budget_problems
 from runs.sdk.wait import Pending, WaitSpec, blocking
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 DEFAULT_QUEUE = Queue("default")
@@ -36,6 +41,9 @@ DEFAULT_QUEUE = Queue("default")
 
 class Task(Generic[P, R]):
     """A task. Call it and it is the plain function; `enqueue` it and a worker runs it durably."""
+
+    #: What else the schema of its payload says, for pages.
+    schema_extra: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
@@ -51,6 +59,8 @@ class Task(Generic[P, R]):
         budget: Mapping[str, Number] | None = None,
         hooks: Mapping[str, Hook | None] | None = None,
         middleware: Iterable[Callable[[Any], Any]] = (),
+        signals: Iterable[str] | None = None,
+        events: Iterable[str] = (),
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -63,6 +73,8 @@ class Task(Generic[P, R]):
         self.isolation = isolation
         self.hooks = hook_steps(hooks or {}, f"task {id!r}")
         self.middleware = tuple(middleware)
+        self.signals = declared_signals(signals, f"task {id!r}")
+        self.events = declared_events(events, f"task {id!r}")
         self.budget = _budget(budget, f"task {id!r}: budget")
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = inspect.signature(function)
@@ -130,6 +142,15 @@ class Task(Generic[P, R]):
         """`enqueue_many_and_wait` for `async def`."""
         return Bound(self, Options()).aenqueue_many_and_wait(payloads, return_exceptions=return_exceptions)
 
+    def then(self, task: Task[..., S], /, **fixed: Any) -> Chain[P, S]:
+        """This task and then another one, which is called with its result.
+
+        Args:
+            task: With one parameter, it gets the result; with several, the fields of the result, which is an object.
+            fixed: Parameters of it that have nothing to do with the result.
+        """
+        return begin(self, task, fixed)
+
     def using(
         self,
         *,
@@ -144,15 +165,22 @@ class Task(Generic[P, R]):
         ttl: float | timedelta | None = None,
         run_timeout: float | timedelta | None = None,
         budget: Mapping[str, Number] | None = None,
+        units: int | None = None,
+        debounce: Debounce | None = None,
+        idempotency_ttl: float | timedelta | None = None,
+        idempotency_scope: Literal["task", "run"] | None = None,
     ) -> Bound[P, R]:
         """The task with options for the next enqueue.
 
         Args:
             queue_name: Another queue than the declared one; it must exist.
-            priority: -100 to 100; higher starts first within a queue.
+            priority: -100 to 100; a point counts as a minute of waiting in its queue.
             run_after: Not before this time (with a time zone).
             delay: Not before so many seconds from now.
-            idempotency_key: The same key with the same payload gives the same run (for 24 h).
+            idempotency_key: The same key with the same payload gives the same run; with another it is refused.
+            idempotency_ttl: Seconds for which the key is remembered; a day unless given.
+            idempotency_scope: What the key is unique in: the "task", or the "run" that enqueues.
+            debounce: Calls that come close upon each other are one run; see `Debounce`.
             concurrency_key: Whom the run is for; limits per key go by it.
             tags: Up to 20 words to find the run by.
             max_attempts: Instead of the retry policy's.
@@ -160,6 +188,7 @@ class Task(Generic[P, R]):
             run_timeout: Seconds within which it has to end, waits and retries included; later it is `timed_out`.
             budget: What it and the runs that it waits for may use, by unit, before it is parked for a top-up:
                 `{"cost": Decimal("1.50")}`. Instead of the task's.
+            units: What it is expected to use of the unit that its queue's rate counts (tokens, say); 1 unless given.
         """
         return Bound(
             self,
@@ -175,6 +204,10 @@ class Task(Generic[P, R]):
                 ttl=ttl,
                 run_timeout=run_timeout,
                 budget=budget,
+                units=units,
+                debounce=debounce,
+                idempotency_ttl=idempotency_ttl,
+                idempotency_scope=idempotency_scope,
             ),
         )
 
@@ -314,6 +347,8 @@ def task(
     on_wait: Hook | None = None,
     on_resume: Hook | None = None,
     middleware: Iterable[Callable[[Any], Any]] = (),
+    signals: Iterable[str] | None = None,
+    events: Iterable[str] = (),
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     function: Callable[P, R] | None = None,
@@ -336,6 +371,8 @@ def task(
     on_wait: Hook | None = None,
     on_resume: Hook | None = None,
     middleware: Iterable[Callable[[Any], Any]] = (),
+    signals: Iterable[str] | None = None,
+    events: Iterable[str] = (),
 ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
     """Makes a function a task.
 
@@ -355,6 +392,8 @@ def task(
             called; with the result; with the `Failure` when it has failed for good; when it has been cancelled.
         on_wait, on_resume: Called when a run leaves its worker to wait, with what it waits for, and when it is back.
         middleware: Context managers around each call of the function: called with the run, the first one outermost.
+        signals: The names of the signals that it waits for; others are then refused when they are sent, and waited for.
+        events: The names of events that start a run of it (see `emit`); `order.*` is all that begin so.
     """
     hooks = {
         "on_start": on_start,
@@ -384,6 +423,8 @@ def task(
             budget=budget,
             hooks=hooks,
             middleware=middleware,
+            signals=signals,
+            events=events,
         )
         registry.add(made)
         return made

@@ -64,3 +64,32 @@ FROM runs_rollup u
 WHERE u.kind = 'run' AND u.minute >= holdfast_now() - interval '24 hours' AND u.status = ANY(%(counted)s)
   AND u.task_id = ANY(%(tasks)s)
 GROUP BY u.task_id, u.status, u.bucket;
+
+-- name: starts_lately
+-- Starts of a queue in the last minutes, and the seconds of these that are over; counted by the minute.
+SELECT coalesce(sum(u.count), 0)::bigint AS starts,
+       greatest(1, extract(epoch FROM holdfast_now() - min(u.minute)))::float8 AS seconds
+FROM runs_rollup u
+WHERE u.kind = 'delay' AND u.queue_id = %(queue)s
+  AND u.minute >= date_trunc('minute', holdfast_now()) - make_interval(mins => %(minutes)s);
+
+-- name: arrivals
+-- What came into a queue and has started, the latest first, as `queues.whatif.Arrival`. A run that is being worked on
+-- has been so until now.
+SELECT extract(epoch FROM r.created_at)::float8,
+       greatest(0, CASE WHEN r.status IN ('running', 'cancelling') AND worked.seconds = 0
+                        THEN extract(epoch FROM holdfast_now() - r.started_at) ELSE worked.seconds END)::float8,
+       r.concurrency_key, r.priority, r.units
+FROM runs_run r
+CROSS JOIN LATERAL (SELECT coalesce(sum(a.active), 0) AS seconds FROM runs_attempt a WHERE a.run_id = r.id) AS worked
+WHERE r.queue_id = %(queue)s AND r.id >= %(first)s AND r.started_at IS NOT NULL
+ORDER BY r.id DESC
+LIMIT %(limit)s;
+
+-- name: ended_lately
+-- Runs that ended in the last full minutes, by status.
+SELECT u.status, sum(u.count)::bigint AS count
+FROM runs_rollup u
+WHERE u.kind = 'run' AND u.minute >= date_trunc('minute', holdfast_now()) - make_interval(mins => %(minutes)s)
+  AND u.minute < date_trunc('minute', holdfast_now()) AND u.status = ANY(%(counted)s)
+GROUP BY u.status;

@@ -106,8 +106,8 @@ WITH done AS (
     FROM done d
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = d.id AND r.lease_token = d.token
     RETURNING r.id, d.attempt, d.error, d.delay, d.active, CASE WHEN r.stopping IS NULL THEN old.stopping END AS stopping,
-              r.stopping IS NOT NULL AS again
-), ended AS (
+              r.stopping IS NOT NULL AS again, r.status, r.finished_at
+), {told}, ended AS (
     UPDATE runs_attempt a
     SET active = a.active + m.active,
         status = CASE WHEN m.stopping IS NOT NULL AND coalesce(m.attempt, 'cancelled') = 'cancelled' THEN m.stopping
@@ -118,6 +118,15 @@ WITH done AS (
     WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL
 )
 SELECT m.id, m.again FROM moved m WHERE (m.stopping IS NOT NULL OR m.again) AND m.delay IS NOT NULL;
+
+-- name: told
+-- A part of statements that end runs: endpoints, if there are any, are to hear of those of `moved (id, status,
+-- finished_at)` that are over.
+told AS (
+    INSERT INTO runs_ending (run_id, status, at)
+    SELECT m.id, m.status, m.finished_at FROM moved m
+    WHERE m.finished_at IS NOT NULL AND EXISTS (SELECT 1 FROM runs_endpoint e WHERE e.enabled)
+)
 
 -- name: comes_back
 -- A part of `finish`: the run is being stopped and is entered again, for the hook of what it ends as.
@@ -251,8 +260,8 @@ WITH lost AS (
         ending = CASE WHEN r.crashes + 1 < %(limit)s THEN r.ending END
     FROM lost l
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.lease_token = l.token
-    RETURNING r.id, r.finished_at IS NULL AS back, r.crashes
-), ended AS (
+    RETURNING r.id, r.finished_at IS NULL AS back, r.crashes, r.status, r.finished_at
+), {told}, ended AS (
     UPDATE runs_attempt a
     SET status = 'crashed', error = %(error)s::jsonb, finished_at = holdfast_now()
     FROM moved m WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL
@@ -267,10 +276,11 @@ WHERE a.worker_id = %(worker)s AND a.run_id = ANY(%(ids)s) AND a.status = 'crash
 -- name: give_back
 -- Adds entries again for runs that were taken from a worker.
 WITH incoming AS (
-    SELECT g.entry_id, g.queue_id, g.lane, g.priority, g.concurrency_key,
+    SELECT g.entry_id, g.queue_id, g.lane, g.priority, g.concurrency_key, g.units,
            CASE WHEN g.delay > 0 THEN holdfast_now() + make_interval(secs => g.delay) END AS due_at
     FROM unnest(%(ids)s::uuid[], %(queues)s::bigint[], %(lanes)s::smallint[], %(priorities)s::smallint[],
-                %(keys)s::varchar[], %(delays)s::float8[]) AS g (entry_id, queue_id, lane, priority, concurrency_key, delay)
+                %(keys)s::varchar[], %(units)s::int[], %(delays)s::float8[])
+         AS g (entry_id, queue_id, lane, priority, concurrency_key, units, delay)
 ), {add_incoming}
 SELECT count(*) FROM incoming;
 
@@ -303,9 +313,9 @@ WITH hooked AS (
         finished_at = CASE WHEN {ends_at_once} THEN holdfast_now() END,
         error = coalesce(%(error)s::jsonb, r.error), next_at = NULL, waiting_for = NULL
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.finished_at IS NULL AND r.stopping IS NULL AND r.ending IS NULL
-    RETURNING r.id, r.status, r.queue_id, r.task_id, r.priority, r.concurrency_key, r.lease_token
-), incoming AS (
-    SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key, NULL::timestamptz AS due_at
+    RETURNING r.id, r.status, r.queue_id, r.task_id, r.priority, r.concurrency_key, r.units, r.lease_token, r.finished_at
+), {told}, incoming AS (
+    SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key, m.units, NULL::timestamptz AS due_at
     FROM moved m JOIN runs_task t ON t.id = m.task_id
     WHERE m.status = 'cancelling' AND m.lease_token IS NULL
 ), {add_incoming}, ended AS (
@@ -340,9 +350,9 @@ WITH moved AS (
     UPDATE runs_run r
     SET status = 'queued', finished_at = NULL, ending = NULL, failures = 0, crashes = 0, next_at = NULL
     WHERE r.id = %(id)s AND r.status IN ('failed', 'cancelled', 'expired', 'timed_out', 'crashed', 'unknown')
-    RETURNING r.id, r.task_id, r.queue_id, r.priority, r.concurrency_key
+    RETURNING r.id, r.task_id, r.queue_id, r.priority, r.concurrency_key, r.units
 ), incoming AS (
-    SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key,
+    SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key, m.units,
            NULL::timestamptz AS due_at
     FROM moved m JOIN runs_task t ON t.id = m.task_id
 ), {add_incoming}
@@ -364,3 +374,6 @@ SELECT r.id FROM runs_run r
 WHERE r.waiting_for ? 'deferred' AND r.status = 'waiting' AND %(versions)s::jsonb ? r.task_id
   AND NOT coalesce(r.refused @> ARRAY[(%(versions)s::jsonb ->> r.task_id)::varchar], false)
 LIMIT %(limit)s;
+
+-- name: next_tick
+SELECT extract(epoch FROM min(s.next_at) - holdfast_now())::float8 FROM runs_schedule s;

@@ -38,5 +38,8 @@ LIMIT 1;
 SELECT coalesce(max(s.sequence), 0) FROM runs_snapshot s WHERE s.run_id = %(id)s;
 
 -- name: give_up
-UPDATE runs_run r SET status = 'failed', finished_at = holdfast_now() WHERE r.id = %(id)s AND r.status = 'unknown'
-RETURNING r.id;
+WITH moved AS (
+    UPDATE runs_run r SET status = 'failed', finished_at = holdfast_now() WHERE r.id = %(id)s AND r.status = 'unknown'
+    RETURNING r.id, r.status, r.finished_at
+), {told}
+SELECT m.id FROM moved m;

@@ -20,7 +20,15 @@ from runs.store.waits import children_ended, close_waits, lock_waits, parents
 def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID], str]:
     """Stores the runs and makes them leasable, in one statement. Returns their ids in order, and the pool to wake;
     no ids: there is no such queue."""
-    plain = new.run_after is None and not new.delay and new.ttl is None and new.timeout is None and new.budget is None
+    plain = (
+        new.concurrency_key is None
+        and new.units == 1
+        and new.run_after is None
+        and not new.delay
+        and new.ttl is None
+        and new.timeout is None
+        and new.budget is None
+    )
     rows = conn.execute(
         SQL.enqueue_now if plain else SQL.enqueue,
         {
@@ -31,8 +39,9 @@ def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID
             "max_attempts": new.max_attempts,
             "priority": new.priority,
             "concurrency_key": new.concurrency_key,
+            "units": new.units,
             "tags": new.tags,
-            "idempotency_key": new.idempotency_key,
+            "keys": new.keys,
             "run_after": new.run_after,
             "delay": new.delay,
             "trace_id": new.trace_id,
@@ -48,24 +57,15 @@ def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID
     return [row[0] for row in rows], rows[0][1] if rows else ""
 
 
-def claim_key(conn: Conn, *, task: str, key: str, payload_hash: bytes, ttl: float) -> tuple[uuid.UUID, bytes]:
-    """Claims an idempotency key for `ttl` seconds. The run id is the nil UUID when the key is the caller's to use."""
-    row = conn.execute(SQL.claim_key, {"task": task, "key": key, "hash": payload_hash, "ttl": ttl}).fetchone()
-    assert row is not None
-    return row[0], bytes(row[1])
-
-
-def settle_key(conn: Conn, *, task: str, key: str, run_id: uuid.UUID) -> None:
-    conn.execute(SQL.settle_key, {"task": task, "key": key, "run_id": run_id})
-
-
 def mark_replay(conn: Conn, run_id: uuid.UUID, *, of: uuid.UUID) -> None:
     """Says of a run that was just enqueued which one it replays."""
     conn.execute(SQL.mark_replay, {"id": run_id, "of": of})
 
 
-def register_task(conn: Conn, row: dict[str, Any]) -> None:
-    conn.execute(SQL.register_task, row)
+def register_task(conn: Conn, row: dict[str, Any]) -> str | None:
+    """Makes a task's row, or adopts what its code declares now. Returns the version that was there before, if any."""
+    found = conn.execute(SQL.register_task, row).fetchone()
+    return found[0] if found else None
 
 
 def start(conn: Conn, *, worker: int, grants: Sequence[Grant], versions: str) -> list[Started]:
@@ -146,6 +146,7 @@ def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> in
             "lanes": [s.lane for s in back],
             "priorities": [s.priority for s in back],
             "keys": [s.concurrency_key for s in back],
+            "units": [s.units for s in back],
             "delays": [delays[s.entry_id] for s in back],
         },
     )
@@ -231,3 +232,9 @@ def wake_deferred(conn: Conn, *, versions: str, limit: int) -> set[str]:
     """Runs that were left for other code come back at once, if it may be these versions. Returns the pools to wake."""
     rows = conn.execute(SQL.deferred, {"versions": versions, "limit": limit}).fetchall()
     return queue_store.wake(conn, [row[0] for row in rows]) if rows else set()
+
+
+def next_tick(conn: Conn) -> float | None:
+    """Seconds until the next tick of any schedule (negative when late), or None when there is none."""
+    row = conn.execute(SQL.next_tick, prepare=True).fetchone()
+    return None if row is None else row[0]

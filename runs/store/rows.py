@@ -21,8 +21,9 @@ class NewRuns:
     max_attempts: int
     priority: int = 0
     concurrency_key: str | None = None
+    units: int = 1  # what each counts in a rate that has a unit
     tags: list[str] = field(default_factory=list)
-    idempotency_key: str | None = None
+    keys: list[str | None] | None = None  # idempotency keys, as many as payloads
     run_after: datetime | None = None
     delay: float | None = None  # seconds
     trace_id: str | None = None
@@ -189,6 +190,7 @@ class FinishRow(NamedTuple):
     accounts: tuple[uuid.UUID, ...] = ()  # the runs whose budgets it may be put down for
     continues: str | None = None  # the payload of its next round (JSON)
     timeout: float | None = None  # seconds within which the next round has to end
+    used: str | None = None  # what it has used in this stay, by unit (JSON); None: nothing that it said
 
 
 class EndingRow(NamedTuple):

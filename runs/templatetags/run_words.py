@@ -5,6 +5,7 @@ import uuid
 from django import template
 
 from runs import words
+from runs.schedules import ticks
 
 register = template.Library()
 
@@ -37,3 +38,9 @@ def error_name(error: dict[str, object] | None) -> str:
 def json_line(value: object) -> str:
     """A JSON value on one line, cut after some hundred characters."""
     return words.json_line(value)
+
+
+@register.filter
+def prose(cron: str) -> str:
+    """A cron expression in words."""
+    return ticks.prose(cron)

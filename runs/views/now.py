@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.selectors import database_now
-from runs import charts, dashboard
+from runs import changes, charts, dashboard
 from runs.filters import InvalidFilter, RunFilter, refuse_unknown
 
 PLOTLY_VERSION: Final = version("plotly")
@@ -33,7 +33,6 @@ def now(request: ActorRequest) -> HttpResponse:
         "now": dashboard.now(),
         "windows": dashboard.WINDOWS,
         "window": window if window in dashboard.WINDOWS else "1h",
-        "plotly_version": PLOTLY_VERSION,
     }
     return render(request, "runs/_now.html" if request.headers.get("HX-Request") else "runs/now.html", context)
 
@@ -49,7 +48,8 @@ def failure_rate(request: ActorRequest) -> JsonResponse:
     end = database_now().replace(second=0, microsecond=0) + timedelta(minutes=1)
     start = end - asked.length
     cells = dashboard.rate_cells(start, end, minutes=asked.minutes, task=asked.task)
-    return JsonResponse(charts.failure_rate(cells, start=start, end=end, bin_minutes=asked.minutes))
+    deploys = changes.deploys(start, end, asked.task)
+    return JsonResponse(charts.failure_rate(cells, start=start, end=end, bin_minutes=asked.minutes, deploys=deploys))
 
 
 @require_safe

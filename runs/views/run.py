@@ -18,6 +18,7 @@ from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.grants import Actor
 from runs import answers, budgets, jsonvalue, live, pages, services, updates
 from runs.errors import HoldfastError, UnknownRun
+from runs.why import why
 
 T = TypeVar("T")
 
@@ -57,6 +58,14 @@ def run_log(request: ActorRequest, run_id: uuid.UUID) -> StreamingHttpResponse:
     response = StreamingHttpResponse(live.log_text(run_id), content_type="text/plain; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="run-{run_id}.log"'
     return response
+
+
+@require_safe
+@requires("runs.view")
+def run_why(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
+    """Why the run waits, as a fragment that asks again while it does."""
+    found = _or_404(why, run_id)
+    return render(request, "runs/_run_why.html", {"why": found, "run_id": run_id})
 
 
 @require_safe

@@ -1,11 +1,10 @@
-"""The list of runs. What is filtered stands in the address, so a view is a link."""
+"""The list of runs. What is searched for stands in the address, so a view is a link."""
 
 from __future__ import annotations
 
 import uuid
-from urllib.parse import urlencode
 
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -13,6 +12,8 @@ from holdfast.access.gate import ActorRequest, requires
 from queues.selectors import queue_names
 from runs import lists
 from runs.filters import InvalidFilter, RunFilter, parse_cursor
+from runs.search import pointing
+from runs.search.suggest import suggest
 
 
 @require_safe
@@ -23,17 +24,41 @@ def runs(request: ActorRequest) -> HttpResponse:
     try:
         filters = RunFilter.parse(request.GET, also=("cursor", "shown"))
         cursor = parse_cursor(request.GET.get("cursor"))
+        shown = _ids(request.GET.get("shown", "")) if fragment else []
+        listing = lists.again(filters, shown, newest=cursor is None) if shown else lists.page(filters, cursor)
     except InvalidFilter as error:
-        return render(request, "runs/runs.html", {"refused": error, **_choices(RunFilter())}, status=422)
-    shown = _ids(request.GET.get("shown", "")) if fragment else []
-    listing = lists.again(filters, shown, newest=cursor is None) if shown else lists.page(filters, cursor)
+        if fragment:  # the page keeps what it shows
+            return HttpResponse(status=204)
+        return render(request, "runs/runs.html", _refused(error, request.GET.get("q", "")), status=422)
     context = {"list": listing, "cursor": cursor, **_choices(filters), **_links(filters, cursor, listing)}
     return render(request, "runs/_list.html" if fragment else "runs/runs.html", context)
 
 
+@require_safe
+@requires("runs.view")
+def suggestions(request: ActorRequest) -> JsonResponse:
+    """What could be typed next: {start, end, items: [{text, note, open}]}."""
+    text, at = request.GET.get("q", ""), request.GET.get("at", "")
+    cursor = int(at) if at.isascii() and at.isdigit() and len(at) < 6 else len(text)
+    return JsonResponse(suggest("".join(c if c.isprintable() else " " for c in text), cursor).as_json())
+
+
+def _refused(error: InvalidFilter, text: str) -> dict[str, object]:
+    places = pointing.places(error)
+    mended = [(place, RunFilter.link(place.mended) if place.mended else "") for place in places]
+    return {"refused": error, "places": mended, **_choices(RunFilter()), "text": text}
+
+
 def _choices(filters: RunFilter) -> dict[str, object]:
+    task, queue = filters.only("task"), filters.only("queue")
+    rest = filters
+    for name, values in (("task", task), ("queue", queue)):
+        rest = rest.having(name, ()) if len(values) == 1 else rest
     return {
-        "filters": filters,
+        "text": filters.text,
+        "rest": rest.text,
+        "task": task[0] if len(task) == 1 else "",
+        "queue": queue[0] if len(queue) == 1 else "",
         "tabs": lists.tabs(filters),
         "task_ids": lists.task_ids(),
         "queue_names": queue_names(limit=lists.MAX_CHOICES),
@@ -41,12 +66,11 @@ def _choices(filters: RunFilter) -> dict[str, object]:
 
 
 def _links(filters: RunFilter, cursor: uuid.UUID | None, listing: lists.Listing) -> dict[str, str]:
-    base = filters.params()
-    here = [*base, ("cursor", str(cursor))] if cursor else base
+    here = [("cursor", str(cursor))] if cursor else []
     return {
-        "newest_url": f"?{urlencode(base)}",
-        "older_url": f"?{urlencode([*base, ('cursor', str(listing.next))])}" if listing.next else "",
-        "refresh_url": f"?{urlencode([*here, ('shown', ','.join(str(row.run.id) for row in listing.rows))])}",
+        "newest_url": filters.address(),
+        "older_url": filters.address(("cursor", str(listing.next))) if listing.next else "",
+        "refresh_url": filters.address(*here, ("shown", ",".join(str(row.run.id) for row in listing.rows))),
     }
 
 

@@ -100,7 +100,10 @@
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); fetchInto(entry.target); }
   }, { rootMargin: "200px" });
-  const watch = (root) => { for (const element of root.querySelectorAll("[data-chart]")) near.observe(element); };
+  const watch = (root) => {
+    for (const element of root.querySelectorAll("[data-chart]")) near.observe(element);
+    for (const element of root.querySelectorAll("[data-figure]")) draw(element, JSON.parse(element.dataset.figure));
+  };
 
   window.addEventListener("holdfast:theme", () => { for (const [element, figure] of drawn) if (element.isConnected) draw(element, figure); else drawn.delete(element); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => window.dispatchEvent(new Event("holdfast:theme")));

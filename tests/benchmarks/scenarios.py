@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from tests.benchmarks.admission import admission, flood
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.waiting import fan_out, parallel_waits, spread
 
@@ -194,4 +195,15 @@ def recovery(stage: Stage, scale: float) -> Figures:
     return spread(gaps)
 
 
-ALL = (throughput, single_enqueue, latency, isolation, sleepers, parallel_waits, fan_out, recovery)
+ALL = (
+    throughput,
+    single_enqueue,
+    latency,
+    isolation,
+    sleepers,
+    parallel_waits,
+    fan_out,
+    recovery,
+    admission,
+    flood,
+)

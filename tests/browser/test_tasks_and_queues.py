@@ -8,6 +8,7 @@ from playwright.sync_api import Route, expect
 
 from queues.models import Queue
 from runs.models import Run
+from tests.support.arrivals import came
 from tests.support.browsing import Visitor
 from tests.support.waiting import eventually
 
@@ -82,6 +83,34 @@ def test_a_limit_is_edited_where_it_stands_and_a_pause_says_why(visitor: Visitor
     expect(row).to_contain_text("provider is down")
     row.get_by_role("button", name="Resume").click()
     expect(row).not_to_contain_text("provider is down")
+
+
+def test_what_a_limit_would_have_done_is_drawn_before_it_is_saved(visitor: Visitor) -> None:
+    queue = Queue.objects.create(name="imports", concurrency_limit=4)
+    for n in range(40):
+        came(queue, 3_600 - 20 * n, 60)
+    page = visitor.page
+    page.goto("/queues/")
+    row = page.locator("#imports")
+    row.locator("summary", has_text="of 4").click()
+    row.get_by_label("Limit", exact=False).first.fill("1")
+    row.get_by_role("button", name="What if?").click()
+    shown = row.locator(".whatif")
+    expect(shown).to_contain_text("40 runs since")
+    expect(shown.locator("svg.main-svg").first).to_be_visible()
+    for width in (1280, 320):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        box = row.locator(".edit > .box").bounding_box()
+        figure = shown.locator(".plot").bounding_box()
+        assert box
+        assert figure
+        assert box["x"] <= figure["x"]
+        assert figure["x"] + figure["width"] <= box["x"] + box["width"]
+    row.get_by_label("Limit", exact=False).first.fill("none at all")
+    row.get_by_role("button", name="What if?").click()
+    expect(shown).to_contain_text("Write a whole number")
+    assert Queue.objects.get(name="imports").concurrency_limit == 4
 
 
 def test_a_queue_with_every_limit_fits_on_a_phone(visitor: Visitor) -> None:

@@ -104,7 +104,7 @@ def test_fault_4_what_is_not_done_in_the_grace_is_handed_over_at_a_step_boundary
     assert [a.number for run_id in ids for a in attempts(run_id)] == [1] * len(ids), "a handover is no new attempt"
 
 
-def test_a_task_that_kills_its_worker_each_time_ends_as_crashed_and_others_proceed(fleet: Fleet) -> None:
+def test_fault_10_a_task_that_kills_its_worker_each_time_ends_as_crashed_and_others_proceed(fleet: Fleet) -> None:
     poison = the("killer").enqueue()
     fleet.scheduler()
     for number in range(1, 6):

@@ -45,6 +45,7 @@ def problem(response: Any, status: int, code: str | None = None, field: str | No
     assert body["title"]
     assert body["detail"]
     assert code is None or body["code"] == code, body
-    assert all(set(e) == {"field", "message"} and e["message"] for e in body["errors"])
+    places = {"at", "length", "suggestion"}
+    assert all({"field", "message"} <= set(e) <= {"field", "message"} | places and e["message"] for e in body["errors"])
     assert field is None or field in [e["field"] for e in body["errors"]], body
     return body

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 from runs import Retry, current_run, heartbeat, step, task
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
-
-
-def gate(name: str) -> Path:
-    return Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
+from tests.support.ledger import gate, note
 
 
 @step(retry=Retry(max_attempts=3, min_delay=0.01, max_delay=0.02))

@@ -7,13 +7,7 @@ import os
 import time
 
 from runs import Retry, current_run, log, step, task
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
+from tests.support.ledger import note
 
 
 def compute(seconds: float) -> int:

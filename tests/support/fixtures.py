@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.processes import (
     BEAT_TASKS,
+    BREAKER_TASKS,
     COMPLETION_TASKS,
+    DJANGO_TASKS,
     FAULT_TASKS,
     HARD_TASKS,
     HOME_TASKS,
@@ -27,6 +29,7 @@ from tests.support.processes import (
     Ledger,
 )
 from tests.support.readme import python_of
+from tests.support.service import Service
 
 
 @pytest.fixture
@@ -136,6 +139,19 @@ def completing(fleet: Fleet) -> Fleet:
 
 
 @pytest.fixture
+def breaking(fleet: Fleet, service: Service) -> Fleet:
+    """A fleet that knows the tasks of `breaker_tasks.py` as well, and the service that they call; no worker yet."""
+    fleet.environment["TESTS_SERVICE"] = service.address
+    return _knowing(fleet, BREAKER_TASKS)
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Service() as found:
+        yield found
+
+
+@pytest.fixture
 def homes(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `home_tasks.py` as well; no worker yet."""
     return _knowing(fleet, HOME_TASKS)
@@ -145,6 +161,12 @@ def homes(fleet: Fleet) -> Fleet:
 def faulty(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `fault_tasks.py` as well; no worker yet."""
     return _knowing(fleet, FAULT_TASKS)
+
+
+@pytest.fixture
+def djangotasks(fleet: Fleet) -> Fleet:
+    """A fleet that knows the functions of `djangotask_functions.py` as well; no worker yet."""
+    return _knowing(fleet, DJANGO_TASKS)
 
 
 @pytest.fixture
@@ -159,7 +181,7 @@ def documented(fleet: Fleet) -> Callable[[str], Fleet]:
     return know
 
 
-def _knowing(fleet: Fleet, more: Path) -> Fleet:
+def _knowing(fleet: Fleet, more: Path | str) -> Fleet:
     from django.conf import settings
 
     from runs import registration

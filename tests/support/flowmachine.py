@@ -31,7 +31,7 @@ QUEUE, TASK = "machine", "machine"
 ACTOR = Actor.system("machine")
 TABLES = (
     "runs_run, runs_attempt, runs_snapshot, runs_logline, runs_wait, runs_signal, runs_deadline, runs_rollup, "
-    "queues_entry, queues_timer, queues_lease, queues_worker, queues_queue, runs_task"
+    "queues_entry, queues_timer, queues_lease, queues_worker, queues_turn, queues_note, queues_queue, runs_task"
 )
 
 
@@ -55,9 +55,7 @@ class Flow:
         with connection.cursor() as cursor:
             cursor.execute(f"TRUNCATE {TABLES} CASCADE")
         self.conn = db.connect("machine")
-        self.conn.execute(
-            "INSERT INTO queues_queue (name, concurrency_limit, declared_concurrency_limit) VALUES (%s, 2, 2)", [QUEUE]
-        )
+        self.conn.execute("INSERT INTO queues_queue (name, concurrency_limit) VALUES (%s, 2)", [QUEUE])
         row = {"id": TASK, "module": "m", "doc": "", "queue": QUEUE, "lane": 0, "retry": "{}", "max_duration": None}
         store.register_task(
             self.conn, {**row, "payload_schema": "{}", "output_schema": "{}", "version": "1", "hooks": []}

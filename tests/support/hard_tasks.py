@@ -7,31 +7,13 @@ import logging
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 from runs import Retry, current_run, log, step, task
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
-
-
-def first_time(name: str) -> bool:
-    """True once for each name, whichever process asks."""
-    try:
-        (Path(os.environ["TESTS_LEDGER"]).parent / f"once-{name}").touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-
-def gate(name: str) -> Path:
-    return Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
+from tests.support.ledger import first_time, gate, note
 
 
 @step(retry=Retry(max_attempts=2, min_delay=2.5, max_delay=2.5, jitter=False))
@@ -230,3 +212,19 @@ async def interrupts_in_a_group() -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(leave())
+
+
+@step
+def by_hand(number: int) -> int:
+    return number
+
+
+@task(id="steps-in-bare-threads")
+def steps_in_bare_threads() -> list[int]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(by_hand, range(3)))
+
+
+@task(id="steps-in-bare-threads-apart", isolation="process")
+def steps_in_bare_threads_apart() -> list[int]:
+    return steps_in_bare_threads.function()

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import time
-
 from django.conf import settings
 
 from runs import current_run, step, task, wait
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
+from tests.support.ledger import note
 
 
 @step(local=True)

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 from runs import Abort, Failure, Retry, current_run, step, task, usage, wait
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
-
-
-def gate(name: str) -> Path:
-    return Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
+from tests.support.ledger import gate, note
 
 
 def started() -> None:

@@ -10,23 +10,12 @@ import signal
 import subprocess
 import time
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from runs import Abort, GiB, MiB, Retry, acheckpoint, checkpoint, current_run, log, step, task, usage, wait
+from tests.support.ledger import gate, note, noted
 
 AGAIN = Retry(max_attempts=3, min_delay=0, max_delay=0)
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
-
-
-def gate(name: str) -> Path:
-    return Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
 
 
 @step
@@ -38,7 +27,7 @@ def stone(name: str) -> str:
 @step(retry=Retry(max_attempts=2, min_delay=0, max_delay=0))
 async def brick(name: str, fail: bool = False) -> str:
     note("brick", current_run().id, name)
-    if fail and len([w for w in Path(os.environ["TESTS_LEDGER"]).read_text().splitlines() if name in w]) == 1:
+    if fail and noted("brick", current_run().id, name) == 1:
         raise ConnectionError("once")
     return name
 

@@ -8,7 +8,9 @@ import socket
 import threading
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from holdfast import env
 
 
 class Proxy:
@@ -36,6 +38,13 @@ class Proxy:
         asked = parse_qs(parts.query)
         proxy = cls(unquote(parts.path))
         return proxy, f"redis://:{asked['password'][0]}@127.0.0.1:{proxy._port}/{asked['db'][0]}"
+
+    @classmethod
+    def of_postgresql(cls, url: str) -> tuple[Self, str]:
+        """A proxy before the server of a URL whose host is a folder, and the URL that leads through it."""
+        found = env.parse_database_url(url)
+        proxy = cls(f"{found.host}/.s.PGSQL.{found.port or 5432}")
+        return proxy, f"postgresql://{found.user}:{quote(found.password, safe='')}@127.0.0.1:{proxy._port}/{found.name}"
 
     def freeze(self) -> None:
         """Connections stay open, new ones are taken, and nothing passes."""

@@ -7,35 +7,13 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 from django.db import connection, connections, transaction
 from django.db.models import F
 
 from holdfast.demo.models import Order
 from runs import OutcomeUnknown, Reconciled, Retry, current_run, log, step, task
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
-
-
-def first_time(name: str) -> bool:
-    """True once for each name, whichever process asks."""
-    try:
-        (Path(os.environ["TESTS_LEDGER"]).parent / f"once-{name}").touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-
-def hold(name: str) -> None:
-    gate = Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
-    while not gate.exists():
-        time.sleep(0.01)
+from tests.support.ledger import first_time, hold, note
 
 
 def die() -> None:

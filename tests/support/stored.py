@@ -59,7 +59,7 @@ def run(status: str = "completed", name: str = "sums", *, age: float = 60.0, too
     }
     found = Run.objects.create(id=uuid7(at), status=status, **values)
     if status == "queued":
-        Entry.objects.create(entry_id=found.id, queue=found.queue, lane=0, ready_at=at)
+        Entry.objects.create(entry_id=found.id, queue=found.queue, lane=0, ready_at=at, counts_from=at)
     return found
 
 

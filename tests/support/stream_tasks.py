@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
-from pathlib import Path
 from typing import Any
 
 from runs import Retry, acheckpoint, current_run, step, stream, task
-
-
-def hold(name: str, timeout: float = 30.0) -> None:
-    """Waits until the test opens the gate `name` (a file beside the ledger)."""
-    gate = Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
-    deadline = time.monotonic() + timeout
-    while not gate.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-def first_time(name: str) -> bool:
-    """True once for each name, whichever process asks."""
-    try:
-        (Path(os.environ["TESTS_LEDGER"]).parent / f"once-{name}").touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
+from tests.support.ledger import first_time, hold
 
 
 @task(id="counts-aloud")

@@ -11,26 +11,9 @@ from typing import Any
 
 from queues import Queue
 from runs import Abort, Retry, acheckpoint, checkpoint, current_run, log, step, task
+from tests.support.ledger import hold, note
 
 narrow = Queue("narrow", concurrency_limit=3)
-
-
-def note(*words: object) -> None:
-    """One line of the ledger: time, process, words. O_APPEND makes lines of many processes stay whole."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    fd = os.open(os.environ["TESTS_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(fd, line.encode())
-    finally:
-        os.close(fd)
-
-
-def hold(name: str, timeout: float = 30.0) -> None:
-    """Waits until the test opens the gate `name` (a file beside the ledger)."""
-    gate = Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
-    deadline = time.monotonic() + timeout
-    while not gate.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 @step
@@ -200,3 +183,38 @@ def killer() -> None:
 @task(id="exits")
 def exits() -> None:
     raise SystemExit(7)
+
+
+@task(id="enqueues-keyed")
+async def enqueues_keyed() -> list[str]:
+    keyed = echo.using(idempotency_key="one", idempotency_scope="run")
+    return [str((await keyed.aenqueue("x")).id) for _ in range(2)]
+
+
+@task(id="prices")
+async def prices(article: str) -> dict[str, Any]:
+    return {"article": article, "price": len(article)}
+
+
+@task(id="doubles")
+def doubles(article: str, price: int, factor: int = 2) -> int:
+    return price * factor
+
+
+@task(id="announces", events=["order.paid", "order.shipped"])
+async def announces(text: Any, loud: bool = False) -> str:
+    return f"{text}!" if loud else f"{text}"
+
+
+@task(id="counts-orders", events=["order.*"])
+async def counts_orders(number: int) -> int:
+    note("order", number)
+    return number
+
+
+@task(id="fails-once-by-hand")
+async def fails_once_by_hand(value: int) -> int:
+    note("link", value)
+    if not Path(os.environ["TESTS_LEDGER"] + "-mended").exists():
+        raise ConnectionError("not yet")
+    return value + 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Any
 
 from django.db import transaction
@@ -11,15 +9,9 @@ from pydantic import BaseModel, field_validator
 
 from runs import Retry, WaitTimeout, current_run, step, task, wait
 from runs.errors import StepMisuse
+from tests.support.ledger import note
 
 AGAIN = Retry(max_attempts=3, min_delay=0, max_delay=0)
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
 
 
 class PriceChange(BaseModel):

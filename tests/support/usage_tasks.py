@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from decimal import Decimal
-from pathlib import Path
 
 from runs import Retry, checkpoint, current_run, step, task, usage, wait
+from tests.support.ledger import gate, note, noted
 
 COST = Decimal("0.1")
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
-
-
-def gate(name: str) -> Path:
-    return Path(os.environ["TESTS_LEDGER"]).parent / f"gate-{name}"
 
 
 @step
@@ -58,7 +45,7 @@ async def uses_and_fails() -> str:
     @step(retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.02))
     async def flaky() -> str:
         usage(tries=1)
-        if len([1 for line in Path(os.environ["TESTS_LEDGER"]).read_text().splitlines() if "flaky" in line]) < 3:
+        if noted("flaky") < 3:
             note("flaky")
             raise ConnectionError("not yet")
         return "done"

@@ -12,15 +12,9 @@ from pydantic import BaseModel
 
 from queues import Queue
 from runs import MiB, Retry, RunFailed, WaitTimeout, continue_as_new, current_run, step, task, wait
+from tests.support.ledger import note
 
 one = Queue("one-at-a-time", concurrency_limit=1)
-
-
-def note(*words: object) -> None:
-    """One line of the ledger, as in `tasks.py`."""
-    line = " ".join([f"{time.time():.4f}", str(os.getpid()), *map(str, words)]) + "\n"
-    with open(os.environ["TESTS_LEDGER"], "ab", buffering=0) as ledger:
-        ledger.write(line.encode())
 
 
 @step
@@ -393,3 +387,8 @@ async def hooked_on(left: int) -> str:
     if left:
         continue_as_new(left=left - 1)
     return "over"
+
+
+@task(id="declares-signals", signals=["paid"])
+async def declares_signals() -> Any:
+    return await wait.asignal("paid")

@@ -24,6 +24,7 @@ RULES = [
     ("runs/api", WORKER, "the API does not run the worker's loop"),
     ("runs/store", (*FRONT, *WORKER, "runs.services", "runs.selectors", "runs.enqueue"), "the store is the lowest"),
     ("queues/store.py", ("queues.services", "queues.selectors", "queues.views"), "the store is the lowest"),
+    ("runs/djangotasks", FRONT, "functions are declared and executed where there are no pages"),
     ("runs/states.py", ("django", "runs", "queues", "holdfast"), "states are plain words"),
 ]
 
@@ -53,6 +54,17 @@ def test_imports_point_down(place: str, forbidden: tuple[str, ...], why: str) ->
         if any(module == name or module.startswith(f"{name}.") for name in forbidden)
     ]
     assert not found, f"{why}: {found}"
+
+
+def test_only_its_own_room_needs_django_tasks() -> None:
+    """The package is an extra: whoever has not installed it must be able to import everything else."""
+    found = {
+        str(path.parent.relative_to(ROOT))
+        for place in ("runs", "queues", "platform/holdfast")
+        for path in files(place)
+        if any(module.partition(".")[0] == "django_tasks" for _, module in imports(path))
+    }
+    assert found == {"runs/djangotasks"}
 
 
 def test_only_stores_load_sql_files() -> None:

@@ -17,7 +17,7 @@ class Role(models.TextChoices):
     ADMIN = "admin", "admin: also edits limits and manages access"
 
 
-_VIEWER = frozenset({"runs.view", "queues.view"})
+_VIEWER = frozenset({"runs.view", "queues.view", "webhooks.view"})
 _OPERATOR = _VIEWER | {
     "runs.retry",
     "runs.cancel",
@@ -25,8 +25,10 @@ _OPERATOR = _VIEWER | {
     "runs.answer",
     "runs.top_up",
     "queues.pause",
+    "schedules.run",
+    "webhooks.resend",
 }
-_DEVELOPER = _OPERATOR | {"runs.enqueue"}
+_DEVELOPER = _OPERATOR | {"runs.enqueue", "schedules.edit", "webhooks.edit"}
 _ADMIN = _DEVELOPER | {"queues.edit", "access.manage"}
 
 GRANTS: Final[dict[Role, frozenset[str]]] = {

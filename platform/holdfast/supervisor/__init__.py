@@ -1,1 +1,1 @@
-"""What `manage.py up` is made of: children, their output, and the loop over both."""
+"""What `manage.py up` and `manage.py work --max` are made of: children, their output, and the loop over both."""

@@ -1,13 +1,11 @@
-"""`manage.py up`: one thread, one loop over children's output, their ends, signals and the servers' health."""
+"""`manage.py up`: a family of migrations, web, workers and scheduler, and the health of their servers."""
 
 import contextlib
 import http.client
 import os
-import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from holdfast import probe
@@ -17,17 +15,14 @@ from holdfast.env import LOCAL_HOSTS, Env
 from holdfast.errors import ConfigError, HoldfastError
 from holdfast.sockets import listen_near, port_of
 from holdfast.supervisor.child import Child
-from holdfast.supervisor.console import Console
+from holdfast.supervisor.family import TICK, Family, spoken
 
-TICK: Final = 0.25  # seconds between two looks at what does not announce itself
 SERVER_CHECK: Final = 1.0  # seconds
 SERVER_PAUSE: Final = 5.0  # seconds between two tries to start a server that does not come up
-EXTRA_GRACE: Final = 5.0  # seconds on top of a worker's own
 WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised, not bound to
-STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Up:
+class Up(Family):
     """The whole installation on this machine.
 
     Args:
@@ -38,16 +33,11 @@ class Up:
     """
 
     def __init__(self, env: Env, *, host: str, port: int, workers: int, grace: float) -> None:
+        super().__init__("up", grace=grace)
         self._env = env
         self._host, self._port, self._workers = host, port, workers
-        self._grace = grace + EXTRA_GRACE
-        self._console = Console()
-        self._selector = selectors.DefaultSelector()
-        self._children: list[Child] = []
         self._servers: EmbeddedServers | None = None
         self._servers_due = 0.0
-        self._stops: list[signal.Signals] = []
-        self._stopping = False
         self._exit_code = 0
 
     def run(self) -> int:
@@ -133,17 +123,6 @@ class Up:
         host = "127.0.0.1" if self._host in WILDCARDS else self._host
         return f"http://[{host}]:{port_of(listener)}" if ":" in host else f"http://{host}:{port_of(listener)}"
 
-    def _add(self, child: Child) -> Child:
-        self._children.append(child)
-        self._start(child)
-        return child
-
-    def _start(self, child: Child) -> None:
-        descriptor = child.start()
-        self._selector.register(descriptor, selectors.EVENT_READ, child)
-        if child.lasting:
-            self._say(f"{child.name} started (pid {child.pid})")
-
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def _loop(self, listener: socket.socket) -> None:
@@ -156,37 +135,20 @@ class Up:
                 welcomed = True
                 self._console.banner(["Holdfast is ready. Sign in, once, with this link:", link])
 
-    def _tick(self) -> None:
-        """Pass on output for a moment, then notice who ended."""
-        for key, _ in self._selector.select(TICK):
-            child = key.data
-            if isinstance(child, Child):
-                if not child.read(lambda text, child=child: self._hear(child, text)):  # type: ignore[misc]
-                    self._selector.unregister(key.fd)
-            else:
-                os.read(key.fd, 64)  # a signal woke us; its handler has noted it
-        for child in [c for c in self._children if c.running]:
-            if (code := child.ended()) is not None:
-                self._bury(child, code)
-
-    def _bury(self, child: Child, code: int) -> None:
-        for key in [k for k in list(self._selector.get_map().values()) if k.data is child]:
-            self._selector.unregister(key.fd)
-        child.bury(lambda text: self._hear(child, text))
+    def _ended(self, child: Child, code: int) -> None:
         if child.name == "sign-in" and code and not self._stopping:
             for text in child.output:
                 self._console.line(child.name, text)
         if self._stopping:
-            self._say(f"{child.name} ended")
+            super()._ended(child, code)
         elif not child.lasting and code:
-            self._say(f"{child.name} failed ({_spoken(code)})", bad=True)
+            self._say(f"{child.name} failed ({spoken(code)})", bad=True)
             self._exit_code = self._exit_code or (code if code > 0 else 1)
         elif child.lasting and code == ConfigError.exit_code and child.starts == 1:
             self._say(f"{child.name} cannot work with this configuration", bad=True)
             self._exit_code = code
-        elif child.lasting and child.due is not None:
-            pause = max(0.0, child.due - time.monotonic())
-            self._say(f"{child.name} ended ({_spoken(code)}); starting again in {pause:.1f} s", bad=True)
+        else:
+            super()._ended(child, code)
 
     def _hear(self, child: Child, text: str) -> None:
         if child.name == "sign-in":
@@ -209,11 +171,6 @@ class Up:
         finally:
             connection.close()
 
-    def _restart_due(self) -> None:
-        for child in self._children:
-            if child.due is not None and child.due <= time.monotonic():
-                self._start(child)
-
     def _mind_servers(self) -> None:
         now = time.monotonic()
         if self._servers is None or now < self._servers_due:
@@ -227,58 +184,3 @@ class Up:
         except HoldfastError as error:
             self._say(str(error), bad=True)
             self._servers_due = now + SERVER_PAUSE
-
-    # --- the end --------------------------------------------------------------------------------------------------
-
-    def _stop_children(self) -> None:
-        """SIGTERM, then the grace, then SIGKILL; a second Ctrl-C shortens the grace to nothing."""
-        for child in self._children:
-            child.due = None
-            child.signal(signal.SIGTERM)
-        self._stopping = True
-        asked = len(self._stops)
-        deadline = time.monotonic() + self._grace
-        while any(child.running for child in self._children):
-            if time.monotonic() > deadline or len(self._stops) > max(asked, 1):
-                for child in self._children:
-                    child.signal(signal.SIGKILL)
-            self._tick()
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Notes each signal to stop, and wakes the loop with it."""
-        reader, writer = socket.socketpair()
-        reader.setblocking(False)
-        writer.setblocking(False)
-        self._selector.register(reader, selectors.EVENT_READ)
-
-        def note(number: int, frame: object) -> None:
-            self._stops.append(signal.Signals(number))
-
-        # A hang-up that is ignored stays ignored: that is what nohup is for.
-        heard = [n for n in STOPS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
-        before = {number: signal.signal(number, note) for number in heard}
-        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            self._selector.close()
-            reader.close()
-            writer.close()
-
-    def _say(self, text: str, *, bad: bool = False) -> None:
-        self._console.line("up", text, bad=bad)
-
-
-def _spoken(code: int) -> str:
-    """An exit code in words."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
 from django import template
 from django.http import HttpRequest
 from django.template.context import RequestContext
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -74,6 +76,12 @@ def duration(seconds: float | None) -> str:
 def count(number: int | None) -> str:
     """A number with thousands separators."""
     return words.count(number)
+
+
+@register.simple_tag
+def plotly_url() -> str:
+    """The address of Plotly's script, which has its version."""
+    return reverse("runs:plotly", args=[version("plotly")])
 
 
 @register.inclusion_tag("holdfast/_json.html")

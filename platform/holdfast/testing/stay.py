@@ -33,7 +33,7 @@ from runs.engine.port import Port, Sample
 from runs.engine.spending import Accounts
 from runs.engine.writer import Writer
 from runs.models import SnapshotKind
-from runs.sdk.context import current, current_step
+from runs.sdk.context import current, current_step, set_executing
 from runs.sdk.safety import AT_LEAST_ONCE
 from runs.sdk.step import Step
 from runs.sdk.wait import WaitKind
@@ -230,7 +230,8 @@ def _call(run: InlineRun) -> Outcome:
 
 @contextmanager
 def captured() -> Iterator[None]:
-    """`print` and `logging` inside a run become its log lines, as in a worker; afterwards all is as it was."""
+    """`print` and `logging` inside a run become its log lines, and threads that lost it are told, as in a worker;
+    afterwards all is as it was."""
     root, handler, stdout = logging.getLogger(), RunLogHandler(), sys.stdout
     level = root.level
     root.addHandler(handler)
@@ -238,9 +239,11 @@ def captured() -> Iterator[None]:
         root.setLevel(logging.INFO)
     ours: Any = RunStdout(stdout)
     sys.stdout = ours
+    before = set_executing(True)
     try:
         yield
     finally:
+        set_executing(before)
         if sys.stdout is ours:
             sys.stdout = stdout
         root.removeHandler(handler)

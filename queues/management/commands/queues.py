@@ -7,7 +7,9 @@ from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
 from queues import selectors, services
+from queues.editable import SETTINGS, Setting
 from queues.errors import QueueError, invalid
+from queues.models import Queue
 from queues.selectors import EXACT_UP_TO, QueueFlow
 
 
@@ -19,22 +21,19 @@ class Command(VerbCommand):
         listing = verbs.add_parser("list", help="Show queues with what is in them now.")
         listing.add_argument("--search", default="", metavar="TEXT", help="Only names with this part.")
         change = verbs.add_parser("set", help="Change a queue's limits, in force at once.")
-        change.add_argument(
-            "--concurrency-limit",
-            metavar="N|none|declared",
-            help="Runs at once over all workers; 'none' for no limit, 'declared' for what the code says.",
-        )
-        change.add_argument(
-            "--key-concurrency-limit", metavar="N|none|declared", help="The same, of each concurrency key."
-        )
-        change.add_argument(
-            "--rate",
-            metavar="RATE|none|declared",
-            help="Starts in any window of time, such as '10 per minute'; 'none', or 'declared' for the code's.",
-        )
+        for setting in SETTINGS.values():
+            change.add_argument(
+                _option(setting),
+                nargs="+" if setting.lines else None,
+                metavar="VALUE|none|declared",
+                help=f"{setting.help} 'none' for {setting.none}, 'declared' for what the code says.",
+            )
         pause = verbs.add_parser("pause", help="Start no more runs of a queue; those that run go on.")
         resume = verbs.add_parser("resume", help="Start runs again.")
-        for verb in (change, pause, resume):
+        pause.add_argument("--seconds", type=float, metavar="N", help="End the pause by itself after so long.")
+        pause.add_argument("--drain", action="store_true", help="Work off what is there; what comes later waits.")
+        undo = verbs.add_parser("undo", help="Take the last change of a queue back.")
+        for verb in (change, pause, resume, undo):
             verb.add_argument("name", help="The queue's name.")
             verb.add_argument("--reason", default="", help="Why; kept in the audit log.")
 
@@ -48,27 +47,33 @@ class Command(VerbCommand):
             self.stdout.write("There is no such queue." if options["search"] else "There is no queue yet.")
 
     def do_set(self, options: dict[str, Any]) -> None:
-        changes = {
-            **_limit("concurrency_limit", options["concurrency_limit"]),
-            **_limit("key_concurrency_limit", options["key_concurrency_limit"]),
-            **_rate(options["rate"]),
-        }
+        changes = dict(_asked(options))
         if not changes:
-            raise invalid("queues set", "was given nothing to change; add --concurrency-limit or another limit")
+            raise invalid("queues set", "was given nothing to change; add --concurrency-limit or another setting")
         queue = services.queue_update(options["name"], Actor.local(), reason=options["reason"], **changes)
         limit = "no limit" if queue.concurrency_limit is None else f"at most {queue.concurrency_limit:,} runs at once"
-        rate = f", {queue.rate.words} at most" if queue.rate else ""
-        if queue.key_concurrency_limit is not None:
-            rate = f", {queue.key_concurrency_limit:,} of each key{rate}"
-        self._say(options, f"Queue {queue.name}: {limit}{rate}.")
+        more = [
+            f"{setting.label.lower()} {setting.words(value).replace(chr(10), ', ')}"
+            for name, setting in SETTINGS.items()
+            if name != "concurrency_limit" and (value := getattr(queue, name))
+        ]
+        self._say(options, f"Queue {queue.name}: {'; '.join([limit, *more])}.")
 
     def do_pause(self, options: dict[str, Any]) -> None:
-        queue = services.queue_pause(options["name"], Actor.local(), options["reason"])
-        self._say(options, f"Queue {queue.name} is paused. `manage.py queues resume {queue.name}` ends that.")
+        queue = services.queue_pause(
+            options["name"], Actor.local(), options["reason"], seconds=options["seconds"], drain=options["drain"]
+        )
+        state = "drains" if queue.drains else "is paused"
+        until = f" until {queue.paused_until:%Y-%m-%d %H:%M:%S} UTC" if queue.paused_until else ""
+        self._say(options, f"Queue {queue.name} {state}{until}. `manage.py queues resume {queue.name}` ends that.")
 
     def do_resume(self, options: dict[str, Any]) -> None:
         queue = services.queue_resume(options["name"], Actor.local(), options["reason"])
         self._say(options, f"Queue {queue.name} runs.")
+
+    def do_undo(self, options: dict[str, Any]) -> None:
+        queue = services.queue_undo(options["name"], Actor.local(), options["reason"])
+        self._say(options, f"The last change of queue {queue.name} is undone.")
 
     def _say(self, options: dict[str, Any], words: str) -> None:
         if options["json"]:
@@ -87,40 +92,43 @@ def _all(search: str) -> Iterator[QueueFlow]:
         after = page.next
 
 
-def _limit(field: str, text: str | None) -> dict[str, Any]:
-    if text is None:
-        return {}
-    if text == "none":
-        return {field: None}
-    if text == "declared":
-        return {services.EDITED[field]: False}
-    if text.isascii() and text.isdecimal() and len(text) < 10:
-        return {field: int(text)}
-    option = f"--{field.replace('_', '-')}"
-    raise invalid(option, f"is {text[:60]!r}; write a whole number from 1, none or declared")
+def _option(setting: Setting) -> str:
+    return f"--{setting.name.replace('_', '-')}"
 
 
-def _rate(text: str | None) -> dict[str, Any]:
-    if text is None:
-        return {}
-    return {"rate_edited": False} if text == "declared" else {"rate": None if text == "none" else text}
+def _asked(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The changes that the options ask for."""
+    for setting in SETTINGS.values():
+        given = options[setting.name]
+        text = "\n".join(given) if isinstance(given, list) else given
+        if text == "declared":
+            yield setting.flag, False
+        elif text is not None:
+            try:
+                yield setting.name, setting.parse("" if text == "none" else text)
+            except ValueError as error:
+                raise invalid(_option(setting), f"{error}, none or declared") from None
 
 
 def _row(flow: QueueFlow) -> tuple[str, ...]:
     queue = flow.queue
-    limit = "–" if queue.concurrency_limit is None else f"{queue.concurrency_limit:,}{'*' * queue.limit_edited}"
-    rate = f"{queue.rate.words}{'*' * queue.rate_edited}" if queue.rate else "–"
-    state = f"paused by {queue.paused_by}: {queue.pause_reason}".rstrip(": ") if queue.paused else ""
+    said = "drains, says" if queue.drains else "paused by"
+    state = f"{said} {queue.paused_by}: {queue.pause_reason}".rstrip(": ") if queue.paused else ""
     return (
         queue.name,
         queue.pool,
-        limit,
-        rate,
+        _value(queue, "concurrency_limit"),
+        _value(queue, "rate"),
         _count(flow.running),
         _count(flow.depth),
         _count(flow.scheduled),
         state,
     )
+
+
+def _value(queue: Queue, name: str) -> str:
+    """A setting's value; a star marks a person's edit."""
+    return f"{SETTINGS[name].words(getattr(queue, name)) or '–'}{'*' if name in queue.edited else ''}"
 
 
 def _count(number: int) -> str:

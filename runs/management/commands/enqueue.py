@@ -1,17 +1,31 @@
 """`manage.py enqueue TASK JSON`: starts a run from the command line."""
 
+import os
+import stat
 import sys
 from argparse import ArgumentParser
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError
 from pydantic_core import to_json
+from rich.console import Console
+from rich.progress import Progress, TaskID
 
 from holdfast.access.grants import Actor
-from runs import jsonvalue, registration, selectors, services
-from runs.errors import HoldfastError
+from runs import batches, jsonvalue, registration, selectors, services
+from runs.errors import HoldfastError, InvalidPayload
 
-_OPTIONS = ("queue_name", "priority", "run_after", "delay", "idempotency_key", "concurrency_key", "max_attempts")
+_OPTIONS = (
+    "queue_name",
+    "priority",
+    "run_after",
+    "delay",
+    "idempotency_key",
+    "concurrency_key",
+    "max_attempts",
+    "units",
+)
 
 
 class Command(BaseCommand):
@@ -30,19 +44,28 @@ class Command(BaseCommand):
         parser.add_argument("--idempotency-key", metavar="KEY", help="The same key starts the same run only once.")
         parser.add_argument("--concurrency-key", metavar="KEY", help="Runs with one key share the limit per key.")
         parser.add_argument("--max-attempts", type=int, metavar="N", help="Instead of the task's own.")
+        parser.add_argument("--units", type=int, metavar="N", help="What it counts in a rate that has a unit.")
         parser.add_argument("--tag", action="append", dest="tags", metavar="TAG", help="May be repeated.")
+        parser.add_argument(
+            "--lines",
+            metavar="FILE",
+            help="Start a run of each line of FILE, {payload, options}; - reads stdin.",
+        )
         parser.add_argument("--json", action="store_true", help="Print the run as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        registration.discover()
         try:
-            self._enqueue(options)
+            if options["lines"] is not None:
+                self._enqueue_lines(options)
+            else:
+                self._enqueue(options)
         except HoldfastError as error:
             raise CommandError(" ".join(str(error).split()), returncode=2) from None
 
     def _enqueue(self, options: dict[str, Any]) -> None:
         from runs.api.schemas import RunOut
 
-        registration.discover()
         payload = read_json(options["payload"])
         chosen = {name: options[name] for name in (*_OPTIONS, "tags") if options[name] is not None}
         run_id, created = services.task_enqueue(options["task"], payload, chosen, actor=Actor.local())
@@ -53,6 +76,49 @@ class Command(BaseCommand):
             self.stdout.write(f"{run_id}  {run.task_id} is {run.status} in queue {run.queue.name}.")
         else:
             self.stdout.write(f"{run_id}  {run.task_id} is {run.status}; this key started it before.")
+
+    def _enqueue_lines(self, options: dict[str, Any]) -> None:
+        """Says what could not be stored, line by line; exits with 1 when there was any such line."""
+        task, key = services.task_get(options["task"]), options["idempotency_key"]
+        batches.check_key(key)
+        lines = created = refused = 0
+        with (
+            _opened(options["lines"]) as file,
+            Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress,
+        ):
+            bar = progress.add_task("Enqueueing", total=_size(file))
+            for part in batches.store_lines(task, _counted(file, progress, bar), key):
+                lines, created, refused = part.last, created + part.created, refused + len(part.refused)
+                for number, error in part.refused:
+                    self.stderr.write(f"line {number}: {' '.join(str(error).split())}")
+                if options["json"]:
+                    self.stdout.write(to_json({"lines": [part.first, part.last], "runs": part.runs}).decode())
+        if not options["json"]:
+            self.stdout.write(f"{lines:,} lines: {created:,} new runs of {task.id}, {refused:,} refused.")
+        if refused:
+            raise CommandError(f"{refused:,} lines were refused; nothing was stored of them.", returncode=1)
+
+
+def _opened(name: str) -> BinaryIO:
+    """Raises InvalidPayload for a file that cannot be read."""
+    if name == "-":
+        return sys.stdin.buffer
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise InvalidPayload(f"--lines {name}: {error.strerror}") from None
+
+
+def _size(file: BinaryIO) -> int | None:
+    """Bytes of a file; None for what has no size."""
+    found = os.fstat(file.fileno())
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _counted(file: BinaryIO, progress: Progress, bar: TaskID) -> Iterator[bytes]:
+    for line in file:
+        progress.advance(bar, len(line))
+        yield line
 
 
 def read_json(text: str) -> Any:

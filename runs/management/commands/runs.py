@@ -5,16 +5,20 @@ import time
 import uuid
 from typing import Any, ClassVar, Final
 
+from django.core.management.base import CommandError
+
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
-from holdfast.management.verbs import VerbCommand
+from holdfast.management.verbs import MISTAKE, VerbCommand
 from holdfast.words import status_words
 from runs import answers, budgets, jsonvalue, registration, selectors, services, spending, updates
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
-from runs.filters import MAX_LIMIT, RunFilter, parse_cursor, parse_limit
+from runs.filters import MAX_LIMIT, InvalidFilter, RunFilter, parse_cursor, parse_limit
 from runs.management.commands.enqueue import read_json
 from runs.models import LogLine, Run
+from runs.search import pointing
 from runs.states import FINAL
+from runs.why import NOTHING, why
 
 #: Seconds between two looks at a run that is followed.
 POLL: Final = 0.25
@@ -31,8 +35,12 @@ class Command(VerbCommand):
             listing.add_argument(f"--{name}", action="append", default=[], metavar=name.upper(), help=words)
         for name in ("task", "queue", "parent", "created-after", "created-before", "cursor"):
             listing.add_argument(f"--{name}", metavar=name.upper().replace("-", "_"))
+        listing.add_argument(
+            "--search", metavar="TEXT", help="Such as: queue:llm age:>10m; behind = when it begins with -."
+        )
         listing.add_argument("--limit", metavar="N", help=f"At most {MAX_LIMIT}.")
         show = verbs.add_parser("show", help="Show one run with its attempts and snapshots.")
+        reason = verbs.add_parser("why", help="Say why a run is not running, and when it will probably start.")
         tail = verbs.add_parser("tail", help="Print a run's log lines, and follow it to its end.")
         tail.add_argument("--level", choices=sorted(LEVELS, key=LEVELS.__getitem__), default="debug")
         tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
@@ -63,7 +71,7 @@ class Command(VerbCommand):
             top_up.add_argument(f"--{unit}", metavar="AMOUNT", help=f"So much more {unit}.")
         top_up.add_argument("--unit", action="append", default=[], metavar="NAME=AMOUNT", help="Any other unit.")
         top_up.add_argument("--reason", default="", help="Why; kept in the audit log.")
-        for verb in (show, tail, resolve, top_up):
+        for verb in (show, reason, tail, resolve, top_up):
             verb.add_argument("id", help="The run's id.")
         for verb in (retry, cancel):
             verb.add_argument("ids", nargs="+", metavar="id", help="The runs' ids.")
@@ -71,20 +79,28 @@ class Command(VerbCommand):
 
     def do_list(self, options: dict[str, Any]) -> None:
         names = ("status", "tag", "task", "queue", "parent", "created_after", "created_before")
-        page = selectors.runs_page(
-            RunFilter.parse({name: options[name] for name in names if options[name]}),
-            cursor=parse_cursor(options["cursor"]),
-            limit=parse_limit(options["limit"]),
-            bodies=options["json"],
-        )
+        asked = {name: options[name] for name in names if options[name]} | {"q": options["search"] or ""}
+        try:
+            page = selectors.runs_page(
+                RunFilter.parse(asked),
+                cursor=parse_cursor(options["cursor"]),
+                limit=parse_limit(options["limit"]),
+                bodies=options["json"],
+            )
+        except InvalidFilter as error:
+            if drawing := pointing.drawn(error):
+                raise CommandError(drawing, returncode=MISTAKE) from None
+            raise
         if options["json"]:
             self.json({"items": [describe(run) for run in page.items], "next": page.next})
             return
         rows = [(str(r.id), r.status, f"{r.created_at:%Y-%m-%d %H:%M:%S}", r.queue.name, r.task_id) for r in page.items]
-        if not rows:
+        if rows:
+            self.table([("RUN", "STATUS", "CREATED (UTC)", "QUEUE", "TASK"), *rows])
+        elif not page.next:
             self.stdout.write("No run fits.")
-            return
-        self.table([("RUN", "STATUS", "CREATED (UTC)", "QUEUE", "TASK"), *rows])
+        if page.searched_to:
+            self.stdout.write(f"Looked at runs back to {page.searched_to:%Y-%m-%d %H:%M:%S} (UTC).")
         if page.next:
             self.stdout.write(f"There are more: --cursor {page.next}")
 
@@ -109,6 +125,15 @@ class Command(VerbCommand):
             self.stdout.write(
                 f"snapshot {snapshot['sequence']:<7}  {snapshot['kind']} {snapshot['name']}  {said[:200]}"
             )
+
+    def do_why(self, options: dict[str, Any]) -> None:
+        found = why(_id(options["id"]))
+        if options["json"]:
+            self.json((found or NOTHING).as_json())
+        elif found is None:
+            self.stdout.write("It waits for nothing.")
+        else:
+            self.stdout.write("\n".join(found.lines()))
 
     def do_tail(self, options: dict[str, Any]) -> None:
         run_id, after = _id(options["id"]), 0

@@ -17,6 +17,7 @@ OPEN = {
     "sign-out/": "the way out",
     "streams/<str:token>": "the token in the address is the permission, for one run",
     "waits/<str:signed>/": "the signature is the way in; it opens one wait and nothing else",
+    "hooks/<str:name>": "the signature over the body is the permission, to begin a run of that webhook's task",
     "assets/plotly-<str:name>.min.js": "a public library, the same for everybody",
 }
 GUARDED_OTHERWISE = {
@@ -47,7 +48,10 @@ def test_every_address_asks_for_a_grant_or_says_why_not():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/", "/runs/", "/approvals/", "/queues/", "/tasks/", "/demo/orders/", "/design/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/runs/", "/approvals/", "/queues/", "/tasks/", "/webhooks/", "/webhooks/out/", "/demo/orders/", "/design/"],
+)
 def test_strangers_see_the_sign_in_page_and_nothing_else(path):
     response = Client().get(path)
     assert response.status_code == 302

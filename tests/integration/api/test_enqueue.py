@@ -208,3 +208,19 @@ def test_two_items_of_one_batch_may_share_a_key_and_then_are_one_run(api):
     runs = api.post("/tasks/typed/batch", {"items": [item, item]}).json()["items"]
     assert runs[0]["id"] == runs[1]["id"]
     assert Run.objects.count() == 1
+
+
+def test_a_debounce_answers_201_and_then_200_with_the_run(api):
+    asked = {"payload": {"value": 1}, "options": {"debounce": {"key": "k", "delay": 5, "max_wait": 60}}}
+    first, second = api.post("/tasks/echo/runs", asked), api.post("/tasks/echo/runs", asked)
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json()["id"] == second.json()["id"]
+    for wrong, field in (
+        (5, "options.debounce"),
+        ({"key": "k"}, "options.debounce.delay"),
+        ({"key": "k", "delay": 5, "often": 1}, "options.debounce.often"),
+        ({"key": "k", "delay": "soon"}, "options.debounce.delay"),
+    ):
+        answer = api.post("/tasks/echo/runs", {"options": {"debounce": wrong}})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == field

@@ -77,7 +77,15 @@ def test_any_bytes_may_be_sent(api: Any, body: bytes, kind: str) -> None:
     sound(api.post("/tasks/echo/runs", body, content_type=kind))
 
 
-QUEUE_FIELDS = ["concurrency_limit", "limit_edited", "key_concurrency_limit", "rate", "rate_edited", "reason"]
+QUEUE_FIELDS = [
+    "concurrency_limit",
+    "limit_edited",
+    "key_concurrency_limit",
+    "key_weights",
+    "rate",
+    "rate_edited",
+    "reason",
+]
 
 
 @QUIET

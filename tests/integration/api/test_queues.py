@@ -31,8 +31,8 @@ def test_a_queue_shows_what_waits_what_is_delayed_and_since_when(api: Any) -> No
 def test_depth_is_not_counted_beyond_ten_thousand(api: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO queues_entry (entry_id, queue_id, lane, priority, ready_at) "
-            "SELECT gen_random_uuid(), q.id, 0, 0, now() FROM queues_queue q, generate_series(1, 10500) "
+            "INSERT INTO queues_entry (entry_id, queue_id, lane, priority, ready_at, counts_from) "
+            "SELECT gen_random_uuid(), q.id, 0, 0, now(), now() FROM queues_queue q, generate_series(1, 10500) "
             "WHERE q.name = 'default'"
         )
     assert api.get("/queues/default").json()["depth"] == 10_001
@@ -82,11 +82,11 @@ def test_a_limit_is_edited_audited_and_taken_back(api: Any) -> None:
 def test_a_rate_is_edited_in_either_form_and_taken_back(api: Any) -> None:
     edited = api.patch("/queues/narrow", {"rate": {"amount": 100, "per": "minute"}}).json()
     assert (edited["rate"], edited["rate_edited"], edited["limit_edited"]) == (
-        {"amount": 100, "per": 60.0},
+        {"amount": 100, "per": 60.0, "unit": None},
         True,
         False,
     )
-    assert api.patch("/queues/narrow", {"rate": "5 per 2 s"}).json()["rate"] == {"amount": 5, "per": 2.0}
+    assert api.patch("/queues/narrow", {"rate": "5 per 2 s"}).json()["rate"] == {"amount": 5, "per": 2.0, "unit": None}
     assert api.patch("/queues/narrow", {"rate": None}).json()["rate"] is None
     back = api.patch("/queues/narrow", {"rate_edited": False}).json()
     assert (back["rate"], back["rate_edited"], back["declared_rate"]) == (None, False, None)
@@ -97,6 +97,25 @@ def test_a_limit_per_key_is_edited_and_taken_back(api: Any) -> None:
     assert (edited["key_concurrency_limit"], edited["key_limit_edited"], edited["limit_edited"]) == (2, True, False)
     back = api.patch("/queues/narrow", {"key_limit_edited": False}).json()
     assert (back["key_concurrency_limit"], back["key_limit_edited"]) == (None, False)
+
+
+def test_a_rate_may_count_units_and_each_key_may_have_one(api: Any) -> None:
+    edited = api.patch("/queues/narrow", {"rate": "9,000 tokens per minute", "key_rate": {"amount": 2}}).json()
+    assert edited["rate"] == {"amount": 9_000, "per": 60.0, "unit": "tokens"}
+    assert (edited["key_rate"]["amount"], edited["key_rate_edited"]) == (2, True)
+    back = api.patch("/queues/narrow", {"rate_edited": False, "key_rate": None}).json()
+    assert (back["rate"], back["key_rate"], back["key_rate_edited"]) == (None, None, True)
+
+
+def test_weights_of_keys_are_edited_and_taken_back(api: Any) -> None:
+    edited = api.patch("/queues/narrow", {"key_weights": {"gold": 3}}).json()
+    assert (edited["key_weights"], edited["key_weights_edited"], edited["declared_key_weights"]) == (
+        {"gold": 3},
+        True,
+        {},
+    )
+    assert api.patch("/queues/narrow", {"key_weights": None}).json()["key_weights"] == {}
+    assert api.patch("/queues/narrow", {"key_weights_edited": False}).json()["key_weights_edited"] is False
 
 
 def test_a_change_that_changes_nothing_leaves_no_audit_row(api: Any) -> None:
@@ -132,6 +151,8 @@ def test_an_edit_outlives_the_next_start_of_the_code(api: Any) -> None:
         ({"key_concurrency_limit": 0}, "key_concurrency_limit"),
         ({"key_concurrency_limit": 10**12}, "key_concurrency_limit"),
         ({"key_limit_edited": True}, "key_limit_edited"),
+        ({"key_weights": {"gold": 0}}, "key_weights"),
+        ({"key_weights": ["gold"]}, "key_weights"),
         ({"rate": 5}, "rate"),
         ({"rate": "ten per minute"}, "rate"),
         ({"rate": {"amount": 0, "per": "minute"}}, "rate"),
@@ -199,3 +220,35 @@ def test_times_of_a_pause_come_from_the_database_clock(api: Any) -> None:
     at = Queue.objects.get(name="narrow").paused_at
     assert at is not None
     assert abs(database_now() - at) < timedelta(minutes=1)
+
+
+def test_a_pause_may_be_for_a_time_or_a_drain_and_is_undone(api: Any) -> None:
+    paused = api.post("/queues/narrow/pause", {"seconds": 90, "drain": True}).json()
+    assert (paused["paused"], paused["drains"]) == (True, True)
+    assert paused["paused_until"] > paused["paused_at"]
+    undone = api.post("/queues/narrow/undo").json()
+    assert (undone["paused"], undone["paused_until"], undone["drains"]) == (False, None, False)
+    for wrong in (0, "60", 10**12, True):
+        refused = api.post("/queues/narrow/pause", {"seconds": wrong})
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["field"] == "seconds"
+
+
+def test_what_was_never_changed_cannot_be_undone(api: Any) -> None:
+    refused = api.post("/queues/narrow/undo")
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "queue")
+
+
+def test_what_a_change_would_have_done_is_asked_without_making_it(api: Any, with_role: Any, refused: Any) -> None:
+    asked = {"concurrency_limit": 1, "rate": {"amount": 5, "per": "minute"}}
+    answer = api.post("/queues/default/what-if", asked)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["runs"], found["more"]) == (0, False)
+    assert found["before"] == found["after"] == {"p50": 0, "p95": 0, "longest": 0, "delayed": 0}
+    assert api.get("/queues/default").json()["concurrency_limit"] is None
+    refused(with_role("operator").post("/queues/default/what-if", asked), 403)
+    refused(api.post("/queues/default/what-if", {"concurrency_limit": 0}), 422, field="concurrency_limit")
+    refused(api.post("/queues/default/what-if", {"rate": {"per": "minute"}}), 422, field="rate")
+    refused(api.post("/queues/default/what-if", {}), 422, field="concurrency_limit")
+    refused(api.post("/queues/nowhere/what-if", asked), 404)

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,11 +39,11 @@ def answered(*words: str) -> Any:
     return json.loads(said(*words, "--json"))
 
 
-def mistake(*words: str) -> str:
+def mistake(*words: str, code: int = 2) -> str:
     """The one line that a mistake is."""
     with pytest.raises(CommandError) as caught:
         said(*words)
-    assert caught.value.returncode == 2
+    assert caught.value.returncode == code
     text = str(caught.value)
     assert text
     assert "\n" not in text
@@ -68,6 +69,44 @@ def test_enqueue_reads_a_payload_from_stdin(monkeypatch: pytest.MonkeyPatch) -> 
     assert answered("enqueue", "typed", "-")["payload"] == {"count": 9}
 
 
+def test_enqueue_starts_a_run_of_each_line_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_text('{"payload": {"count": 1}}\n{"payload": {"count": 2}, "options": {"priority": 3}}\n')
+    assert said("enqueue", "typed", "--lines", str(file)) == "2 lines: 2 new runs of typed, 0 refused.\n"
+    assert [(r.payload, r.priority) for r in Run.objects.order_by("id")] == [({"count": 1}, 0), ({"count": 2}, 3)]
+    file.write_text('{"payload": {"count": "x"}}\n{"payload": {"count": 3}}\n')
+    assert "1 lines were refused" in mistake("enqueue", "typed", "--lines", str(file), code=1)
+    assert Run.objects.count() == 3
+    assert "No such file" in mistake("enqueue", "typed", "--lines", str(tmp_path / "nothing"))
+
+
+def test_an_event_starts_its_runs() -> None:
+    found = answered("emit", "order.paid", '{"number": 1, "text": "x"}', "--idempotency-key", "k")
+    assert [item["task"] for item in found["items"]] == ["announces", "counts-orders"]
+    assert said("emit", "order.paid", '{"number": 1, "text": "x"}', "--idempotency-key", "k").startswith(
+        found["items"][0]["id"]
+    )
+    assert "No task subscribes" in said("emit", "nobody.listens")
+    assert "payload.text" in mistake("emit", "order.paid", '{"number": 1}')
+    assert "not JSON" in mistake("emit", "order.paid", "{")
+
+
+def test_endpoints_are_made_shown_changed_and_deleted() -> None:
+    assert "no endpoint yet" in said("endpoints", "list")
+    made = said("endpoints", "create", "crm", "https://example.org/in", "--event", "run.failed")
+    assert "whsec_" in made
+    assert "run.failed" in said("endpoints", "list")
+    assert answered("endpoints", "set", "crm", "--task", "echo", "--task", "typed")["tasks"] == ["echo", "typed"]
+    assert "told nothing" in said("endpoints", "pause", "crm")
+    assert answered("endpoints", "resume", "crm")["enabled"]
+    assert answered("endpoints", "rotate", "crm")["secret"] not in made
+    assert answered("endpoints", "test", "crm")["run_id"] == str(Run.objects.get().id)
+    assert "events" in mistake("endpoints", "set", "crm", "--event", "run.ended")
+    assert "nothing to change" in mistake("endpoints", "set", "crm")
+    said("endpoints", "delete", "crm", "--reason", "over")
+    assert "no endpoint 'crm'" in mistake("endpoints", "delete", "crm")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -88,6 +127,22 @@ def test_a_mistake_in_enqueue_is_one_line_that_names_it_and_nothing_is_stored(
 ) -> None:
     assert says in mistake("enqueue", *words)
     assert not Run.objects.exists()
+
+
+def test_runs_are_searched_and_a_search_that_cannot_be_read_is_shown_with_a_caret() -> None:
+    ids = [answered("enqueue", "echo", json.dumps({"value": n}), "--tag", "x")["id"] for n in range(3)]
+    assert [r["id"] for r in answered("runs", "list", "--search", "ech payload.value:>0 tag:x")["items"]] == ids[:0:-1]
+    assert [r["id"] for r in answered("runs", "list", "--search", "payload.value:0", "--tag", "x")["items"]] == ids[:1]
+    assert said("runs", "list", "--search=-task:echo") == "No run fits.\n"
+    with pytest.raises(CommandError) as caught:
+        said("runs", "list", "--search", "tag:x stauts:failed")
+    assert caught.value.returncode == 2
+    assert str(caught.value).splitlines() == [
+        "The search cannot be read.",
+        "  tag:x stauts:failed",
+        "        ^^^^^^^ is no term; did you mean status:?",
+    ]
+    assert "is no run id" in mistake("runs", "list", "--search", "tag:x", "--parent", "5")
 
 
 def test_runs_are_listed_filtered_and_paged() -> None:
@@ -183,6 +238,11 @@ def test_a_rate_is_set_and_taken_back() -> None:
     assert answered("queues", "set", "narrow", "--key-concurrency-limit", "2")["key_concurrency_limit"] == 2
     assert answered("queues", "set", "narrow", "--key-concurrency-limit", "declared")["key_limit_edited"] is False
     assert "--key-concurrency-limit" in mistake("queues", "set", "narrow", "--key-concurrency-limit", "0x")
+    assert answered("queues", "set", "narrow", "--key-weights", "gold=3", "tin=2")["key_weights"]["gold"] == 3
+    assert answered("queues", "set", "narrow", "--key-weights", "none")["key_weights"] == {}
+    assert answered("queues", "set", "narrow", "--key-weights", "declared")["key_weights_edited"] is False
+    assert "--key-weights" in mistake("queues", "set", "narrow", "--key-weights", "gold")
+    assert "--key-weights" in mistake("queues", "set", "narrow", "--key-weights", "gold=101")
     assert answered("queues", "set", "narrow", "--rate", "declared")["rate_edited"] is False
     assert "write a rate such as" in mistake("queues", "set", "narrow", "--rate", "ten")
     assert "nothing to change" in mistake("queues", "set", "narrow")
@@ -192,6 +252,9 @@ def test_a_queue_is_paused_and_resumed() -> None:
     assert "paused" in said("queues", "pause", "narrow", "--reason", "supplier is down")
     assert "supplier is down" in said("queues", "list")
     assert answered("queues", "resume", "narrow")["paused"] is False
+    assert "drains until" in said("queues", "pause", "narrow", "--drain", "--seconds", "90")
+    assert answered("queues", "undo", "narrow")["paused"] is False
+    assert "seconds" in mistake("queues", "pause", "narrow", "--seconds", "0")
     assert "narrow" in mistake("queues", "pause", "narow")
 
 

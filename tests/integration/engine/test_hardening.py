@@ -195,3 +195,12 @@ def test_async_tasks_reach_the_database_again_after_their_connection_was_cut(wor
     all_final(ids)
     assert "completed" in statuses(ids)
     assert Snapshot.objects.count() == 0
+
+
+@pytest.mark.parametrize("name", ["steps-in-bare-threads", "steps-in-bare-threads-apart"])
+def test_a_step_in_a_thread_that_knows_no_run_is_refused_rather_than_forgotten(worked: Fleet, name: str) -> None:
+    handle = the(name).enqueue()
+    eventually(lambda: run(handle.id).status == "failed", "the run fails")
+    error = run(handle.id).error
+    assert error["type"] == "runs.errors.NotInRun"
+    assert "'by_hand'" in error["message"]

@@ -13,8 +13,8 @@ import pytest
 from holdfast.access.grants import Actor
 from queues.models import Entry, Lease, Timer
 from runs import answers, waitlinks
-from runs.errors import InvalidPayload, NotAsked, WaitOver, WrongState
-from runs.models import Run, Wait
+from runs.errors import InvalidPayload, NotAsked, UnknownSignal, WaitOver, WrongState
+from runs.models import Run, Signal, Wait
 from runs.states import Status
 from tests.support.processes import Fleet
 from tests.support.runs import attempts, run, snapshots, the
@@ -79,6 +79,15 @@ def test_fault_21_signals_before_during_and_after_the_wait_are_read_in_order(wai
     assert handle.result(timeout=20) == [1, 2, 3, 4]
     with pytest.raises(WrongState):
         answers.run_signal(handle.id, "news", 6, actor=ACTOR)
+
+
+def test_a_signal_that_a_task_does_not_declare_is_refused_with_what_it_declares(waiting: Fleet) -> None:
+    handle = the("declares-signals").enqueue()
+    with pytest.raises(UnknownSignal, match="Did you mean paid"):
+        answers.run_signal(handle.id, "piad", 1, actor=ACTOR)
+    assert not Signal.objects.exists()
+    answers.run_signal(handle.id, "paid", 7, actor=ACTOR)
+    assert handle.result(timeout=20) == 7
 
 
 def test_a_signal_wakes_a_plain_function(waiting: Fleet) -> None:

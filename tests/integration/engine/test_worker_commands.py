@@ -37,6 +37,48 @@ def test_rq_suspend_holds_new_runs_back_until_resume(fleet: Fleet) -> None:
     assert handle.result(timeout=20) == 2
 
 
+def state_of(name: str) -> str:
+    """How RQ lists the worker."""
+    return next((w.get_state() for w in RQWorker.all(connection=connection()) if w.name == name), "gone")
+
+
+def test_runs_go_on_while_rq_suspends_the_worker_and_nothing_new_begins(fleet: Fleet) -> None:
+    fleet.worker("worker-1", HOLDFAST_THREADS="2")
+    gated, waiting = the("gated"), the("echo-sync")
+    running = [gated.enqueue("a"), gated.enqueue("b")]
+    eventually(lambda: fleet.ledger.count("waiting") == 2, "both threads are taken")
+    left = waiting.enqueue(1)
+    suspend(connection())
+    eventually(lambda: state_of("worker-1") == "suspended", "the worker is suspended", timeout=20)
+    fleet.ledger.open_gate("a")
+    assert running[0].result(timeout=20) == "a"
+    assert run(left.id).status == "queued", "a thread is free, and nothing new is leased"
+    resume(connection())
+    assert left.result(timeout=5) == 1
+    fleet.ledger.open_gate("b")
+    assert running[1].result(timeout=20) == "b"
+
+
+def test_what_was_enqueued_while_suspended_goes_on_after_resume_without_a_scheduler(fleet: Fleet) -> None:
+    """A worker that waits for a ticket does not see that it was suspended until one comes, and that one is spent."""
+    fleet.worker("worker-1")
+    eventually(lambda: state_of("worker-1") == "idle", "it waits for a ticket", timeout=20)
+    suspend(connection())
+    handle = the("echo").enqueue(1)
+    eventually(lambda: state_of("worker-1") == "suspended", "the worker is suspended", timeout=20)
+    assert run(handle.id).status == "queued"
+    resume(connection())
+    assert handle.result(timeout=5) == 1
+
+
+def test_a_burst_leaves_everything_where_it_is_while_rq_suspends(fleet: Fleet) -> None:
+    suspend(connection())
+    handle = the("echo").enqueue(1)
+    assert fleet.start("burst", "work", "--burst").wait(60) == 0
+    assert run(handle.id).status == "queued"
+    resume(connection())
+
+
 def test_a_worker_that_cannot_load_its_tasks_says_so_in_one_line(fleet: Fleet, tmp_path: object) -> None:
     broken = fleet.ledger.folder / "twice.py"
     broken.write_text("from runs import task\n\n\n@task(id='no spaces')\ndef bad(): ...\n")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def queue() -> Queue:
-    return Queue.objects.create(name="llm", concurrency_limit=3, declared_concurrency_limit=3)
+    return Queue.objects.create(name="llm", concurrency_limit=3, declared={"concurrency_limit": 3})
 
 
 @pytest.fixture
@@ -35,7 +35,11 @@ def edit(client: Client, queue: Queue, **form: str) -> str:
 def test_an_edit_of_the_limit_is_audited_and_overrides_the_code(admin: Client, queue: Queue) -> None:
     edit(admin, queue, concurrency_limit="7", reason="more licences")
     queue.refresh_from_db()
-    assert (queue.concurrency_limit, queue.limit_edited, queue.declared_concurrency_limit) == (7, True, 3)
+    assert (queue.concurrency_limit, "concurrency_limit" in queue.edited, queue.declares("concurrency_limit")) == (
+        7,
+        True,
+        3,
+    )
     entry = AuditEntry.objects.get(action="queues.update")
     assert (entry.actor_label, entry.object_id, entry.reason) == ("root", "llm", "more licences")
     assert (entry.before["concurrency_limit"], entry.after["concurrency_limit"]) == (3, 7)
@@ -44,7 +48,7 @@ def test_an_edit_of_the_limit_is_audited_and_overrides_the_code(admin: Client, q
 def test_an_empty_limit_is_no_limit(admin: Client, queue: Queue) -> None:
     edit(admin, queue, concurrency_limit="")
     queue.refresh_from_db()
-    assert (queue.concurrency_limit, queue.limit_edited) == (None, True)
+    assert (queue.concurrency_limit, "concurrency_limit" in queue.edited) == (None, True)
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1000001", "many", "9" * 5000])
@@ -83,7 +87,7 @@ def test_actions_pause_resume_and_take_an_edit_back(admin: Client, queue: Queue)
     act("resume")
     assert not queue.paused
     act("take_edit_back")
-    assert (queue.concurrency_limit, queue.limit_edited) == (3, False)
+    assert (queue.concurrency_limit, "concurrency_limit" in queue.edited) == (3, False)
     actions = list(AuditEntry.objects.order_by("id").values_list("action", flat=True))
     assert actions == ["queues.update", "queues.pause", "queues.resume", "queues.update"]
 
@@ -97,7 +101,7 @@ def test_what_flows_is_shown_found_by_its_id_and_never_changed(admin: Client, qu
     worker = Worker.objects.create(name="w1", hostname="h", pid=1, coroutines=1, threads=1, server_started_at=now)
     shared = {"queue": queue, "lane": Lane.THREAD}
     rows = {
-        "entry": Entry.objects.create(entry_id=uuid.uuid4(), ready_at=now, **shared),
+        "entry": Entry.objects.create(entry_id=uuid.uuid4(), ready_at=now, counts_from=now, **shared),
         "timer": Timer.objects.create(entry_id=uuid.uuid4(), due_at=now, **shared),
         "lease": Lease.objects.create(
             entry_id=uuid.uuid4(), worker=worker, token=1, priority=0, ready_at=now, leased_at=now, **shared

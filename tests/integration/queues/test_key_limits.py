@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from uuid import UUID
 
 import pytest
-from django.utils import timezone
 
 from holdfast import db
 from holdfast.access.grants import Actor
 from queues import services, store
-from queues.models import Entry, Freed, Lease, Queue, Stage
+from queues.models import Lease, Note, Queue, Turn
 from queues.store import Conn, Grant
+from tests.support.flow import fill
 
 ACTOR = Actor.local()
-NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -24,25 +21,14 @@ def tenants(conn: Conn) -> Queue:
     return Queue.objects.create(name="tenants", key_concurrency_limit=2)
 
 
-def fill(queue: Queue, key: str | None, count: int, *, priority: int = 0) -> list[UUID]:
-    """Entries, oldest first."""
-    now = timezone.now()
-    ids = [UUID(int=(queue.pk << 40) + next(NUMBERS)) for _ in range(count)]
-    Entry.objects.bulk_create(
-        Entry(entry_id=i, queue=queue, lane=n % 2, ready_at=now, concurrency_key=key, priority=priority)
-        for n, i in enumerate(ids)
-    )
-    return ids
-
-
 def leased(conn: Conn, worker: int, most: int = 100) -> list[Grant]:
-    """What a worker gets, which looks again as long as entries were put aside."""
+    """What a worker gets, which looks again as long as something may have been left out."""
     found: list[Grant] = []
     while True:
         with conn.transaction():
-            grants, held, *_ = store.lease(conn, worker=worker, pools=["default"], coroutines=most, threads=most)
+            grants, more, *_ = store.lease(conn, worker=worker, pools=["default"], coroutines=most, threads=most)
         found += grants
-        if not held:
+        if not more:
             return found
 
 
@@ -61,9 +47,9 @@ def keys(grants: list[Grant]) -> list[str]:
 def test_each_key_has_its_own_slots_and_runs_without_a_key_are_not_counted(
     conn: Conn, tenants: Queue, worker: int
 ) -> None:
-    fill(tenants, "a", 5)
-    fill(tenants, "b", 5)
-    fill(tenants, None, 3)
+    fill(tenants, "a", 5, lane=None)
+    fill(tenants, "b", 5, lane=None)
+    fill(tenants, None, 3, lane=None)
     assert keys(leased(conn, worker)) == ["None", "None", "None", "a", "a", "b", "b"]
     assert leased(conn, worker) == []
 
@@ -72,7 +58,7 @@ def test_a_key_that_floods_the_queue_does_not_hide_the_others(conn: Conn, tenant
     fill(tenants, "flood", 300)
     fill(tenants, "small", 1)
     assert keys(leased(conn, worker, most=10)) == ["flood", "flood", "small"]
-    assert Entry.objects.filter(stage=Stage.READY).count() == 0, "nobody wades through them again"
+    assert Turn.objects.get().counts_from is None, "nobody wades through them again"
 
 
 def test_a_slot_that_is_given_back_goes_to_the_next_of_its_key_by_priority(
@@ -85,7 +71,7 @@ def test_a_slot_that_is_given_back_goes_to_the_next_of_its_key_by_priority(
     done(conn, begun[:1])
     assert [g.entry_id for g in leased(conn, worker)] == [first[1]]
     assert leased(conn, worker) == []
-    assert not Freed.objects.exists()
+    assert not Note.objects.exists()
 
 
 def test_what_comes_back_for_another_attempt_waits_behind_the_slot_it_gave_back(
@@ -98,7 +84,7 @@ def test_what_comes_back_for_another_attempt_waits_behind_the_slot_it_gave_back(
     assert Lease.objects.count() == 2
 
 
-def test_a_release_that_commits_while_a_lease_puts_its_key_aside_is_not_missed(
+def test_a_release_that_commits_while_a_lease_looks_at_its_key_is_not_missed(
     conn: Conn, tenants: Queue, worker: int
 ) -> None:
     fill(tenants, "a", 3)
@@ -106,27 +92,23 @@ def test_a_release_that_commits_while_a_lease_puts_its_key_aside_is_not_missed(
     with db.connect("other") as other:
         with other.transaction(), other.cursor() as cur:
             store.release(cur, ids=[begun[0].entry_id], tokens=[begun[0].token], delays=[None])
-            more = fill(tenants, "a", 1)
+            fill(tenants, "a", 1)
             assert leased(conn, worker) == [], "the slot is not free before it is committed"
-        assert Entry.objects.filter(pk__in=more, stage=Stage.HELD).exists()
+        assert Turn.objects.get().counts_from is None
     assert len(leased(conn, worker)) == 1
 
 
-def test_when_the_ready_one_is_withdrawn_the_next_of_its_key_takes_its_turn(
+def test_when_the_next_ones_are_withdrawn_those_behind_them_take_their_turn(
     conn: Conn, tenants: Queue, worker: int
 ) -> None:
-    fill(tenants, "a", 4)
-    begun = leased(conn, worker)
-    done(conn, begun)
+    ids = fill(tenants, "a", 4)
     with conn.transaction():
         store.lease(conn, worker=worker, pools=["default"], coroutines=0, threads=0)  # takes the notes
-    ready = list(Entry.objects.filter(stage=Stage.READY).values_list("pk", flat=True))
-    assert len(ready) == 2
-    fill(tenants, "a", 2)
-    assert not Lease.objects.exists()
+    assert Turn.objects.get().counts_from is not None
     with conn.transaction():
-        store.withdraw(conn, ready)
-    assert len(leased(conn, worker)) == 2
+        store.withdraw(conn, ids[:2])
+    assert {g.entry_id for g in leased(conn, worker)} == set(ids[2:])
+    assert not Turn.objects.exists()
 
 
 def test_a_dead_workers_slots_come_back(conn: Conn, tenants: Queue, worker: int, register: Callable[[], int]) -> None:
@@ -159,18 +141,10 @@ def test_the_queues_own_limit_holds_beside_that_of_its_keys(conn: Conn, tenants:
     assert len(leased(conn, worker)) == 3
 
 
-def test_the_sweeper_calls_nobody_while_all_that_waits_is_held(conn: Conn, tenants: Queue, worker: int) -> None:
+def test_the_sweeper_calls_nobody_while_no_key_has_a_slot(conn: Conn, tenants: Queue, worker: int) -> None:
     fill(tenants, "a", 4)
     assert store.pools_with_entries(conn) == {"default"}
     begun = leased(conn, worker)
     assert store.pools_with_entries(conn) == set()
     done(conn, begun[:1])
     assert store.pools_with_entries(conn) == {"default"}
-
-
-def test_notes_that_nobody_takes_are_forgotten(conn: Conn, worker: int) -> None:
-    fill(Queue.objects.create(name="plain"), "a", 2)
-    done(conn, leased(conn, worker))
-    assert Freed.objects.exists()
-    store.forget(conn)
-    assert not Freed.objects.exists()

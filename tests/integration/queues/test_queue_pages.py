@@ -12,7 +12,7 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 def llm() -> Queue:
-    return Queue.objects.create(name="llm", concurrency_limit=4, declared_concurrency_limit=4)
+    return Queue.objects.create(name="llm", concurrency_limit=4, declared={"concurrency_limit": 4})
 
 
 def limit_of(name: str) -> int | None:
@@ -57,15 +57,33 @@ def test_a_rate_is_edited_beside_the_limit_and_taken_back(llm: Queue) -> None:
     )
     assert "of 4, 2 a key, 10 per minute" in page.content.decode()
     llm.refresh_from_db()
-    assert (llm.key_concurrency_limit, llm.key_limit_edited) == (2, True)
-    assert (llm.limit_edited, llm.rate_edited) == (False, True), "what was left as it was is no edit"
+    assert (llm.key_concurrency_limit, "key_concurrency_limit" in llm.edited) == (2, True)
+    assert ("concurrency_limit" in llm.edited, "rate" in llm.edited) == (False, True), (
+        "what was left as it was is no edit"
+    )
     wrong = client.post("/queues/llm/limit/", {"concurrency_limit": "4", "rate": "ten"}, headers=HTMX)
     assert wrong.status_code == 422
     assert "Write a rate such as 10 per minute" in wrong.content.decode()
     client.post("/queues/llm/limit/", {"reset": "1"}, headers=HTMX)
     llm.refresh_from_db()
-    assert (llm.rate, llm.rate_edited) == (None, False)
-    assert (llm.key_concurrency_limit, llm.key_limit_edited) == (None, False)
+    assert (llm.rate, "rate" in llm.edited) == (None, False)
+    assert (llm.key_concurrency_limit, "key_concurrency_limit" in llm.edited) == (None, False)
+
+
+def test_weights_of_keys_are_edited_in_lines_and_taken_back(llm: Queue) -> None:
+    client = signed_in("admin")
+    page = client.post(
+        "/queues/llm/limit/", {"concurrency_limit": "4", "key_weights": "gold = 3\na=b = 2"}, headers=HTMX
+    )
+    assert "a=b = 2\ngold = 3</textarea>" in page.content.decode()
+    llm.refresh_from_db()
+    assert (llm.key_weights, "key_weights" in llm.edited) == ({"gold": 3, "a=b": 2}, True)
+    wrong = client.post("/queues/llm/limit/", {"concurrency_limit": "4", "key_weights": "gold = many"}, headers=HTMX)
+    assert wrong.status_code == 422
+    assert "a weight is a whole number from 1 to 100" in wrong.content.decode()
+    client.post("/queues/llm/limit/", {"reset": "1"}, headers=HTMX)
+    llm.refresh_from_db()
+    assert (llm.key_weights, "key_weights" in llm.edited) == ({}, False)
 
 
 @pytest.mark.parametrize("wrong", ["many", "0", "-3", "1000001", "1.5", "٣٣x", "9" * 400])

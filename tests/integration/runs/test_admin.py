@@ -13,10 +13,23 @@ from django.utils import timezone
 
 from holdfast import bigtables
 from queues.models import Lane, Queue
-from runs.models import Attempt, Deadline, IdempotencyKey, LogLine, Rollup, Run, Signal, Snapshot, Task, Update, Wait
+from runs.models import (
+    Attempt,
+    Deadline,
+    DebounceKey,
+    IdempotencyKey,
+    LogLine,
+    Rollup,
+    Run,
+    Signal,
+    Snapshot,
+    Task,
+    Update,
+    Wait,
+)
 
 pytestmark = pytest.mark.django_db
-MODELS = (Task, Run, Attempt, Snapshot, Wait, Signal, Update, Deadline, LogLine, IdempotencyKey, Rollup)
+MODELS = (Task, Run, Attempt, Snapshot, Wait, Signal, Update, Deadline, LogLine, IdempotencyKey, DebounceKey, Rollup)
 
 
 @pytest.fixture
@@ -47,7 +60,8 @@ def run() -> Run:
     Update.objects.create(id=uuid.uuid4(), run=run, name="s", payload={"x": "<i>"}, sent_at=now)
     Deadline.objects.create(run=run, kind="timeout", at=now)
     LogLine.objects.create(run=run, at=now, level=20, message="said <i>", attempt=1)
-    IdempotencyKey.objects.create(task=task, key="k", run_id=run.id, payload_hash=b"x" * 32)
+    IdempotencyKey.objects.create(task=task, key="k", run_id=run.id, payload_hash=b"x" * 32, expires_at=now)
+    DebounceKey.objects.create(task=task, key="d", run_id=run.id, began_at=now, quiet_at=now)
     Rollup.objects.create(
         minute=now, kind="run", task=task, queue=queue, worker_id=1, status="failed", bucket=1, count=1, seconds=1
     )

@@ -53,9 +53,8 @@ def test_counts_are_exact_up_to_ten_thousand_and_then_say_more(queue: Queue) -> 
         (RunFilter(statuses=("failed",)), "run_by_status"),
         (RunFilter(task="listed"), "run_by_task"),
         (RunFilter(queue="listed"), "run_by_queue"),
-        (RunFilter(tags=("nightly",)), "run_by_tag"),
     ],
-    ids=["all", "status", "task", "queue", "tag"],
+    ids=["all", "status", "task", "queue"],
 )
 def test_a_list_is_read_from_its_index(queue: Queue, chosen: RunFilter, index: str) -> None:
     fill(Queue.objects.create(name="other"), 3_000, "queued")

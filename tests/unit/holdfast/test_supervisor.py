@@ -15,7 +15,7 @@ from holdfast.errors import ConfigError
 from holdfast.supervisor import child as children
 from holdfast.supervisor.child import Child, _printable, command
 from holdfast.supervisor.console import Console
-from holdfast.supervisor.up import _spoken
+from holdfast.supervisor.family import spoken
 
 
 class Terminal(io.StringIO):
@@ -94,7 +94,7 @@ def test_a_child_says_its_last_words_and_its_exit_code() -> None:
     ("code", "words"), [(0, "exit code 0"), (2, "exit code 2"), (-signal.SIGKILL, "killed by SIGKILL")]
 )
 def test_exit_codes_in_words(code: int, words: str) -> None:
-    assert _spoken(code) == words
+    assert spoken(code) == words
 
 
 def test_a_taken_port_is_named_and_the_next_free_one_is_found() -> None:

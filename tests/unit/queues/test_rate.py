@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from queues import Queue, Rate
-from queues.declare import QueueDeclarationError
+from queues.naming import QueueDeclarationError
 from queues.rate import RateError
 
 
@@ -23,6 +23,8 @@ from queues.rate import RateError
         ("100 per 30 s", 100, 30.0),
         ("100/0.5", 100, 0.5),
         ("3 PER 2 seconds", 3, 2.0),
+        ("9,000 tokens per minute", 9_000, 60.0),
+        ("9000tokens/min", 9_000, 60.0),
     ],
 )
 def test_words_are_read_and_what_is_written_is_read_back(text: str, amount: int, period: float) -> None:
@@ -56,7 +58,7 @@ def test_json_that_is_no_rate_is_refused(value: Any) -> None:
 def test_a_queue_is_declared_with_a_rate_and_refuses_anything_else() -> None:
     try:
         assert Queue("unit-rated", rate=Rate(10, per="minute")).rate == Rate(10)
-        with pytest.raises(QueueDeclarationError, match="write Rate"):
+        with pytest.raises(QueueDeclarationError, match="in code Rate"):
             Queue("unit-wrong", rate=10)  # type: ignore[arg-type]
         with pytest.raises(QueueDeclarationError, match="declared twice"):
             Queue("unit-rated", rate=Rate(11))

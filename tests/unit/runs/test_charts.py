@@ -105,3 +105,13 @@ def test_colours_are_names_of_design_tokens() -> None:
     text = json.dumps([charts.duration_histogram(cells), charts.failure_rate(cells, start=START, end=end)])
     assert not re.search(r"#[0-9a-f]{3}|rgb", text)
     assert "--bad-fill" in text
+
+
+def test_deploys_are_marked_and_those_of_one_bin_are_one_mark() -> None:
+    deploys = [(START + timedelta(minutes=minute), name) for minute, name in ((5, "b"), (1, "a"), (0, "a"), (0, "c"))]
+    figure = charts.failure_rate(
+        [cell(0, "completed", 1)], start=START, end=START + timedelta(minutes=10), bin_minutes=2, deploys=deploys
+    )
+    assert [note["text"] for note in figure["layout"]["annotations"]] == ["3 deploys", "deploy"]
+    assert figure["layout"]["annotations"][0]["hovertext"].endswith("new code of a, c")
+    assert len(figure["layout"]["shapes"]) == 2

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from queues.workers import Gate
+from queues.workers import Gate, KeyGate
 from runs.models import Run
 from runs.reasons import reason
 
@@ -13,8 +13,10 @@ SOON = NOW + timedelta(seconds=30)
 
 def gate(**fields: Any) -> Gate:
     usual = {
-        "id": 1, "queue": "llm", "pool": "default", "limit": 2, "key_limit": None, "paused": False, "pause_reason": "",
-        "taken": 0, "rate_amount": None, "rate_period": None, "started": 0, "opens_at": None,
+        "id": 1, "queue": "llm", "pool": "default", "limit": 2, "key_limit": None, "paused": False,
+        "pause_reason": "", "paused_until": None, "drained_from": None,
+        "taken": 0, "rate_amount": None, "rate_period": None, "rate_unit": None, "started": 0,
+        "opens_at": None, "key_rate_amount": None, "key_rate_period": None, "key_rate_unit": None,
     }  # fmt: skip
     return Gate(**{**usual, **fields})
 
@@ -41,10 +43,10 @@ def test_the_first_gate_that_is_closed_is_the_reason(
 
 def test_a_key_without_a_slot_is_the_reason_for_its_own_runs_alone() -> None:
     gates = gate(limit=None, key_limit=2)
-    said = reason(Run(status="queued", concurrency_key="acme"), gates, {"default"}, NOW, key_taken=2)
+    said = reason(Run(status="queued", concurrency_key="acme"), gates, {"default"}, NOW, key=KeyGate(taken=2))
     assert said.words == "no slot for key acme: 2 of 2 running"
     for other in (Run(status="queued", concurrency_key="acme"), Run(status="queued")):
-        assert reason(other, gates, {"default"}, NOW, key_taken=1).words == "next in line"
+        assert reason(other, gates, {"default"}, NOW, key=KeyGate(taken=1)).words == "next in line"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from queues import Queue
-from queues.declare import QueueDeclarationError
+from queues.naming import QueueDeclarationError
 from runs import Retry, acheckpoint, checkpoint, current_run, log, step, task
 from runs.errors import DeclarationError, InvalidPayload, NotInRun, NotSerializable
 from runs.sdk import codec

@@ -1,0 +1,37 @@
+"""Puts a planned history into the database: COPY, some thousand runs at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from holdfast.db import Conn
+from holdfast.demo.history.plan import Plan
+from holdfast.demo.history.rows import COLUMNS, Rows
+
+#: Runs of one batch.
+BATCH: Final = 5_000
+
+
+def write(conn: Conn, plan: Plan, queues: dict[str, int], workers: list[int], told: Callable[[int], None]) -> int:
+    """In the caller's transaction. `told` hears how many runs each batch had. Returns how many there were in all."""
+    rows, written = Rows(plan, queues, workers), 0
+    for runs in plan.by_queue():
+        for at in range(0, len(runs), BATCH):
+            batch = runs[at : at + BATCH]
+            for run in batch:
+                rows.add(run)
+            for table, found in rows.take().items():
+                copy(conn, table, found)
+            told(len(batch))
+        for table, found in rows.take_rollups().items():
+            copy(conn, table, found)
+        written += len(runs)
+    return written
+
+
+def copy(conn: Conn, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    # The names are our own.
+    with conn.cursor() as cur, cur.copy(f"COPY {table} ({', '.join(COLUMNS[table])}) FROM STDIN") as into:
+        for row in rows:
+            into.write_row(row)

@@ -1,0 +1,1 @@
+"""Keys under which several enqueues are one run: idempotency keys and debounces."""

@@ -1,0 +1,1 @@
+"""Outbound webhooks: services of others are told how runs have ended."""

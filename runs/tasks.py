@@ -1,0 +1,55 @@
+"""Tasks of Holdfast itself. Their queue has no limits unless somebody sets one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from typing_extensions import TypedDict
+
+from queues import Queue
+from runs.errors import HoldfastError
+from runs.registration import find
+from runs.sdk.chain import arguments, plain
+from runs.sdk.context import current_run
+from runs.sdk.retry import Abort, Retry
+from runs.sdk.task import task
+
+own = Queue("holdfast")
+
+
+class LinkIn(TypedDict):
+    """See `runs.sdk.chain.Link`."""
+
+    task: str
+    fixed: dict[str, Any]
+
+
+#: Tries over three hours: 5 s, 15 s, 45 s, … after the first.
+PATIENT = Retry(max_attempts=9, min_delay=5, factor=3, max_delay=3_600)
+
+
+@task(id="holdfast.webhook", queue=own, retry=PATIENT)
+async def webhook(endpoint: str, body: dict[str, Any], endpoint_id: int | None = None) -> dict[str, Any]:
+    """Tells an endpoint how a run has ended."""
+    from runs.outbound import sending
+
+    request = await sync_to_async(sending.request_of)(endpoint, str(current_run().id), body, endpoint_id)
+    return await sending.send(*request)
+
+
+@task(id="holdfast.chain", queue=own)
+async def chain(links: list[LinkIn], payload: dict[str, Any]) -> Any:
+    """Tasks one after the other, each with the result of the one before."""
+    result: Any = None
+    for number, link in enumerate(links):
+        called = find(link["task"])
+        if called is None:
+            raise Abort(f"There is no task {link['task']!r} in the code of this worker; the chain cannot go on.")
+        try:
+            given = payload if number == 0 else arguments(called, link["fixed"], result)
+            child = called.aenqueue_and_wait(**given)
+        except HoldfastError as error:
+            raise Abort(str(error)) from error
+        result = plain(called, await child)
+    return result

@@ -1,0 +1,1 @@
+"""Inbound webhooks: signed requests of other services become runs."""

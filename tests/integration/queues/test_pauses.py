@@ -1,0 +1,144 @@
+"""Pauses that end by themselves, queues that drain, and changes that are taken back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.utils import timezone
+
+from holdfast.access.grants import Actor
+from holdfast.access.models import AuditEntry
+from queues import services, store
+from queues.errors import InvalidChange
+from queues.models import Queue
+from queues.rate import Rate
+from queues.store import Conn
+from runs.engine import upkeep
+from tests.support.flow import fill
+from tests.support.people import signed_in
+
+ACTOR = Actor.local()
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def shop(conn: Conn) -> Queue:
+    return Queue.objects.create(name="shop")
+
+
+def leased(conn: Conn, worker: int) -> set[UUID]:
+    found: set[UUID] = set()
+    while True:
+        with conn.transaction():
+            grants, more, *_ = store.lease(conn, worker=worker, pools=["default"], coroutines=9, threads=0)
+        found |= {g.entry_id for g in grants}
+        if not more:
+            return found
+
+
+def test_a_pause_for_a_time_ends_by_itself(conn: Conn, shop: Queue, worker: int) -> None:
+    ids = {*fill(shop), *fill(shop, "a")}
+    queue = services.queue_pause("shop", ACTOR, "deploy", seconds=60)
+    assert queue.paused_until - queue.paused_at == timedelta(seconds=60)
+    assert leased(conn, worker) == set()
+    assert store.pools_with_entries(conn) == set()
+    upkeep.end_pauses(conn)
+    assert Queue.objects.get().paused
+    conn.execute("SELECT set_config('holdfast.clock_offset', '61 seconds', false)")
+    assert store.pools_with_entries(conn) == {"default"}
+    assert leased(conn, worker) == ids, "to the second, though nobody has resumed it yet"
+
+
+def test_the_scheduler_says_that_a_pause_is_over(conn: Conn, shop: Queue) -> None:
+    services.queue_pause("shop", ACTOR, "deploy", seconds=60)
+    Queue.objects.update(paused_until=timezone.now() - timedelta(seconds=1))
+    upkeep.end_pauses(conn)
+    upkeep.end_pauses(conn)
+    queue = Queue.objects.get()
+    assert (queue.paused, queue.paused_until, queue.pause_reason) == (False, None, "")
+    entry = AuditEntry.objects.get(action="queues.resume")
+    assert (entry.actor_label, entry.actor_kind) == ("scheduler", "system")
+
+
+def test_a_queue_that_drains_works_off_what_was_there(conn: Conn, shop: Queue, worker: int) -> None:
+    before = {*fill(shop, count=2), *fill(shop, "a", 2)}
+    services.queue_pause("shop", ACTOR, "move", drain=True)
+    after = {*fill(shop, count=2, priority=50), *fill(shop, "a", 1, priority=50), *fill(shop, "b", 1)}
+    assert leased(conn, worker) == before
+    assert leased(conn, worker) == set()
+    services.queue_resume("shop", ACTOR)
+    assert leased(conn, worker) == after
+
+
+def test_a_pause_may_be_changed_into_one_for_a_time_or_into_a_drain(shop: Queue) -> None:
+    first = services.queue_pause("shop", ACTOR, "deploy")
+    assert services.queue_pause("shop", ACTOR, "again").pause_reason == "deploy", "it is paused already"
+    timed = services.queue_pause("shop", ACTOR, "an hour", seconds=3_600)
+    assert (timed.paused_at, timed.pause_reason) == (first.paused_at, "an hour")
+    drained = services.queue_pause("shop", ACTOR, "move", drain=True)
+    assert drained.drains
+    assert drained.paused_at > first.paused_at
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 0.5, True, "60", 10**12, float("nan")])
+def test_seconds_that_cannot_be_are_refused(shop: Queue, seconds: Any) -> None:
+    with pytest.raises(InvalidChange, match="seconds from 1 to"):
+        services.queue_pause("shop", ACTOR, seconds=seconds)
+    assert not Queue.objects.get().paused
+
+
+# ── taken back ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_last_change_is_undone_and_undone_again(shop: Queue) -> None:
+    services.queue_update("shop", ACTOR, concurrency_limit=4, rate="10 per minute")
+    services.queue_update("shop", ACTOR, concurrency_limit=9, key_weights={"gold": 2})
+    queue = services.queue_undo("shop", ACTOR, "too much")
+    assert (queue.concurrency_limit, queue.rate, queue.key_weights) == (4, Rate(10), {})
+    assert queue.edited == ["concurrency_limit", "rate"]
+    again = services.queue_undo("shop", ACTOR)
+    assert (again.concurrency_limit, again.key_weights) == (9, {"gold": 2})
+    entry = AuditEntry.objects.filter(action="queues.undo").first()
+    assert ((entry.before or {})["concurrency_limit"], (entry.after or {})["concurrency_limit"]) == (4, 9)
+
+
+def test_a_pause_is_undone_and_so_is_a_resume(shop: Queue) -> None:
+    paused = services.queue_pause("shop", ACTOR, "deploy", seconds=900)
+    assert not services.queue_undo("shop", ACTOR).paused
+    again = services.queue_undo("shop", ACTOR)
+    assert (again.paused_at, again.paused_until, again.pause_reason) == (
+        paused.paused_at,
+        paused.paused_until,
+        "deploy",
+    )
+
+
+def test_what_was_never_changed_cannot_be_undone(shop: Queue) -> None:
+    with pytest.raises(InvalidChange, match="nothing to undo"):
+        services.queue_undo("shop", ACTOR)
+
+
+def test_the_row_offers_to_undo_what_was_just_changed(shop: Queue) -> None:
+    client = signed_in("admin")
+    assert "Undo the change" not in client.get("/queues/").content.decode()
+    changed = client.post("/queues/shop/limit/", {"concurrency_limit": "9"}, headers=HTMX).content.decode()
+    assert "Undo the change" in changed
+    back = client.post("/queues/shop/undo/", headers=HTMX).content.decode()
+    assert "no limit" in back
+    assert Queue.objects.get().concurrency_limit is None
+
+
+def test_a_pause_for_minutes_and_a_drain_are_asked_for_on_the_page(shop: Queue) -> None:
+    client = signed_in("operator")
+    page = client.post("/queues/shop/pause/", {"minutes": "1.5", "drain": "on"}, headers=HTMX).content.decode()
+    assert "drains" in page
+    assert "Undo the change" not in page, "operators do not edit"
+    queue = Queue.objects.get()
+    assert queue.paused_until - queue.paused_at == timedelta(seconds=90)
+    for wrong in ("0", "-1", "many", "99999999"):
+        refused = client.post("/queues/shop/pause/", {"minutes": wrong}, headers=HTMX)
+        assert refused.status_code == 422
+        assert "Write minutes from 1 to 44,640" in refused.content.decode()
