@@ -158,7 +158,7 @@ def test_a_worker_whose_keeper_dies_ends_and_others_take_its_runs(worked: Fleet)
     child = pid_of(worked, "unkept")
     os.kill(servers(worker)[0].pid, signal.SIGKILL)
     assert worker.wait() == 70
-    assert gone(child)
+    eventually(lambda: gone(child), "the kernel ends it")
     worked.worker("worker-2")
     worked.ledger.open_gate("unkept")
     assert handle.result(timeout=20) == "unkept"

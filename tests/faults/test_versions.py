@@ -158,6 +158,7 @@ def test_fault_28_an_old_worker_leaves_runs_of_a_new_task_and_the_new_worker_tak
     )
     fleet.worker("new", HOLDFAST_TASKS=two)
     old.signal(signal.SIGTERM)
+    old.wait()  # else it may take them once more and leave them for longer than anybody waits here
     for handle in handles:
         sent(handle)
     for handle in handles:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -86,6 +87,14 @@ class Watched:
             pass
         return list(self._family.values())
 
+    def names(self) -> set[str]:
+        """The programs among its descendants. One that ended while we looked is left out."""
+        return {process.info["name"] for process in self._looked_at("name")}
+
+    def of_command(self, *words: str) -> psutil.Process:
+        """The descendant whose command ends in these words."""
+        return next(p for p in self._looked_at("cmdline") if p.info["cmdline"][-len(words) :] == list(words))
+
     def alive(self) -> list[psutil.Process]:
         """Descendants that live now. A zombie does not: whoever inherited it will look."""
         return [p for p in self.family() if p.is_running() and _status(p) not in {psutil.STATUS_ZOMBIE, "gone"}]
@@ -116,6 +125,15 @@ class Watched:
         self.end()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    def _looked_at(self, *attributes: str) -> list[psutil.Process]:
+        """The descendants with these attributes as their `info`, without those that ended while we looked."""
+        found = []
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):
+                process.info = process.as_dict(attributes)
+                found.append(process)
+        return found
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -45,7 +45,7 @@ def test_the_first_command_leads_from_nothing_to_a_completed_run(checkout: Path,
         run = eventually(ended, "research-agent ends", timeout=RUNNING)
         assert (run["status"], run["attempt"], run["output"]["topic"]) == ("completed", 2, "kelp"), up.text
 
-        supervisor = next(p for p in up.family() if p.cmdline()[-2:] == ["manage.py", "up"])
+        supervisor = up.of_command("manage.py", "up")
         supervisor.send_signal(signal.SIGINT)
         assert up.end() == 0, up.text
         assert up.alive() == []

@@ -61,8 +61,7 @@ def test_it_runs_twice_on_one_folder_and_ctrl_c_stops_every_child(data_dir: Path
     with start_up(data_dir, ordinary=ordinary) as up:
         address = ready(up)
         assert get(f"{address}/readyz") == {"database": "ok", "migrations": "ok", "redis": "ok"}
-        children = up.family()
-        assert {"postgres", "valkey-server"} <= {p.name() for p in children}
+        assert {"postgres", "valkey-server"} <= up.names()
         with start_up(data_dir, ordinary=ordinary) as second:
             assert second.end() == 2
             assert second.lines == [

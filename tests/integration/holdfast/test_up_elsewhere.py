@@ -41,7 +41,7 @@ def test_up_uses_the_servers_that_are_named_and_leaves_them_running(
         up.wait_for("worker .* serves")
         with urllib.request.urlopen(f"{base}/readyz", timeout=30) as answer:
             assert json.load(answer) == {"database": "ok", "migrations": "ok", "redis": "ok"}
-        assert not {"postgres", "valkey-server"} & {process.name() for process in up.family()}
+        assert not {"postgres", "valkey-server"} & up.names()
         assert not (data_dir / "postgres").exists()
         with start_up(data_dir, **elsewhere) as second:
             assert second.end() == 2

@@ -20,6 +20,7 @@ from runs.models import Run
 from runs.outbound import sending, services, telling
 from runs.outbound.model import Ending, Endpoint
 from runs.sdk.retry import Abort
+from runs.tasks import PATIENT
 from runs.webhooks import schemes
 from tests.support.processes import Fleet
 from tests.support.receiver import Receiver
@@ -72,7 +73,7 @@ def test_what_is_not_taken_is_sent_again_under_the_same_id(worked: Fleet) -> Non
     with Receiver(500) as receiver:
         make(receiver.url)
         the("echo").enqueue("x")
-        eventually(lambda: len(receiver.requests) == 2, "it comes again")
+        eventually(lambda: len(receiver.requests) == 2, "it comes again", timeout=PATIENT.ceiling(1) + 15)
         delivery = eventually(lambda: Run.objects.filter(task_id=telling.DELIVERS, status="completed").first(), "taken")
     assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 1
     assert receiver.bodies()[0] == receiver.bodies()[1]
