@@ -156,6 +156,13 @@ class Clockwork:
         return store.next_tick(conn)
 
 
+def begin_queued_ticks(conn: Conn) -> None:
+    """Ticks that waited for the run before begin theirs."""
+    del conn
+    with _callers():
+        firing.begin_queued()
+
+
 @contextmanager
 def _callers() -> Iterator[None]:
     """Django's connection of this thread, which may be of a server that was restarted since. What PostgreSQL refuses is
@@ -209,4 +216,5 @@ def poller() -> Poller:
     found.every(PAUSES, end_pauses)
     found.every(TELL, tell_endpoints)
     found.every(TICKS, Clockwork().turn)
+    found.every(TICKS, begin_queued_ticks)
     return found

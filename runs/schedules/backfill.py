@@ -38,7 +38,7 @@ def backfill(name: str, start: Any, end: Any, actor: Actor, reason: str = "") ->
 
     The runs are tagged `backfill` and with their tick, as late ones are; `overlap` and `jitter` are not asked: they all
     begin as their queue lets them. Ticks that were skipped, missed or could begin no run have begun none, so they get
-    one. Ticks that are still to be fired by a scheduler are left to it.
+    one. Ticks that are still to be fired by a scheduler, or wait for the run before, are left to it.
 
     Args:
         start, end: times with a zone, or RFC 3339 text; not in the future.
@@ -81,8 +81,9 @@ def _ticks(found: Schedule, first: datetime, last: datetime) -> list[datetime]:
 
 
 def _begun(found: Schedule, ticks: list[datetime], records: dict[datetime, Tick]) -> set[datetime]:
-    """Those of the ticks that have begun a run: by their record, or, once that is forgotten, by their run's tags."""
-    recorded = {due_at for due_at, tick in records.items() if tick.run_id is not None}
+    """Those of the ticks that have begun a run, or are about to: by their record, or, once that is forgotten, by their
+    run's tags."""
+    recorded = {due_at for due_at, tick in records.items() if tick.run_id or tick.outcome == TickOutcome.QUEUED}
     by_tag = {tick_tag(tick): tick for tick in ticks}
     tagged = Run.objects.filter(tags__overlap=list(by_tag), tags__contains=[schedule_tag(found)]).exclude(tags=[])
     tags = {tag for run_tags in tagged.values_list("tags", flat=True) for tag in run_tags}

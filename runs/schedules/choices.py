@@ -16,11 +16,13 @@ class Overlap(models.TextChoices):
 
     ALLOW = "allow", "begins another run"
     SKIP = "skip", "begins none"
+    QUEUE = "queue", "waits for it to end"
     CANCEL_OLD = "cancel_old", "cancels it, and begins another"
 
 
 class TickOutcome(models.TextChoices):
     STARTED = "started", "began a run"
+    QUEUED = "queued", "waits for the run before to end"
     SKIPPED = "skipped", "the run before was going on"
     MISSED = "missed", "nobody was there"
     FAILED = "failed", "no run could begin"

@@ -27,7 +27,7 @@ class Schedule:
         timezone: A name such as Europe/Berlin.
         catch_up: Which of the ticks that no scheduler was there for begin a run: "none", "latest", or "all" (the last
             hundred).
-        overlap: What a tick does while the run of an earlier one goes on: "allow", "skip" or "cancel_old".
+        overlap: What a tick does while the run of an earlier one goes on: "allow", "skip", "queue" or "cancel_old".
         jitter: Seconds by which a run begins later at most, the same for the same tick.
 
     Raises:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
@@ -31,6 +32,8 @@ logger = logging.getLogger("holdfast.schedule")
 LATE, MISSED = 5.0, 60.0
 #: Ticks that are caught up with at most, and schedules that one look fires.
 MOST_TICKS, MOST_SCHEDULES = 100, 200
+#: Ticks of a schedule that wait for the run before at most; those that come then are skipped.
+MOST_QUEUED: Final = 100
 #: Ticks that a schedule remembers.
 REMEMBERED: Final = 1_000
 _ACTOR: Final = Actor.system("scheduler")
@@ -59,7 +62,11 @@ def _fire_one() -> int | None:
         before = found.next_at
         due = [before, *timing.between(before, now, MOST_TICKS)]
         to_begin = _to_begin(found, due, now)
-        ticks = [_fire(found, tick, now, begins=tick in to_begin) for tick in due]
+        queued = found.ticks.filter(outcome=TickOutcome.QUEUED).count()
+        ticks = []
+        for tick in due:
+            ticks.append(_fire(found, tick, now, begins=tick in to_begin, queued=queued))
+            queued += ticks[-1].outcome == TickOutcome.QUEUED
         Tick.objects.bulk_create(ticks)
         found.next_at = timing.after(now)
         found.save(update_fields=["next_at", "last_run"])
@@ -79,29 +86,66 @@ def _to_begin(found: Schedule, due: list[datetime], now: datetime) -> list[datet
     return in_time
 
 
-def _fire(found: Schedule, due: datetime, now: datetime, *, begins: bool) -> Tick:
+def begin_queued() -> int:
+    """Of each schedule the earliest tick that waited for the run before begins its own, when that one has ended.
+    Returns how many ticks that were."""
+    going_on = Run.objects.filter(pk=OuterRef("last_run")).exclude(status__in=FINAL)
+    queued = Tick.objects.filter(outcome=TickOutcome.QUEUED).values("schedule")
+    ready = Schedule.objects.filter(pk__in=queued, paused_at=None).exclude(Exists(going_on))
+    return sum(_begin_queued(pk) for pk in ready.order_by("pk").values_list("pk", flat=True)[:MOST_SCHEDULES])
+
+
+def _begin_queued(pk: int) -> bool:
+    with transaction.atomic():
+        found = Schedule.objects.select_for_update(skip_locked=True).filter(pk=pk, paused_at=None).first()
+        if found is None or _going_on(found):
+            return False  # another scheduler was faster
+        tick = found.ticks.filter(outcome=TickOutcome.QUEUED).order_by("due_at").first()
+        if tick is None:
+            return False
+        before, waited = found.last_run, (database_now() - tick.fired_at).total_seconds()
+        _begin(found, tick)
+        if tick.outcome == TickOutcome.STARTED:
+            tick.why = f"waited {waited:.0f} s for run {before} to end"
+        tick.save(update_fields=["outcome", "why", "run_id"])
+        found.save(update_fields=["last_run"])
+    emit("schedule.begun", schedule=found.name, waited=round(waited, 3))
+    return True
+
+
+def _fire(found: Schedule, due: datetime, now: datetime, *, begins: bool, queued: int) -> Tick:
     tick = Tick(schedule=found, due_at=due, fired_at=now, outcome=TickOutcome.MISSED)
     if not begins:
         tick.why = "no scheduler was there, and it is not caught up with"
         return tick
-    if (going := _going_on(found)) is not None and found.overlap != Overlap.ALLOW:
-        if found.overlap == Overlap.SKIP:
+    going = _going_on(found)
+    match found.overlap:
+        case Overlap.QUEUE if queued >= MOST_QUEUED:
+            tick.outcome, tick.why = TickOutcome.SKIPPED, f"{queued} ticks waited for the run before already"
+        case Overlap.QUEUE if going or queued:  # behind those that wait, though the run before may just have ended
+            tick.outcome, tick.why = TickOutcome.QUEUED, f"run {going} was going on" if going else ""
+        case Overlap.SKIP if going:
             tick.outcome, tick.why = TickOutcome.SKIPPED, f"run {going} was going on"
-            return tick
-        _cancel(going, found)
-    late = (now - due).total_seconds()
-    tags = [*tags_of(found, due), *(["late"] if late > LATE else [])]
+        case overlap:
+            if going and overlap == Overlap.CANCEL_OLD:
+                _cancel(going, found)
+            _begin(found, tick)
+    return tick
+
+
+def _begin(found: Schedule, tick: Tick) -> None:
+    """The tick begins its run, which is the schedule's last one now; or it says why not."""
+    tags = [*tags_of(found, tick.due_at), *(["late"] if tick.late > LATE else [])]
     try:
         with transaction.atomic():
-            tick.run_id = begin(found, tags=tags, delay=jitter(found.name, due, found.jitter))
+            tick.run_id = begin(found, tags=tags, delay=jitter(found.name, tick.due_at, found.jitter))
     except HoldfastError as error:
         logger.warning("schedule %s could not begin a run: %s", found.name, error)
         tick.outcome, tick.why = TickOutcome.FAILED, str(error)[:500]
-        return tick
+        return
     tick.outcome, found.last_run = TickOutcome.STARTED, tick.run_id
-    if late > LATE:
-        tick.why = f"{late:.0f} s late"
-    return tick
+    if tick.late > LATE:
+        tick.why = f"{tick.late:.0f} s late"
 
 
 def _going_on(found: Schedule) -> uuid.UUID | None:
@@ -119,7 +163,7 @@ def _cancel(run_id: uuid.UUID, found: Schedule) -> None:
 
 
 def _forget(found: Schedule) -> None:
-    """Ticks of long ago."""
+    """Ticks of long ago, but those that still wait."""
     last = found.ticks.order_by("-due_at").values_list("due_at", flat=True)[REMEMBERED : REMEMBERED + 1].first()
     if last is not None:
-        found.ticks.filter(due_at__lte=last).delete()
+        found.ticks.filter(due_at__lte=last).exclude(outcome=TickOutcome.QUEUED).delete()

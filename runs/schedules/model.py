@@ -58,6 +58,10 @@ class Tick(models.Model):
 
     class Meta:
         ordering = ("-due_at",)
+        indexes = (
+            # Serves the scheduler: ticks that wait for the run before.
+            models.Index("schedule", "due_at", name="tick_queued", condition=Q(outcome=TickOutcome.QUEUED)),
+        )
         constraints = (models.UniqueConstraint(fields=("schedule", "due_at"), name="tick_once"),)
 
     def __str__(self) -> str:

@@ -45,3 +45,28 @@ def test_fault_26_each_tick_begins_one_run_though_schedulers_are_killed(fleet: F
         due = sorted(Tick.objects.filter(schedule__name=name).values_list("due_at", flat=True))
         gaps = {(b - a).total_seconds() for a, b in pairwise(due)}
         assert gaps == {1.0}, f"{name}: no tick was left out"
+
+
+def test_queued_ticks_begin_one_after_the_other_though_schedulers_are_killed(fleet: Fleet) -> None:
+    """Runs that end at once, and ticks that come faster than a scheduler looks: a tick finds the run before going on or
+    not, but never do two runs overlap, and none begins before the one ahead of it."""
+    fleet.worker("worker-1")
+    one = fleet.scheduler()
+    fleet.scheduler()
+    services.schedule_create(
+        "in-line", Actor.local(), task_id="gated", every=1, overlap="queue", payload={"gate": "in-line"}
+    )
+    first = eventually(lambda: Tick.objects.filter(outcome="started").first(), "the first tick begins its run")
+    eventually(lambda: Tick.objects.filter(outcome="queued").count() >= 3, "others wait for it", timeout=30)
+    one.signal(signal.SIGKILL)
+    assert Run.objects.count() == 1
+    assert Tick.objects.filter(outcome="started").get() == first
+    services.schedule_update("in-line", Actor.local(), every=86_400)
+    waiting = Tick.objects.filter(outcome="queued").count()
+    fleet.scheduler()
+    fleet.ledger.open_gate("in-line")
+    ended = Run.objects.filter(status="completed")
+    eventually(lambda: ended.count() == waiting + 1, "each has its turn", timeout=60)
+    runs = list(ended.order_by("created_at"))
+    assert [run.pk for run in runs] == list(Tick.objects.order_by("due_at").values_list("run_id", flat=True))
+    assert all(before.finished_at <= after.created_at for before, after in pairwise(runs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
+from runs import services as services_of_runs
 from runs.errors import DeclarationError, InvalidPayload, UnknownTask
 from runs.models import Run
 from runs.schedules import firing, services
@@ -118,6 +120,62 @@ def test_while_the_run_before_goes_on_overlap_decides(
     assert before.status == first
     if overlap == "skip":
         assert str(before.pk) in Tick.objects.latest("due_at").why
+
+
+def end(run_id: uuid.UUID | None) -> None:
+    """As if a run had come to its end."""
+    services_of_runs.run_cancel(run_id, actor=ACTOR)
+
+
+def test_a_tick_that_is_queued_begins_when_the_run_before_has_ended_and_in_order(minutely: Schedule) -> None:
+    for since in (20.0, 10.0, 3.0):
+        due(minutely, since=since, overlap="queue")
+        firing.fire_due()
+    assert outcomes() == ["started", "queued", "queued"]
+    assert firing.begin_queued() == 0, "the first run goes on"
+    first, second, third = Tick.objects.order_by("due_at")
+    end(first.run_id)
+    due(minutely, since=0.5)
+    firing.fire_due()
+    assert outcomes()[-1] == "queued", "nobody overtakes those that wait"
+    assert firing.begin_queued() == 1
+    assert firing.begin_queued() == 0, "one at a time"
+    second.refresh_from_db()
+    assert (second.outcome, second.why) == ("started", f"waited 0 s for run {first.run_id} to end")
+    services.schedule_pause("minutely", ACTOR)
+    end(second.run_id)
+    assert firing.begin_queued() == 0, "a paused schedule begins nothing"
+    services.schedule_resume("minutely", ACTOR)
+    assert firing.begin_queued() == 1
+    third.refresh_from_db()
+    assert third.run_id == Schedule.objects.get().last_run
+    assert Run.objects.get(pk=third.run_id).tags[1] == f"tick:{third.due_at.isoformat()}"
+
+
+def test_so_many_ticks_are_queued_and_no_more_and_none_of_them_is_backfilled(
+    minutely: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firing, "MOST_QUEUED", 2)
+    due(minutely, since=50, every=10, overlap="queue", catch_up="all")
+    firing.fire_due()
+    assert outcomes()[:4] == ["started", "queued", "queued", "skipped"]
+    assert "2 ticks waited" in Tick.objects.order_by("due_at")[3].why
+    waiting = Tick.objects.order_by("due_at")[1]
+    assert backfill("minutely", waiting.due_at, waiting.due_at, ACTOR) == (0, 1)
+
+
+def test_a_queued_tick_that_cannot_begin_says_so_and_the_next_has_its_turn(minutely: Schedule) -> None:
+    due(minutely, since=2, overlap="queue")
+    firing.fire_due()
+    due(minutely, since=1)
+    firing.fire_due()
+    end(Tick.objects.earliest("due_at").run_id)
+    Schedule.objects.update(task_id="gone")
+    assert firing.begin_queued() == 1
+    tick = Tick.objects.latest("due_at")
+    assert (tick.outcome, tick.run_id) == ("failed", None)
+    assert "gone" in tick.why
+    assert firing.begin_queued() == 0
 
 
 def test_what_cannot_begin_is_said_and_the_next_tick_comes(minutely: Schedule) -> None:
