@@ -105,6 +105,7 @@ class Breakers:
         breaker = passed.breaker
         slow = breaker.slow is not None and seconds >= breaker.slow
         with self._lock:
+            self._start(breaker)  # whoever asked may have been the process of an isolated run
             if passed.probe is not None:
                 self._probes.append((breaker.name, passed.probe, failed or slow))
             counts = self._counts.get(breaker.name, Calls()).plus(Calls(1, int(failed), int(slow), int(passed.retry)))

@@ -27,7 +27,7 @@ from runs.engine.outcome import Fenced, Outcome
 from runs.engine.port import Port
 from runs.engine.spending import Accounts
 from runs.engine.tail import LogTail
-from runs.engine.wire import Begin, Done, HandingOver, Inbox, Put, Receipt, Settled, pack
+from runs.engine.wire import Begin, Done, HandingOver, Inbox, LetIn, Put, Receipt, Settled, pack
 from runs.engine.writer import Writer
 from runs.sdk.context import current, set_executing
 from runs.sdk.task import registry
@@ -140,6 +140,7 @@ def live(sock: socket.socket) -> NoReturn:
         step_threads=ThreadPoolExecutor(STEP_THREADS, thread_name_prefix="holdfast-step"),
         accounts=accounts,
         breakers=Breakers({begin.started.queue_id: begin.guard} if begin.guard else {}),
+        let_in=lambda passed: link.send(LetIn(passed)),
         hold=0.0,
     )
     task = registry.get(begin.started.task_id)

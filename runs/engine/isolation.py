@@ -25,6 +25,7 @@ import psycopg
 from holdfast import db
 from runs import store
 from runs.engine import execute, forkserver, hooks, passage
+from runs.engine.breakers import Pass
 from runs.engine.child import live, sendable
 from runs.engine.context import ActiveRun
 from runs.engine.death import End, died, words
@@ -32,7 +33,7 @@ from runs.engine.duty import Duty
 from runs.engine.forkserver import DIED, ENDED, FORKED, REFUSED, Control
 from runs.engine.outcome import Fenced, HandOver, Outcome, Stop
 from runs.engine.port import Port
-from runs.engine.wire import Begin, Done, HandingOver, Inbox, Put, Receipt, Settled, pack
+from runs.engine.wire import Begin, Done, HandingOver, Inbox, LetIn, Put, Receipt, Settled, pack
 from runs.errors import DeclarationError
 from runs.sdk.task import Registry
 from runs.states import AttemptStatus, Status
@@ -189,6 +190,7 @@ class Stay:
         self._out = bytearray()
         self._settled: deque[tuple[int, BaseException | None]] = deque()
         self._told_handover = False
+        self._passed: Pass | None = None
         self._kept = False  # its outcome is stored, and its hook is being called
         self._done: Done | None = None
         self._end: End | None = None
@@ -196,6 +198,7 @@ class Stay:
         self._why: Why | None = None
         # Moments, by the monotonic clock.
         self._deadline: float | None = None
+        self._let_in_at = 0.0
         self._gone_at: float | None = None  # its socket was closed
         self._done_at: float | None = None
         self._term_at: float | None = None
@@ -368,6 +371,8 @@ class Stay:
             self._done, self._done_at = message, time.monotonic()
         elif isinstance(message, Put):
             self._relay(message)
+        elif isinstance(message, LetIn):
+            self._passed, self._let_in_at = message.passed, self.run.now()
         else:
             raise TypeError(type(message).__name__)
 
@@ -433,7 +438,7 @@ class Stay:
             return decided
         if self._why is Why.CANCELLED:
             return self._stopped()
-        passage.died(self.run)
+        passage.died(self.run, self._passed, self._let_in_at)
         if self._why is Why.TIMED_OUT:
             return hooks.conclude_later(self.run, execute.timed_out(self.run, TimeoutError()))
         return hooks.conclude_later(

@@ -49,12 +49,19 @@ async def enter_async(run: ActiveRun, breaker: Breaker) -> Pass | None:
     async def put_off(verdict: Stopped) -> None:
         raise _put_down(run, verdict, _stay_told(run, breaker, verdict))
 
-    return await _pass_async(run, breaker, run.attempt > 1, put_off)
+    return _let_in(run, await _pass_async(run, breaker, run.attempt > 1, put_off))
 
 
 def enter_sync(run: ActiveRun, breaker: Breaker) -> Pass | None:
     """`enter_async` of a plain function."""
-    return _pass_sync(run, breaker, run.attempt > 1, partial(_stay_told, run, breaker))
+    return _let_in(run, _pass_sync(run, breaker, run.attempt > 1, partial(_stay_told, run, breaker)))
+
+
+def _let_in(run: ActiveRun, passed: Pass | None) -> Pass | None:
+    """The worker of an isolated run is told: it says what the stay came to if the process cannot any more."""
+    if passed is not None and run._port.let_in is not None:
+        run._port.let_in(passed)
+    return passed
 
 
 async def _pass_async(
@@ -108,10 +115,9 @@ def leave(run: ActiveRun, passed: Pass | None, began: float, outcome: Outcome) -
     _report(run, passed, began, failed=failed)
 
 
-def died(run: ActiveRun) -> None:
-    """The stay ended with its process, which could not say so any more."""
-    if (breaker := guard(run)) is not None:
-        _report(run, Pass(breaker, retry=run.attempt > 1), run.now(), failed=True)
+def died(run: ActiveRun, passed: Pass | None, began: float) -> None:
+    """The stay ended with its process, which could not say so any more. One that was not let in has called nothing."""
+    _report(run, passed, began, failed=True)
 
 
 def _report(run: ActiveRun, passed: Pass | None, began: float, *, failed: bool) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from runs.engine.waiting import HOLD
 
 if TYPE_CHECKING:
-    from runs.engine.breakers import Breakers
+    from runs.engine.breakers import Breakers, Pass
     from runs.engine.clock import Clock
     from runs.engine.context import ActiveRun
     from runs.engine.fairtime import LoopWatch
@@ -30,6 +30,7 @@ class Port:
         "clock",
         "handing_over",
         "hold",
+        "let_in",
         "loop_watch",
         "step_threads",
         "touch",
@@ -50,6 +51,7 @@ class Port:
         step_threads: ThreadPoolExecutor,
         accounts: Accounts,
         breakers: Breakers | None = None,
+        let_in: Callable[[Pass], None] | None = None,
         loop_watch: LoopWatch | None = None,
         hold: float = HOLD,
     ) -> None:
@@ -67,6 +69,8 @@ class Port:
         self.accounts = accounts
         #: What steps call, and whether they may. None where every call goes through.
         self.breakers = breakers
+        #: Tells the worker of an isolated run that its stay may begin. None where the run is in the worker itself.
+        self.let_in = let_in
         #: A run whose next wait is over within so many seconds stays. 0 where nobody brings answers.
         self.hold = hold
         #: For how long the event loop stood still. None where a run has one of its own.

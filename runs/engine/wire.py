@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from queues.breaker import Breaker
+from runs.engine.breakers import Pass
 from runs.engine.clock import Clock
 from runs.engine.outcome import Outcome
 from runs.store import Balance, Fact, Started, WaitFact
@@ -37,6 +38,12 @@ class Receipt(NamedTuple):
     """Stands in a `Put` for an acknowledgement that somebody in the child waits for."""
 
     number: int
+
+
+class LetIn(NamedTuple):
+    """Child → worker: the breaker of its queue lets the stay begin, perhaps as a probe."""
+
+    passed: Pass
 
 
 class Put(NamedTuple):

@@ -63,7 +63,7 @@ async def send(url: str, data: bytes, headers: dict[str, str]) -> dict[str, Any]
             said = await _beginning(answer)
     except TimeoutError:
         raise DeliveryFailed(f"no whole answer within {WHOLE:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # a ValueError: an address that cannot be sent to
         raise DeliveryFailed(f"no answer: {type(error).__name__} {error}".strip()) from None
     if answer.status_code == _GONE:
         raise Abort("The endpoint answered 410: it is gone. Delete it, or give it another address.")
