@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -31,7 +33,9 @@ PATHS = (
     "/no-such-page/",
 )
 Theme = Literal["light", "dark"]
-THEMES: list[tuple[Theme, int]] = [("light", 1280), ("dark", 320)]
+#: What lists cannot be asked for: they say so, and show what they can.
+REFUSED = ("/runs/?q=stat:failed+(", "/runs/?cursor=nonsense", "/changes/?span=9")
+THEMES: list[tuple[Theme, int]] = [(theme, width) for theme in ("light", "dark") for width in (1280, 320)]
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
@@ -56,14 +60,41 @@ def still_violates(page: Page) -> list[str]:
     return [*said, *([f"{wider} pixels too wide"] if wider > 0 else [])]
 
 
+def nothing_yet(site: Site) -> list[str]:
+    """An installation in which nothing has happened."""
+    return []
+
+
+def weeks_of_work(site: Site) -> list[str]:
+    """With a history, a finished run and one that somebody cancelled."""
+    assert site.fleet.start("seed", "seed", "--small").wait(timeout=120) == 0
+    found = Run.objects.filter(status="failed").order_by("-id").first()
+    assert found is not None
+    return [a_finished_run(site), f"/runs/{found.pk}/", "/tasks/seeded-invoice/", "/runs/?q=status:failed"]
+
+
+def trouble(site: Site) -> list[str]:
+    """No worker is left although there is work, a breaker is held open, and addresses ask for what cannot be."""
+    worker = site.fleet.worker("kelp")
+    run, _ = services.task_enqueue("count-words", {"text": "kelp"}, {}, actor=Actor.system("test"))
+    eventually(lambda: Run.objects.get(pk=run).status == "completed", "the worker has its tasks registered", timeout=30)
+    worker.signal(signal.SIGKILL)
+    worker.wait()
+    waiting, _ = services.task_enqueue("count-words", {"text": "more kelp"}, {}, actor=Actor.system("test"))
+    services.run_cancel(waiting, actor=Actor.system("test"), reason="nobody is there")
+    services.task_enqueue("count-words", {"text": "no kelp"}, {}, actor=Actor.system("test"))
+    return [f"/runs/{waiting}/", *REFUSED]
+
+
+@pytest.mark.parametrize("state", [nothing_yet, weeks_of_work, trouble])
 @pytest.mark.parametrize(("theme", "width"), THEMES)
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(visitor: Visitor, theme: Theme, width: int) -> None:
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(
+    visitor: Visitor, theme: Theme, width: int, state: Callable[[Site], list[str]]
+) -> None:
     page = visitor.page
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 800})
-    found = {}
-    for path in (*PATHS, a_finished_run(visitor.site)):
-        found[path] = violations(page, path)
+    found = {path: violations(page, path) for path in (*PATHS, *state(visitor.site))}
     visitor.complaints.clear()  # the 404 that was asked for
     assert {path: said for path, said in found.items() if said} == {}
 

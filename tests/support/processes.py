@@ -128,7 +128,7 @@ class Fleet:
             assert process.popen.poll() is None, f"{name} ended: {process.said()}"
             return Worker.objects.filter(name=name, started_at__gte=since).exists()
 
-        eventually(registered, f"worker {name} registers", timeout=30)
+        eventually(registered, f"worker {name} registers", timeout=90)
         return process
 
     def scheduler(self, **environment: str) -> Process:

@@ -51,7 +51,7 @@ def test_a_run_in_a_workers_hands_is_cancelling_until_its_code_has_stopped_and_a
 ) -> None:
     fleet.worker("alice")
     running = client.post("/tasks/gated/runs", json={"payload": {"gate": "open"}}).json()["id"]
-    eventually(lambda: client.get(f"/runs/{running}").json()["status"] == "running", "the run runs")
+    eventually(lambda: fleet.ledger.count("waiting", running), "its code has begun: before, it could be cancelled yet")
     assert client.post(f"/runs/{running}/cancel").json()["status"] == "cancelling"
     again = client.post(f"/runs/{running}/cancel")
     assert again.status_code == 409
