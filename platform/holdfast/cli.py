@@ -27,7 +27,7 @@ SERVERLESS = frozenset(
 )
 NO_SERVERS = (
     "There is no database: no `manage.py up` is alive on the data folder {folder}. "
-    "Start one, name its folder in HOLDFAST_DATA_DIR, or set DATABASE_URL and REDIS_URL."
+    "Start one, name its folder with --data-dir or in HOLDFAST_DATA_DIR, or set DATABASE_URL and REDIS_URL."
 )
 
 
@@ -74,6 +74,8 @@ def _execute(arguments: list[str]) -> None:
     command = arguments[1] if len(arguments) > 1 else "help"
     if command == "up":
         _apply_up_options(arguments[2:])
+    else:
+        arguments = _apply_data_dir(arguments)
     from django.conf import settings
 
     wants_help = command.startswith("-") or not {"-h", "--help"}.isdisjoint(arguments)
@@ -101,6 +103,25 @@ def _apply_up_options(arguments: list[str]) -> None:
         os.environ["HOLDFAST_TASKS"] = ",".join(options.tasks)
     if options.no_demo:
         os.environ["HOLDFAST_DEMO"] = "0"
+
+
+def _apply_data_dir(arguments: list[str]) -> list[str]:
+    """Any command may be told of whose `up` it is to use the servers. Returns the arguments that are left: Django knows
+    nothing of that option."""
+    name, kept = "--data-dir", list(arguments)
+    end = kept.index("--") if "--" in kept else len(kept)
+    for place, word in enumerate(kept[:end]):
+        option, equals, folder = word.partition("=")
+        if option != name:
+            continue
+        if not equals:
+            folder = "".join(kept[place + 1 : end][:1])
+        if not folder:
+            raise ConfigError(f"{name}: the folder is missing. Write {name} FOLDER.")
+        os.environ["HOLDFAST_DATA_DIR"] = folder
+        del kept[place : place + (1 if equals else 2)]
+        break
+    return kept
 
 
 def _unreachable(error: Exception) -> Exception:

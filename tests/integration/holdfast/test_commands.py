@@ -78,7 +78,7 @@ def test_without_a_living_up_a_command_says_what_to_start(data_dir: Path) -> Non
     assert done.returncode == 2
     assert done.stderr == (
         f"There is no database: no `manage.py up` is alive on the data folder {data_dir}. "
-        "Start one, name its folder in HOLDFAST_DATA_DIR, or set DATABASE_URL and REDIS_URL.\n"
+        "Start one, name its folder with --data-dir or in HOLDFAST_DATA_DIR, or set DATABASE_URL and REDIS_URL.\n"
     )
 
 
@@ -97,6 +97,21 @@ def test_a_command_finds_the_servers_of_its_data_folder(servers: Servers) -> Non
     """The tests' own servers live in HOLDFAST_DATA_DIR, and a child that is told nothing else finds them."""
     done = run("showmigrations", "--list", HOLDFAST_DATA_DIR=str(settings.HOLDFAST_DATA_DIR))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("form", ["--data-dir {}", "--data-dir={}"])
+def test_any_command_may_be_told_of_its_data_folder(servers: Servers, data_dir: Path, form: str) -> None:
+    option = form.format(settings.HOLDFAST_DATA_DIR).split(" ")
+    for words in (["showmigrations", *option, "--list"], [*["showmigrations", "--list"], *option]):
+        done = run(*words, HOLDFAST_DATA_DIR=str(data_dir))
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_data_folder_that_is_not_named_is_said_and_behind_two_dashes_it_is_no_option(data_dir: Path) -> None:
+    done = run("queues", "list", "--data-dir")
+    assert (done.returncode, done.stderr) == (2, "--data-dir: the folder is missing. Write --data-dir FOLDER.\n")
+    done = run("queues", "--", "--data-dir", "/nowhere", HOLDFAST_DATA_DIR=str(data_dir))
+    assert str(data_dir) in done.stderr
 
 
 def test_web_waits_for_migrations_and_migrate_for_its_turn(empty_database: str, servers: Servers) -> None:
