@@ -291,6 +291,8 @@ class Lease(models.Model):
     units = models.IntegerField(default=1, db_default=1, help_text="What it counts in a rate that has a unit.")
     ready_at = models.DateTimeField(help_text="When it could first have been leased.")
     leased_at = models.DateTimeField()
+    counted = models.IntegerField(null=True, help_text="What it counted in its queue's rate; empty without one.")
+    key_counted = models.IntegerField(null=True, help_text="The same in the rate of its key.")
 
     class Meta:
         indexes = (

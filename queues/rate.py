@@ -14,6 +14,7 @@ PERIODS: Final = {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.
 
 AMOUNT_WORDS: Final = f"an amount is a whole number from 1 to {MAX_AMOUNT:,}"
 PERIOD_WORDS: Final = "a period is second, minute, hour, day, or seconds from 0.1 to 2,678,400 (31 days)"
+NO_PERIOD: Final = f"has no period, such as 10 per minute; {PERIOD_WORDS}"
 UNIT_WORDS: Final = "a unit is 1 to 60 letters, digits or underscores, beginning with a letter, such as tokens"
 RATE_WORDS: Final = "write a rate such as 10 per minute, 9000 tokens per minute, 100 per 30 s, or nothing for no rate"
 
@@ -24,6 +25,7 @@ _TEXT: Final = re.compile(
 )
 _SHORT: Final = {"s": "second", "sec": "second", "m": "minute", "min": "minute", "h": "hour", "d": "day"}
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
+_NO_PERIOD: Final = re.compile(r"[0-9][0-9,_]*\s*(?:[a-z][a-z0-9_]*)?", re.I)
 
 
 class RateError(ValueError):
@@ -45,7 +47,7 @@ class Rate:
     """
 
     amount: int
-    per: str | float | timedelta = "minute"
+    per: str | float | timedelta | None = None  # it is refused here, and not by Python, to say what to write
     unit: str | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +87,8 @@ class Rate:
     def parse(cls, text: str) -> Rate:
         """Reads `10 per minute`, `10/min`, `100 per 30 s` or `9,000 tokens per minute`. Raises RateError."""
         found = _TEXT.fullmatch(text.strip())
+        if len(text) <= 120 and _NO_PERIOD.fullmatch(text.strip()):
+            raise RateError(NO_PERIOD)
         if found is None or len(text) > 120:
             raise RateError(f"is {text[:60]!r}; {RATE_WORDS}")
         per = found["per"].lower()
@@ -106,7 +110,7 @@ class Rate:
                 f'is {shown(value)}; write "10 per minute", {{"amount": 10, "per": "minute"}}, in code '
                 'Rate(10, per="minute"), or null for no rate'
             )
-        return cls(value["amount"], value.get("per", "minute"), value.get("unit"))
+        return cls(value["amount"], value.get("per"), value.get("unit"))
 
 
 def shown(value: Any) -> str:
@@ -115,6 +119,8 @@ def shown(value: Any) -> str:
 
 
 def _seconds(per: Any) -> float:
+    if per is None:
+        raise RateError(NO_PERIOD)
     if isinstance(per, str):
         if per in PERIODS:
             return PERIODS[per]

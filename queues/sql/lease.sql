@@ -184,24 +184,32 @@ WITH RECURSIVE {busy}, fence AS MATERIALIZED (
     DELETE FROM queues_entry e
     WHERE e.ctid = ANY (ARRAY(SELECT p.tid FROM picked p))
     RETURNING e.entry_id, e.queue_id, e.lane, e.priority, e.concurrency_key, e.units, e.ready_at
+), reckoned AS (
+    -- The lease remembers what it counted: that is what its usage settles, though the rate be another one by then.
+    SELECT t.*, q.rate_period, q.key_rate_period,
+           CASE WHEN q.rate_amount IS NULL THEN NULL
+                WHEN q.rate_unit IS NULL THEN 1
+                ELSE least(t.units, q.rate_amount) END AS counted,
+           CASE WHEN q.key_rate_amount IS NULL OR t.concurrency_key IS NULL THEN NULL
+                WHEN q.key_rate_unit IS NULL THEN 1
+                ELSE least(t.units, q.key_rate_amount) END AS key_counted
+    FROM taken t JOIN queues_queue q ON q.id = t.queue_id
 ), counted AS (
     INSERT INTO queues_start AS s (queue_id, concurrency_key, slice, count, last_at)
-    SELECT t.queue_id, r.key, floor(extract(epoch FROM holdfast_now()) * 60 / r.period),
-           sum(CASE WHEN r.unit IS NULL THEN 1 ELSE least(t.units, r.amount) END), holdfast_now()
-    FROM taken t JOIN queues_queue q ON q.id = t.queue_id
-    CROSS JOIN LATERAL (VALUES ('', q.rate_amount, q.rate_period, q.rate_unit),
-                               (t.concurrency_key, q.key_rate_amount, q.key_rate_period, q.key_rate_unit))
-                       AS r (key, amount, period, unit)
-    WHERE r.amount IS NOT NULL AND r.key IS NOT NULL
+    SELECT t.queue_id, r.key, floor(extract(epoch FROM holdfast_now()) * 60 / r.period), sum(r.counted), holdfast_now()
+    FROM reckoned t
+    CROSS JOIN LATERAL (VALUES ('', t.rate_period, t.counted), (t.concurrency_key, t.key_rate_period, t.key_counted))
+                       AS r (key, period, counted)
+    WHERE r.counted IS NOT NULL
     GROUP BY t.queue_id, r.key, r.period
     ON CONFLICT (queue_id, concurrency_key, slice) DO UPDATE SET count = s.count + excluded.count,
                                                                  last_at = excluded.last_at
 ), leased AS (
     INSERT INTO queues_lease (entry_id, queue_id, worker_id, token, lane, priority, concurrency_key, units, ready_at,
-                              leased_at)
+                              leased_at, counted, key_counted)
     SELECT t.entry_id, t.queue_id, %(worker)s, nextval('queues_lease_token'), t.lane, t.priority, t.concurrency_key,
-           t.units, t.ready_at, (SELECT holdfast_now())
-    FROM taken t
+           t.units, t.ready_at, (SELECT holdfast_now()), t.counted, t.key_counted
+    FROM reckoned t
     RETURNING entry_id, token, queue_id, lane, extract(epoch FROM leased_at - ready_at)::float8 AS waited, concurrency_key
 )
 SELECT leased.*, aside.more, aside.stale::text

@@ -42,16 +42,17 @@ WITH back AS (
     DELETE FROM queues_lease l
     USING back b
     WHERE l.entry_id = ANY(%(ids)s::uuid[]) AND l.entry_id = b.entry_id AND l.token = b.token
-    RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, l.units, l.leased_at, b.delay, b.used
+    RETURNING l.entry_id, l.queue_id, l.lane, l.priority, l.concurrency_key, l.units, l.leased_at, l.counted, l.key_counted,
+              b.delay, b.used
 ), {freed}, settled AS (
     -- What it counted in a rate with a unit is what it has used of it. The difference counts like the start did where it
-    -- is less, and from now on where it is more.
+    -- is less, and from now on where it is more. What counted nothing, before there was a rate, has nothing to settle.
     INSERT INTO queues_start (queue_id, concurrency_key, count, last_at)
     SELECT g.queue_id, r.key, d.more, CASE WHEN d.more < 0 THEN g.leased_at ELSE holdfast_now() END
     FROM gone g JOIN queues_queue q ON q.id = g.queue_id
-    CROSS JOIN LATERAL (VALUES ('', q.rate_unit, q.rate_amount), (g.concurrency_key, q.key_rate_unit, q.key_rate_amount))
-                       AS r (key, unit, amount)
-    CROSS JOIN LATERAL (SELECT ceil((g.used ->> r.unit)::numeric)::bigint - least(g.units, r.amount) AS more) d
+    CROSS JOIN LATERAL (VALUES ('', q.rate_unit, g.counted), (g.concurrency_key, q.key_rate_unit, g.key_counted))
+                       AS r (key, unit, counted)
+    CROSS JOIN LATERAL (SELECT ceil((g.used ->> r.unit)::numeric)::bigint - r.counted AS more) d
     WHERE g.used IS NOT NULL AND r.key IS NOT NULL AND d.more <> 0
 ), incoming AS (
     -- Freed or not, a note is left in any queue: a limit per key that is being set just now would miss it.

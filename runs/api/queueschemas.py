@@ -19,7 +19,7 @@ LIMIT: Final = WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maxi
 RATE_SCHEMA: Final = {
     "type": "object",
     "description": "At most `amount` starts in any window of `per`: second, minute, hour, day, or seconds.",
-    "required": ["amount"],
+    "required": ["amount", "per"],
     "additionalProperties": False,
     "properties": {
         "amount": {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT},

@@ -152,8 +152,9 @@ class Clockwork:
         if left is None or left > 0:
             return left
         with _callers():
-            firing.fire_due()
-        return store.next_tick(conn)
+            fired = firing.fire_due()
+        left = store.next_tick(conn)
+        return left if fired or left is None else max(left, TICKS)  # of one that cannot be fired here, next_at stays
 
 
 def begin_queued_ticks(conn: Conn) -> None:

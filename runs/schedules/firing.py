@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
@@ -22,7 +22,7 @@ from runs.errors import HoldfastError, WrongState
 from runs.models import Run
 from runs.schedules.choices import CatchUp, Overlap, TickOutcome
 from runs.schedules.model import Schedule, Tick
-from runs.schedules.services import begin, tags_of, timing_of
+from runs.schedules.services import InvalidSchedule, begin, tags_of, timing_of
 from runs.schedules.ticks import jitter
 from runs.states import FINAL
 
@@ -41,24 +41,33 @@ _ACTOR: Final = Actor.system("scheduler")
 
 def fire_due() -> int:
     """Fires what is due, a schedule at a time. Returns how many ticks that were."""
-    fired = 0
+    fired, unreadable = 0, set[int]()
     for _ in range(MOST_SCHEDULES):
-        ticks = _fire_one()
+        ticks = _fire_one(unreadable)
         if ticks is None:
             break
         fired += ticks
     return fired
 
 
-def _fire_one() -> int | None:
+def _fire_one(unreadable: set[int]) -> int | None:
+    """The first one that is due. One whose ticks cannot be told here is added to those that are left out: it must not
+    stand in the way of the others."""
     with transaction.atomic():
         now = database_now()
-        due_now = Schedule.objects.filter(next_at__lte=now).order_by("next_at", "id")
+        due_now = Schedule.objects.filter(next_at__lte=now).exclude(pk__in=unreadable).order_by("next_at", "id")
         found = due_now.select_for_update(skip_locked=True).first()
         if found is None:
             return None
         assert found.next_at is not None
-        timing = timing_of(found)
+        try:
+            timing = timing_of(found)
+        except InvalidSchedule as error:
+            logger.error(
+                "schedule %s does not tick here: %s Edit it, or give this host what it lacks", found.name, error
+            )
+            unreadable.add(found.pk)
+            return 0
         before = found.next_at
         due = [before, *timing.between(before, now, MOST_TICKS)]
         to_begin = _to_begin(found, due, now)
@@ -87,18 +96,19 @@ def _to_begin(found: Schedule, due: list[datetime], now: datetime) -> list[datet
 
 
 def begin_queued() -> int:
-    """Of each schedule the earliest tick that waited for the run before begins its own, when that one has ended.
-    Returns how many ticks that were."""
+    """Of each schedule the earliest tick that waited for the run before begins its own, when that one has ended, or
+    the schedule's ticks wait for none any more. Returns how many ticks that were."""
     going_on = Run.objects.filter(pk=OuterRef("last_run")).exclude(status__in=FINAL)
     queued = Tick.objects.filter(outcome=TickOutcome.QUEUED).values("schedule")
-    ready = Schedule.objects.filter(pk__in=queued, paused_at=None).exclude(Exists(going_on))
+    free = Q(overlap=Overlap.ALLOW) | ~Exists(going_on)
+    ready = Schedule.objects.filter(free, pk__in=queued, paused_at=None)
     return sum(_begin_queued(pk) for pk in ready.order_by("pk").values_list("pk", flat=True)[:MOST_SCHEDULES])
 
 
 def _begin_queued(pk: int) -> bool:
     with transaction.atomic():
         found = Schedule.objects.select_for_update(skip_locked=True).filter(pk=pk, paused_at=None).first()
-        if found is None or _going_on(found):
+        if found is None or (found.overlap != Overlap.ALLOW and _going_on(found)):
             return False  # another scheduler was faster
         tick = found.ticks.filter(outcome=TickOutcome.QUEUED).order_by("due_at").first()
         if tick is None:
@@ -106,7 +116,7 @@ def _begin_queued(pk: int) -> bool:
         before, waited = found.last_run, (database_now() - tick.fired_at).total_seconds()
         _begin(found, tick)
         if tick.outcome == TickOutcome.STARTED:
-            tick.why = f"waited {waited:.0f} s for run {before} to end"
+            tick.why = f"waited {waited:.0f} s for run {before}" + (" to end" if found.overlap != Overlap.ALLOW else "")
         tick.save(update_fields=["outcome", "why", "run_id"])
         found.save(update_fields=["last_run"])
     emit("schedule.begun", schedule=found.name, waited=round(waited, 3))

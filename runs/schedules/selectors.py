@@ -8,7 +8,7 @@ from typing import Any, Final
 from holdfast.access.selectors import database_now
 from queues.naming import NAME
 from runs.schedules.model import Schedule, Tick
-from runs.schedules.services import timing_of, unknown
+from runs.schedules.services import InvalidSchedule, timing_of, unknown
 from runs.schedules.ticks import prose
 
 #: Schedules that are listed, and ticks that are told of one.
@@ -46,8 +46,11 @@ def schedule_get(name: str) -> Schedule:
 
 
 def upcoming(found: Schedule, count: int = TICKS, *, after: datetime | None = None) -> list[datetime]:
-    """Its next ticks, in UTC, were it not paused; jitter not counted."""
-    ticks = timing_of(found).ticks(after or database_now())
+    """Its next ticks, in UTC, were it not paused; jitter not counted. None when this host cannot tell them."""
+    try:
+        ticks = timing_of(found).ticks(after or database_now())
+    except InvalidSchedule:
+        return []
     return [next(ticks) for _ in range(count)]
 
 

@@ -40,7 +40,11 @@ class InvalidSchedule(HoldfastError):
 
 
 def timing_of(found: Schedule) -> Timing:
-    return Timing(found.cron, found.every, found.timezone)
+    """When its ticks are. Raises InvalidSchedule: a time zone, say, that another host knows and this one does not."""
+    try:
+        return Timing(found.cron, found.every, found.timezone)
+    except TimingError as error:
+        raise invalid([(error.field, error.message)]) from None
 
 
 def schedule_create(name: Any, actor: Actor, reason: str = "", **values: Any) -> Schedule:
@@ -218,7 +222,7 @@ def _apply(to: Schedule, values: Mapping[str, Any]) -> None:
     if "every" in values and values["every"] is not None and "cron" not in values:
         to.cron = None
     try:
-        timing_of(to)
+        Timing(to.cron, to.every, to.timezone)
     except TimingError as error:
         faults.append((error.field, error.message))
     if not isinstance(to.payload, dict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ MAX_JITTER: Final = 86_400.0
 CRON_WORDS: Final = "write five fields (minute hour day month weekday) such as 0 6 * * 1-5, or @hourly, @daily, @weekly"
 ZONE_WORDS: Final = "write the name of a time zone such as UTC or Europe/Berlin"
 EVERY_WORDS: Final = f"write seconds from {MIN_EVERY:g} to {MAX_EVERY:,.0f} (366 days)"
+#: Croniter's own: a moment by chance, another one each time. A tick has to be the same wherever it is asked for.
+_BY_CHANCE: Final = re.compile(r"(?:^|[\s,])[hr](?:$|[\s,(/])", re.I)
 _zones = functools.cache(available_timezones)  # it walks through the time zone database
 
 
@@ -63,7 +66,7 @@ class Timing:
 
     def _check_cron(self, cron: object) -> None:
         plain = isinstance(cron, str) and len(cron) <= 200 and cron.isascii() and cron.isprintable()
-        if not plain or not (len(str(cron).split()) == 5 or str(cron).startswith("@")):
+        if not plain or not (len(str(cron).split()) == 5 or str(cron).startswith("@")) or _BY_CHANCE.search(str(cron)):
             raise TimingError("cron", f"is {cron!r:.60}; {CRON_WORDS}")
         try:
             croniter(str(cron), datetime(2026, 1, 1, tzinfo=UTC)).get_next(datetime)

@@ -116,8 +116,8 @@ def webhook_rotate(
     name: str, *, secret: str | None = None, overlap: int = OVERLAP, actor: Actor, reason: str = ""
 ) -> tuple[Webhook, str]:
     """A new secret, valid at once; the old one stays valid for `overlap` seconds. Returns the new one, this once."""
-    if isinstance(overlap, bool) or not 0 <= overlap <= MAX_OVERLAP:
-        raise _fault("overlap", f"must be 0 to {MAX_OVERLAP:,} seconds; 0 ends the old secret at once")
+    if isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= MAX_OVERLAP:
+        raise _fault("overlap", f"must be 0 to {MAX_OVERLAP:,} whole seconds; 0 ends the old secret at once")
     told = vault.fresh() if secret is None else secret
     with transaction.atomic():
         row = webhook_get(name, lock=True)

@@ -100,7 +100,9 @@ def test_a_limit_per_key_is_edited_and_taken_back(api: Any) -> None:
 
 
 def test_a_rate_may_count_units_and_each_key_may_have_one(api: Any) -> None:
-    edited = api.patch("/queues/narrow", {"rate": "9,000 tokens per minute", "key_rate": {"amount": 2}}).json()
+    edited = api.patch(
+        "/queues/narrow", {"rate": "9,000 tokens per minute", "key_rate": {"amount": 2, "per": "minute"}}
+    ).json()
     assert edited["rate"] == {"amount": 9_000, "per": 60.0, "unit": "tokens"}
     assert (edited["key_rate"]["amount"], edited["key_rate_edited"]) == (2, True)
     back = api.patch("/queues/narrow", {"rate_edited": False, "key_rate": None}).json()
@@ -158,7 +160,9 @@ def test_an_edit_outlives_the_next_start_of_the_code(api: Any) -> None:
         ({"rate": {"amount": 0, "per": "minute"}}, "rate"),
         ({"rate": {"amount": 10, "per": "fortnight"}}, "rate"),
         ({"rate": {"amount": 10, "per": -1}}, "rate"),
-        ({"rate": {"amount": 10**12}}, "rate"),
+        ({"rate": {"amount": 10**12, "per": "minute"}}, "rate"),
+        ({"rate": {"amount": 10}}, "rate"),
+        ({"rate": "10"}, "rate"),
         ({"rate_edited": True}, "rate_edited"),
         ({"rate_edited": False, "rate": "5/s"}, "rate_edited"),
         ({}, "concurrency_limit"),

@@ -97,7 +97,7 @@ def test_the_last_change_is_undone_and_undone_again(shop: Queue) -> None:
     services.queue_update("shop", ACTOR, concurrency_limit=4, rate="10 per minute")
     services.queue_update("shop", ACTOR, concurrency_limit=9, key_weights={"gold": 2})
     queue = services.queue_undo("shop", ACTOR, "too much")
-    assert (queue.concurrency_limit, queue.rate, queue.key_weights) == (4, Rate(10), {})
+    assert (queue.concurrency_limit, queue.rate, queue.key_weights) == (4, Rate(10, per="minute"), {})
     assert queue.edited == ["concurrency_limit", "rate"]
     again = services.queue_undo("shop", ACTOR)
     assert (again.concurrency_limit, again.key_weights) == (9, {"gold": 2})

@@ -96,6 +96,12 @@ def test_a_wrong_limit_is_refused_at_its_field(llm: Queue, wrong: str) -> None:
     assert limit_of("llm") == 4
 
 
+def test_a_rate_without_a_period_is_refused_at_its_field(llm: Queue) -> None:
+    response = signed_in("admin").post("/queues/llm/limit/", {"rate": "10"}, headers=HTMX)
+    assert response.status_code == 422
+    assert "this has no period, such as 10 per minute; a period is second, minute" in response.content.decode()
+
+
 def test_an_empty_limit_means_none_and_the_edit_can_be_taken_back(llm: Queue) -> None:
     client = signed_in("admin")
     client.post("/queues/llm/limit/", {"concurrency_limit": ""}, headers=HTMX)

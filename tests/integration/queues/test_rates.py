@@ -114,12 +114,16 @@ def test_a_declared_rate_is_a_default_that_an_edit_overrides_until_it_is_taken_b
     conn: Conn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Declared, "declared", {})
-    declared = Declared("said", concurrency_limit=4, rate=Rate(10))
+    declared = Declared("said", concurrency_limit=4, rate=Rate(10, per="minute"))
     store.declare_queue(conn, declared)
-    assert Queue.objects.get(name="said").rate == Rate(10)
+    assert Queue.objects.get(name="said").rate == Rate(10, per="minute")
     services.queue_update("said", ACTOR, rate="20 per minute", concurrency_limit=4)
     store.declare_queue(conn, declared)
     queue = Queue.objects.get(name="said")
-    assert (queue.rate, "rate" in queue.edited, "concurrency_limit" in queue.edited) == (Rate(20), True, False)
+    assert (queue.rate, "rate" in queue.edited, "concurrency_limit" in queue.edited) == (
+        Rate(20, per="minute"),
+        True,
+        False,
+    )
     queue = services.queue_as_declared("said", ACTOR)
-    assert (queue.rate, "rate" in queue.edited) == (Rate(10), False)
+    assert (queue.rate, "rate" in queue.edited) == (Rate(10, per="minute"), False)

@@ -193,3 +193,25 @@ def test_a_key_may_have_a_rate_of_units_beside_that_of_the_queue(conn: Conn, tok
     assert max(who(begun).values()) == 2, "400 of each key"
     done(conn, begun, {"tokens": 0})
     assert len(lease(conn, worker)) == 5
+
+
+def test_what_was_leased_before_there_was_a_rate_gives_nothing_back(conn: Conn, tokens: Queue, worker: int) -> None:
+    Queue.objects.update(rate_amount=None, rate_period=None, rate_unit=None)
+    fill(tokens, count=4, units=500)
+    uncounted = lease(conn, worker)
+    Queue.objects.update(rate_amount=1_000, rate_period=60.0, rate_unit="tokens")
+    done(conn, uncounted, {"tokens": 0})
+    fill(tokens, count=9, units=500)
+    assert len(lease(conn, worker)) == 2, "nothing of these was counted, so there is no rest"
+
+
+def test_what_was_counted_as_less_under_an_earlier_rate_gives_back_no_more_than_that(
+    conn: Conn, tokens: Queue, worker: int
+) -> None:
+    Queue.objects.update(rate_amount=100)
+    fill(tokens, count=1, units=5_000)
+    begun = lease(conn, worker)
+    Queue.objects.update(rate_amount=1_000)
+    done(conn, begun, {"tokens": 0})
+    fill(tokens, count=20, units=100)
+    assert len(lease(conn, worker)) == 10, "it was counted as a hundred"

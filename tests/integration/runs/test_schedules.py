@@ -21,6 +21,7 @@ from runs.schedules.backfill import backfill
 from runs.schedules.declare import Schedule as Declared
 from runs.schedules.model import Schedule, Tick
 from runs.schedules.services import InvalidSchedule, UnknownSchedule
+from tests.support.people import signed_in
 from tests.support.runs import the
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -150,6 +151,52 @@ def test_a_tick_that_is_queued_begins_when_the_run_before_has_ended_and_in_order
     third.refresh_from_db()
     assert third.run_id == Schedule.objects.get().last_run
     assert Run.objects.get(pk=third.run_id).tags[1] == f"tick:{third.due_at.isoformat()}"
+
+
+def test_ticks_that_wait_when_overlap_is_edited_to_allow_begin_beside_the_run_before(minutely: Schedule) -> None:
+    for since in (20.0, 10.0, 3.0):
+        due(minutely, since=since, overlap="queue")
+        firing.fire_due()
+    assert outcomes() == ["started", "queued", "queued"]
+    services.schedule_update("minutely", ACTOR, overlap="allow")
+    assert [firing.begin_queued() for _ in range(3)] == [1, 1, 0]
+    assert outcomes() == ["started"] * 3
+    assert Run.objects.count() == 3
+
+
+def test_of_many_schedulers_one_begins_a_tick_that_is_queued(minutely: Schedule) -> None:
+    for since in (20.0, 10.0, 3.0):
+        due(minutely, since=since, overlap="queue")
+        firing.fire_due()
+    end(Tick.objects.earliest("due_at").run_id)
+    begun: list[int] = []
+
+    def schedule() -> None:
+        begun.append(firing.begin_queued())
+        connection.close()
+
+    threads = [threading.Thread(target=schedule) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(begun) == 1
+    assert outcomes() == ["started", "started", "queued"]
+
+
+def test_a_schedule_whose_time_zone_this_host_does_not_know_holds_up_no_other(minutely: Schedule) -> None:
+    lost = services.schedule_create("lost", ACTOR, task_id="echo", cron="0 6 * * *", payload={"value": 1})
+    due(minutely)
+    Schedule.objects.filter(pk=lost.pk).update(
+        timezone="Europe/Atlantis", next_at=timezone.now() - timedelta(seconds=30)
+    )
+    assert firing.fire_due() == 1
+    assert Tick.objects.get().schedule_id == minutely.pk
+    assert signed_in("viewer").get("/schedules/lost/").status_code == 200
+    with pytest.raises(InvalidSchedule, match="Europe/Atlantis"):
+        services.schedule_update("lost", ACTOR, jitter=5)
+    services.schedule_update("lost", ACTOR, timezone="Europe/Berlin")
+    assert firing.fire_due() == 0
 
 
 def test_so_many_ticks_are_queued_and_no_more_and_none_of_them_is_backfilled(

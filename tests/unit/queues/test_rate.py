@@ -44,6 +44,20 @@ def test_words_that_are_no_rate_are_refused_with_what_to_write(text: str) -> Non
         Rate.parse(text)
 
 
+def test_a_rate_without_a_period_is_refused_in_the_same_words_in_code_in_text_and_in_json() -> None:
+    said = set()
+    for without in (lambda: Rate(10), lambda: Rate.parse("10"), lambda: Rate.parse("9,000 tokens"),
+                    lambda: Rate.from_json({"amount": 10}), lambda: Rate.from_json("10"),
+                    lambda: Rate.from_json({"amount": 10, "per": None})):  # fmt: skip
+        with pytest.raises(RateError) as refused:
+            without()
+        said.add(str(refused.value))
+    assert said == {
+        "has no period, such as 10 per minute; a period is second, minute, hour, day, or seconds from 0.1 to 2,678,400 "
+        "(31 days)"
+    }
+
+
 @pytest.mark.parametrize(
     "value",
     [5, True, [], {}, {"amount": 0}, {"amount": 1.5}, {"amount": True}, {"amount": 10**3000}, {"amount": 1, "per": 0},
@@ -57,10 +71,10 @@ def test_json_that_is_no_rate_is_refused(value: Any) -> None:
 
 def test_a_queue_is_declared_with_a_rate_and_refuses_anything_else() -> None:
     try:
-        assert Queue("unit-rated", rate=Rate(10, per="minute")).rate == Rate(10)
+        assert Queue("unit-rated", rate=Rate(10, per="minute")).rate == Rate(10, per="minute")
         with pytest.raises(QueueDeclarationError, match="in code Rate"):
             Queue("unit-wrong", rate=10)  # type: ignore[arg-type]
         with pytest.raises(QueueDeclarationError, match="declared twice"):
-            Queue("unit-rated", rate=Rate(11))
+            Queue("unit-rated", rate=Rate(11, per="minute"))
     finally:
         Queue.declared.pop("unit-rated", None)
