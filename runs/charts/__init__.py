@@ -8,6 +8,10 @@ from runs.charts.base import COUNTED as COUNTED
 from runs.charts.base import FAILED as FAILED
 from runs.charts.base import Cell as Cell
 from runs.charts.base import Figure as Figure
+from runs.charts.base import Window as Window
 from runs.charts.durations import FEWEST_BUCKETS as FEWEST_BUCKETS
 from runs.charts.durations import duration_histogram as duration_histogram
+from runs.charts.durations import heatmap as heatmap
+from runs.charts.durations import percentiles as percentiles
 from runs.charts.rates import failure_rate as failure_rate
+from runs.charts.rates import throughput as throughput

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,8 @@ COUNTED = FAILED | {Status.COMPLETED}
 
 #: Deploys that are marked in a chart, and characters of their tasks' names.
 MAX_MARKS, MAX_NAMES = 20, 200
+#: What the words beside a mark need at its right, as a share of the time.
+NOTE_ROOM = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,48 @@ class Cell:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time in bins of `minutes`, from the beginning of the first to the end of the last."""
+
+    start: datetime
+    end: datetime
+    minutes: int
+
+    @property
+    def size(self) -> timedelta:
+        return timedelta(minutes=self.minutes)
+
+    @property
+    def bins(self) -> int:
+        return max(1, math.ceil((self.end - self.start) / self.size))
+
+    @property
+    def edges(self) -> list[datetime]:
+        """Where bins begin, and the end."""
+        return [self.start + self.size * n for n in range(self.bins + 1)]
+
+    def place(self, at: datetime) -> int | None:
+        """The number of the bin in which a time is; None when it is in none."""
+        number = (at - self.start) // self.size
+        return number if 0 <= number < self.bins else None
+
+    @property
+    def hover(self) -> str:
+        """How a time of it is written for a reader: with its day where there are several."""
+        return "%H:%M" if self.end - self.start <= timedelta(days=1) else "%a %d %b %H:%M"
+
+
+def time_axis(window: Window) -> Figure:
+    return {
+        "type": "date",
+        "range": [utc(window.start), utc(window.end)],
+        "hoverformat": window.hover,
+        "tickangle": 0,
+        "nticks": 5,
+    }
+
+
 def layout(*, xaxis: Figure, yaxis: Figure) -> Figure:
     return {
         "margin": {"l": 44, "r": 12, "t": 24, "b": 32},
@@ -37,20 +82,33 @@ def layout(*, xaxis: Figure, yaxis: Figure) -> Figure:
     }
 
 
-def marks(deploys: Iterable[tuple[datetime, str]], size: timedelta) -> Figure:
-    """Lines where deploys were; those of one bin are one."""
+def marks(deploys: Iterable[tuple[datetime, str]], size: timedelta, room: timedelta = timedelta()) -> Figure:
+    """Lines where deploys were; those of one bin of `size` are one. A line speaks for those within `room` behind it as
+    well: their words would lie upon each other."""
     bins: dict[int, list[tuple[datetime, str]]] = {}
     for at, name in sorted(deploys):
         bins.setdefault(int(at.timestamp() // size.total_seconds()), []).append((at, name))
-    shapes, notes = [], []
-    for found in list(bins.values())[-MAX_MARKS:]:
-        at, name = found[0]
-        shapes.append(line(utc(at)))
-        words = "deploy" if len(found) == 1 else f"{len(found)} deploys"
-        names = ", ".join(dict.fromkeys(name for _, name in found))
-        hover = names if len(names) <= MAX_NAMES else names[:MAX_NAMES] + "…"
-        notes.append({**note(utc(at), words, 1), "hovertext": f"{at.astimezone(UTC):%H:%M} new code of {hover}"})
-    return {"shapes": shapes, "annotations": notes}
+    shown = list(bins.values())[-MAX_MARKS:]
+    spoken: list[list[tuple[datetime, str]]] = []
+    for found in shown:
+        if spoken and found[0][0] - spoken[-1][0][0] < room:
+            spoken[-1] += found
+        else:
+            spoken.append(list(found))
+    return {"shapes": [line(utc(found[0][0])) for found in shown], "annotations": [_spoken(found) for found in spoken]}
+
+
+def window_marks(deploys: Iterable[tuple[datetime, str]], window: Window) -> Figure:
+    """The marks of a chart over a window."""
+    return marks(deploys, window.size, (window.end - window.start) * NOTE_ROOM)
+
+
+def _spoken(found: Sequence[tuple[datetime, str]]) -> Figure:
+    at = found[0][0]
+    words = "deploy" if len(found) == 1 else f"{len(found)} deploys"
+    names = ", ".join(dict.fromkeys(name for _, name in found))
+    hover = names if len(names) <= MAX_NAMES else names[:MAX_NAMES] + "…"
+    return {**note(utc(at), words, 1), "hovertext": f"{at.astimezone(UTC):%H:%M} new code of {hover}"}
 
 
 def line(x: float | str) -> Figure:

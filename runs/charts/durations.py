@@ -1,13 +1,27 @@
-"""How long runs took: a histogram."""
+"""How long runs took: a histogram, percentiles over time, and both as a map of time and duration."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import datetime
 
 from holdfast.words import duration
 from runs import histogram
-from runs.charts.base import COUNTED, FAILED, Cell, Figure, count_ticks, layout, line, note
+from runs.charts.base import (
+    COUNTED,
+    FAILED,
+    Cell,
+    Figure,
+    Window,
+    count_ticks,
+    layout,
+    line,
+    note,
+    time_axis,
+    utc,
+    window_marks,
+)
 
 TICKS = (
     (0.001, "1 ms"),
@@ -21,8 +35,12 @@ TICKS = (
     (36000.0, "10 h"),
     (86400.0 * 7, "1 week"),
 )
+#: The percentiles that are drawn over time, with the colour and the dash of their lines.
+LINES = ((0.5, "--ink3", "solid"), (0.95, "--ink", "solid"), (0.99, "--ink3", "dot"))
 #: So that a histogram of one bucket does not fill the whole width with one bar.
 FEWEST_BUCKETS = 12
+#: Seconds: what is shorter stands on the lower end of a logarithmic axis.
+LEAST = 0.0005
 #: What the words beside the mark of p95 need at its right, as a share of the axis.
 NOTE_WIDTH = 0.2
 
@@ -60,6 +78,108 @@ def duration_histogram(cells: Iterable[Cell]) -> Figure:
         _bars("failed", "--bad-fill", numbers, counts[True]),
     ]
     return {"data": data if both else [], "layout": drawn}
+
+
+def percentiles(
+    cells: Iterable[Cell], window: Window, *, deploys: Iterable[tuple[datetime, str]] = (), what: str = "took"
+) -> Figure:
+    """p50, p95 and p99 of the durations of each bin, in seconds on a logarithmic axis. A bin without any is a gap.
+
+    `what` is said of runs: that they took so long, or waited. Without durations it has no traces.
+    """
+    bins: list[dict[int, int]] = [{} for _ in range(window.bins)]
+    for cell in cells:
+        if (place := window.place(cell.minute)) is not None:
+            bins[place][cell.bucket] = bins[place].get(cell.bucket, 0) + cell.count
+    times = [utc(at) for at in window.edges[:-1]]
+    counts = [sum(found.values()) for found in bins]
+    data = []
+    for q, color, dash in LINES:
+        values = [histogram.percentile(found, q) for found in bins]
+        texts = [
+            f"p{q * 100:.0f}: {part(q)} {what} at most {duration(value)}, of {count:,}"
+            for value, count in zip(values, counts, strict=True)
+        ]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": f"p{q * 100:.0f}",
+                "x": times,
+                # A logarithmic axis has no zero.
+                "y": [None if value is None else round(max(value, LEAST), 6) for value in values],
+                "text": texts,
+                "connectgaps": False,
+                "line": {"color": color, "width": 2 if q == 0.95 else 1.25, "dash": dash},
+                "marker": {"color": color, "size": 3},
+                "hovertemplate": "%{x|" + window.hover + "} · %{text}<extra></extra>",
+            }
+        )
+    drawn = layout(
+        xaxis=time_axis(window),
+        yaxis={
+            "type": "log",
+            "tickvals": [seconds for seconds, _ in TICKS],
+            "ticktext": [text for _, text in TICKS],
+        },
+    )
+    drawn |= window_marks(deploys, window)
+    return {"data": data if any(counts) else [], "layout": drawn}
+
+
+def part(q: float) -> str:
+    """A share of runs in words: `half`, `95 of 100`."""
+    return "half" if q == 0.5 else f"{q * 100:.0f} of 100"
+
+
+def heatmap(cells: Iterable[Cell], window: Window, *, deploys: Iterable[tuple[datetime, str]] = ()) -> Figure:
+    """When runs ended and how long they had taken: the stronger the shade, the more. Both are logarithmic.
+
+    Row n of the map is the bucket `layout["meta"]["buckets"][n]`. Without ended runs it has no traces.
+    """
+    counts: dict[tuple[int, int], list[int]] = {}
+    for cell in cells:
+        column = window.place(cell.minute)
+        if column is not None and cell.status in COUNTED:
+            found = counts.setdefault((cell.bucket, column), [0, 0])
+            found[0] += cell.count
+            found[1] += cell.count if cell.status in FAILED else 0
+    low, high = span(histogram.merge((bucket, n) for (bucket, _), (n, _) in counts.items()))
+    numbers = list(range(low, high + 1))
+    edges = window.edges
+    shades: list[list[float | None]] = []
+    texts: list[list[str]] = []
+    for number in numbers:
+        row = [counts.get((number, column)) for column in range(window.bins)]
+        shades.append([round(math.log10(found[0]), 3) if found else None for found in row])
+        texts.append([f"{found[0]:,} runs, {found[1]:,} failed" if found else "" for found in row])
+    trace = {
+        "type": "heatmap",
+        "x": [utc(at) for at in edges],
+        "y": [number - 1 for number in numbers] + [high],
+        "z": shades,
+        "text": texts,
+        "zmin": -0.3,  # one run is to be seen
+        "zmax": max([shade for row in shades for shade in row if shade is not None], default=1) or 1,
+        "colorscale": [[0, "--line"], [1, "--ink"]],
+        "showscale": False,
+        # An image with a pixel for each cell, which data.css keeps from being smoothed. Without "fast" Plotly would say
+        # so in a style attribute, which our policy forbids.
+        "zsmooth": "fast",
+        "hoverongaps": False,
+        "hovertemplate": "%{x|" + window.hover + "} · %{text}<extra></extra>",
+    }
+    drawn = layout(
+        xaxis=time_axis(window),
+        yaxis={
+            "range": [low - 1, high],
+            "tickvals": [place(seconds) for seconds, _ in TICKS],
+            "ticktext": [text for _, text in TICKS],
+        },
+    )
+    drawn |= window_marks(deploys, window)
+    drawn["meta"] = {"buckets": numbers}
+    return {"data": [trace] if counts else [], "layout": drawn}
 
 
 def _bars(name: str, color: str, numbers: list[int], counts: dict[int, int]) -> Figure:

@@ -1,4 +1,4 @@
-"""How runs ended, over time."""
+"""How runs ended, over time: how many, and which share of them failed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,25 @@ import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from runs.charts.base import COUNTED, FAILED, Cell, Figure, ceiling, layout, marks, utc
+from runs.charts.base import (
+    COUNTED,
+    FAILED,
+    NOTE_ROOM,
+    Cell,
+    Figure,
+    Window,
+    ceiling,
+    count_ticks,
+    layout,
+    marks,
+    time_axis,
+    utc,
+    window_marks,
+)
+from runs.states import Status
+
+#: What is stacked, from below, with its colour.
+_ENDS = (("completed", "--good-fill"), ("failed", "--bad-fill"), ("cancelled", "--idle-fill"))
 
 
 def failure_rate(
@@ -56,5 +74,40 @@ def failure_rate(
         },
         yaxis={"range": [0, ceiling(highest)], "ticksuffix": " %", "rangemode": "tozero", "nticks": 5},
     )
-    drawn |= marks(deploys, size)
+    drawn |= marks(deploys, size, (end - start) * NOTE_ROOM)
     return {"data": [trace] if any(ended) else [], "layout": drawn}
+
+
+def throughput(cells: Iterable[Cell], window: Window, *, deploys: Iterable[tuple[datetime, str]] = ()) -> Figure:
+    """How many runs ended in each bin, stacked: completed, failed, cancelled. Without ended runs it has no traces."""
+    counts = {name: [0] * window.bins for name, _ in _ENDS}
+    for cell in cells:
+        if (place := window.place(cell.minute)) is not None and (name := ended_as(cell.status)):
+            counts[name][place] += cell.count
+    times = [utc(at) for at in window.edges[:-1]]
+    data = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": times,
+            "y": counts[name],
+            "offset": 0,
+            "width": window.size.total_seconds() * 1000,
+            "marker": {"color": color, "line": {"width": 0}},
+            "hovertemplate": "%{x|" + window.hover + "} · %{y:,} " + name + "<extra></extra>",
+        }
+        for name, color in _ENDS
+        if any(counts[name])
+    ]
+    highest = max(map(sum, zip(*counts.values(), strict=True)))
+    drawn = layout(xaxis=time_axis(window), yaxis={"rangemode": "tozero", "tickformat": ",d", **count_ticks(highest)})
+    drawn |= {"barmode": "stack", "bargap": 0}
+    drawn |= window_marks(deploys, window)
+    return {"data": data, "layout": drawn}
+
+
+def ended_as(status: str) -> str:
+    """The part of a stack in which an end is counted; empty for what is none."""
+    if status in FAILED:
+        return "failed"
+    return str(status) if status in (Status.COMPLETED, Status.CANCELLED) else ""

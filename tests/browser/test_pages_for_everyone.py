@@ -25,6 +25,7 @@ PATHS = (
     "/schedules/",
     "/webhooks/",
     "/webhooks/out/",
+    "/explore/",
     "/changes/",
     "/demo/orders/",
     "/design/",
