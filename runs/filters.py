@@ -11,7 +11,7 @@
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlencode
@@ -21,8 +21,8 @@ from runs.models import STATUSES
 from runs.search import grammar
 from runs.search.conditions import ID_LAG
 from runs.search.terms import Term, text_of
+from runs.search.values import duration, instant
 from runs.search.values import first_id as first_id
-from runs.search.values import instant
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
@@ -58,7 +58,7 @@ class RunFilter:
         Raises:
             InvalidFilter: names every parameter that does not fit, and what would.
         """
-        reader = _Reader(params)
+        reader = Reader(params)
         reader.refuse_unknown((*_NAMES, *also))
         found = cls(
             statuses=reader.statuses(),
@@ -121,7 +121,7 @@ def parse_cursor(text: str | None) -> uuid.UUID | None:
     """Where a page begins: the `next` of the page before it. Raises InvalidFilter."""
     if not text:
         return None
-    reader = _Reader({"cursor": text})
+    reader = Reader({"cursor": text})
     cursor = reader.run_id("cursor", "is no cursor; send the `next` of the page before, unchanged")
     reader.done()
     return cursor
@@ -149,12 +149,12 @@ def refuse_choice(name: str, text: str, known: Iterable[str]) -> None:
 
 def refuse_unknown(params: Params, known: Iterable[str]) -> None:
     """Raises InvalidFilter for a parameter that is not in `known`: a misspelt filter must not list everything."""
-    reader = _Reader(params)
+    reader = Reader(params)
     reader.refuse_unknown(tuple(known))
     reader.done()
 
 
-class _Reader:
+class Reader:
     """Reads parameters one by one and keeps what is wrong with them, so that all is said at once."""
 
     def __init__(self, params: Params) -> None:
@@ -236,6 +236,22 @@ class _Reader:
         except (ValueError, OverflowError):
             self.faults.append((name, f"is {_shown(text)}; write a time like 2026-01-31T09:00:00Z"))
             return None
+
+    def duration(self, name: str) -> timedelta | None:
+        if (text := self.text(name)) is None:
+            return None
+        try:
+            return duration(text)
+        except (ValueError, OverflowError):
+            self.faults.append((name, f"is {_shown(text)}; write a duration like 250ms, 30s or 1h30m"))
+            return None
+
+    def choice(self, name: str, known: Iterable[str]) -> str | None:
+        text, choices = self.text(name), list(known)
+        if text is not None and text not in choices:
+            self.faults.append((name, f"is {_shown(text)}; write one of {', '.join(choices)}"))
+            return None
+        return text
 
 
 def _shown(text: str) -> str:

@@ -135,6 +135,10 @@ def _created(term: Term, _: datetime) -> tuple[Q, Q]:
     return _spans("created_at", term), _bounds(term, lower=True)
 
 
+def _started(term: Term, _: datetime) -> tuple[Q, Q]:
+    return _spans("started_at", term), _bounds(term, lower=False)
+
+
 def _finished(term: Term, _: datetime) -> tuple[Q, Q]:
     return _spans("finished_at", term), _bounds(term, lower=False)
 
@@ -179,9 +183,17 @@ def _ids(at: datetime, *, upper: bool) -> Q:
 
 
 def _duration(term: Term, now: datetime) -> tuple[Q, None]:
+    return _lasted("started_at", term, now), None
+
+
+def _total(term: Term, now: datetime) -> tuple[Q, None]:
+    return _lasted("created_at", term, now), None
+
+
+def _lasted(since: str, term: Term, now: datetime) -> Q:
+    """So long it was from then to its end, or to now."""
     ended = Coalesce(F("finished_at"), Value(now))
-    took = ExpressionWrapper(ended - F("started_at"), DurationField())
-    return Q(_COMPARED[term.op](took, term.values[0])), None
+    return Q(_COMPARED[term.op](ExpressionWrapper(ended - F(since), DurationField()), term.values[0]))
 
 
 def _payload(term: Term, _: datetime) -> tuple[Q, None]:
@@ -205,7 +217,9 @@ _CONDITIONS: Final[dict[str, Any]] = {
     "attempt": _attempt,
     "age": _age,
     "created": _created,
+    "started": _started,
     "finished": _finished,
     "duration": _duration,
+    "total": _total,
     PAYLOAD: _payload,
 }

@@ -14,13 +14,13 @@ from functools import reduce
 from itertools import product
 from typing import Any, Final
 
-from django.db import OperationalError, connection, transaction
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from holdfast import db
 from runs.errors import SearchTooSlow
 from runs.models import BAD, Run
+from runs.patience import TooLong, patience
 from runs.search.conditions import Condition, column_is, condition
 from runs.search.terms import Term, text_of
 from runs.states import Status
@@ -49,7 +49,6 @@ _INDEXES: Final = (
     ("queue",),
 )
 _NONE: Final = Q()
-_QUERY_CANCELED: Final = "57014"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,14 +237,9 @@ def _patience(terms: Sequence[Term]) -> Iterator[None]:
         yield
         return
     try:
-        with transaction.atomic():
-            before = _rows("SHOW statement_timeout", [])[0][0]
-            _rows("SELECT set_config('statement_timeout', %s, true)", [str(PATIENCE)])
+        with patience(PATIENCE):
             yield
-            _rows("SELECT set_config('statement_timeout', %s, true)", [before])
-    except OperationalError as error:
-        if db.sqlstate(error) != _QUERY_CANCELED:
-            raise
+    except TooLong:
         message = (
             f"was looked for for {PATIENCE // 1000} s without an end; add a term that leaves fewer runs, such as a "
             "task, a status or age:<1d"

@@ -103,7 +103,7 @@ def _values(name: str, typed: str, *, compared: bool) -> list[Choice]:
     if source is None:
         return []
     choices = [one for one in source(typed) if typed.lower() in one.text.lower()]
-    if name in {"age", "duration"} and not compared:
+    if name in {"age", "duration", "total"} and not compared:
         return [Choice(f"{sign}{one.text}", one.note) for one in choices for sign in "><"]
     choices.sort(key=lambda one: not one.text.lower().startswith(typed.lower()))  # stable
     return [Choice(_written(one.text), one.note) for one in choices]
@@ -195,7 +195,9 @@ _SOURCES: Final[dict[str, Callable[[str], Iterable[Choice]]]] = {
     "error": _errors,
     "age": _SPANS,
     "duration": _SPANS,
+    "total": _SPANS,
     "attempt": _fixed((">1", "tried again"), (">2", ""), ("1", "")),
     "created": _times,
+    "started": _times,
     "finished": _times,
 }

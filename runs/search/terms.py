@@ -81,7 +81,13 @@ FIELDS: Final[dict[str, Field]] = {
     "duration": Field(
         values.duration, _SPAN_WANTED, "from its start to its end, or to now", "duration:>30s", Comparing.MUST
     ),
+    "total": Field(
+        values.duration, _SPAN_WANTED, "from its creation to its end, or to now", "total:>30s", Comparing.MUST
+    ),
     "created": Field(values.moment, _TIME_WANTED, "when it was created, UTC", "created:2026-01-31", Comparing.MAY),
+    "started": Field(
+        values.moment, _TIME_WANTED, "when its first attempt began, UTC", "started:2026-01-31T09:00Z", Comparing.MAY
+    ),
     "finished": Field(values.moment, _TIME_WANTED, "when it ended, UTC", "finished:>2026-01-31T09:00Z", Comparing.MAY),
     "key": Field(str, "a concurrency key", "its concurrency key", "key:customer-42"),
     "worker": Field(str, "a worker's name", "the worker that had it last", "worker:kelp"),

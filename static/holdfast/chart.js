@@ -60,6 +60,39 @@
     return resolve(merge({ ...base, ...axes, xaxis: { ...axis, showgrid: false } }, theirs));
   }
 
+  // A box can be dragged with a pointer that is precise; a finger scrolls the page instead.
+  function boxed(element, given) {
+    const box = given.meta?.box && matchMedia("(pointer: fine)").matches;
+    element.toggleAttribute("data-box", Boolean(box));
+    if (!box) return { ...given, dragmode: false };
+    return { ...given, newselection: { line: { color: "--focus", width: 2, dash: "solid" } } };
+  }
+
+  const go = (url) => { if (typeof url === "string" && url.startsWith("/") && !url.startsWith("//")) location.assign(url); };
+
+  // Where a point leads: its trace has one address for all of them, with holes for what its column and row ask for.
+  function behind(point) {
+    const meta = point?.data.meta;
+    if (!meta?.url) return undefined;
+    const [row, column] = Array.isArray(point.pointNumber) ? point.pointNumber : [0, point.pointNumber];
+    return meta.url.replace("{x}", () => meta.x?.[column] ?? "").replace("{y}", () => meta.y?.[row] ?? "");
+  }
+
+  // The address of a box that was dragged, each side at the next edge outside of it.
+  function boxOf(box, range) {
+    if (!box || !range?.x || !range.y) return undefined;
+    const sides = (values, axis, number) => {
+      const [from, to] = values.map(number).sort((a, b) => a - b);
+      const at = axis.at.map(number);
+      const first = at.findLastIndex((edge) => edge <= from), last = at.findIndex((edge) => edge >= to);
+      return [axis.as[Math.max(first, 0)], axis.as[last < 0 ? at.length - 1 : last]];
+    };
+    const time = (text) => Date.parse(/(Z|[+-]\d\d:\d\d)$/.test(text) ? text : `${text.replace(" ", "T")}Z`);
+    const [x0, x1] = sides(range.x, box.x, time), [y0, y1] = sides(range.y, box.y, Number);
+    const holes = { x0, x1, y0, y1 };
+    return box.url.replace(/\{([xy][01])\}/g, (_, name) => encodeURIComponent(holes[name]));
+  }
+
   function say(element, note) {
     element.dataset.note = note;
     element.dataset.state = "note";
@@ -75,15 +108,15 @@
     }
     const Plotly = await plotly();
     if (drawn.get(element) !== figure) return; // a newer figure came while Plotly was loading
-    await Plotly.react(element, resolve(figure.data), layout(figure.layout ?? {}), { displayModeBar: false, responsive: true, doubleClick: false });
+    await Plotly.react(element, resolve(figure.data), layout(boxed(element, figure.layout ?? {})), { displayModeBar: false, responsive: true, doubleClick: false });
     delete element.dataset.state;
     if (!element.dataset.wired) {
       element.dataset.wired = "1";
       element.on("plotly_click", (event) => {
         const to = event.points[0]?.customdata;
-        const url = Array.isArray(to) ? to.find((part) => String(part).startsWith("/")) : to;
-        if (typeof url === "string" && url.startsWith("/") && !url.startsWith("//")) location.assign(url);
+        go(behind(event.points[0]) ?? (Array.isArray(to) ? to.find((part) => String(part).startsWith("/")) : to));
       });
+      element.on("plotly_selected", (event) => go(boxOf(drawn.get(element).layout?.meta?.box, event?.range)));
     }
   }
 

@@ -27,6 +27,7 @@ PATHS = (
     "/schedules/",
     "/webhooks/",
     "/webhooks/out/",
+    "/explore/",
     "/changes/",
     "/demo/orders/",
     "/design/",

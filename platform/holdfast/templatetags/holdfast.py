@@ -1,6 +1,6 @@
 """Template tags of the design system: `{% load holdfast %}`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -20,6 +20,7 @@ from holdfast.navigation import PLACES, badge
 
 register = template.Library()
 
+SPARK_WIDTH, SPARK_HEIGHT = 120, 20  # units of its viewBox
 LONGEST_JSON = 200_000  # characters shown on a page; the API has the rest
 
 
@@ -76,6 +77,27 @@ def duration(seconds: float | None) -> str:
 def count(number: int | None) -> str:
     """A number with thousands separators."""
     return words.count(number)
+
+
+@register.simple_tag
+def sparkline(values: Sequence[float | None], label: str) -> SafeString:
+    """Numbers over time as a small line, from zero up; None is a gap. `label` is what screen readers hear."""
+    highest = max((value for value in values if value is not None), default=0) or 1
+    step = SPARK_WIDTH / max(len(values) - 1, 1)
+    parts, pen = [], "M"
+    for place, value in enumerate(values):
+        if value is None:
+            pen = "M"
+            continue
+        parts.append(f"{pen}{place * step:.1f} {SPARK_HEIGHT - 1 - (SPARK_HEIGHT - 2) * value / highest:.1f}")
+        pen = "L"
+    # A point between two gaps is a line of no length, which round ends make visible.
+    path = "".join(parts) + ("h0" if pen == "L" else "")
+    return format_html(
+        '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<path d="{}"/></svg>',
+        SPARK_WIDTH, SPARK_HEIGHT, label, path,
+    )  # fmt: skip
 
 
 @register.simple_tag

@@ -99,6 +99,11 @@ def fleet() -> None:
         ("duration:>1m", "old mid"),
         ("duration:<100s", "old"),
         ("-duration:>1m", "new"),
+        ("total:>1m", "old mid"),
+        ("total:<100s", "old new"),
+        ("-total:>1m", "new"),
+        ("started:>2020-01-01", "old mid"),
+        ("-started:>2020-01-01", "new"),
         ("created:>2020-01-01", "old mid new"),
         ("created:<2020-01-01", ""),
         ("finished:>2020-01-01", "old"),
@@ -199,6 +204,8 @@ TERMS = {
     "created:>2026-01-01": "runs_run_pkey",
     "finished:>2026-01-01": "runs_run_pkey",
     "duration:>1h": "runs_run_pkey",
+    "total:>1h": "runs_run_pkey",
+    "started:>2026-01-01": "runs_run_pkey",
     "payload.n:29999": "runs_run_pkey",
     "payload.n:-1": "runs_run_pkey",
     "-task:task-1": "runs_run_pkey",
@@ -348,7 +355,7 @@ def test_names_and_values_that_are_there_are_offered(fleet: None) -> None:
         },
     )
     assert offered("")[:3] == ["status:", "task:", "queue:"]
-    assert offered("sta") == ["status:"]
+    assert offered("sta") == ["status:", "started:"]
     assert offered("-que") == ["queue:"]
     assert offered("syn") == ["task:sync"]
     assert offered("m") == ["task:sums"]
@@ -364,6 +371,7 @@ def test_names_and_values_that_are_there_are_offered(fleet: None) -> None:
     assert set(offered("version:v")) == {"v1", "v2"}
     assert offered("error:") == ['"builno r"']
     assert offered("age:1h") == [">1h", "<1h"]
+    assert offered("total:1h") == [">1h", "<1h"]
     assert offered("age:>1") == ["1m", "10m", "1h", "1d"]
     assert offered("payload.") == ["payload.n:", "payload.user.id:"]
     assert offered("nonsense:x") == []

@@ -19,7 +19,8 @@ from runs.search.values import Json, Moment, duration, duration_text, instant, s
 DOCS = Path(__file__).parents[3] / "platform/docs/search.md"
 ALL = (
     "queue:llm -task:sync status:retrying,failed age:>10m duration:<=1h30m tag:x created:2026-01-31 attempt:>2 key:c-1 "
-    'worker:kelp version:4f error:5e1f finished:>2026-01-31T09:00Z payload.user.id:42 payload."odd key":"42" research'
+    'worker:kelp version:4f error:5e1f finished:>2026-01-31T09:00Z payload.user.id:42 payload."odd key":"42" '
+    "total:>2s started:<2026-01-31T09:00Z research"
 )
 
 # --- what there is ----------------------------------------------------------------------------------------------------
@@ -44,10 +45,12 @@ def values_of(field: str) -> st.SearchStrategy[Any]:
         "status": st.sampled_from(STATUSES),
         "age": SPANS,
         "duration": SPANS,
+        "total": SPANS,
         "created": TIMES.map(instant)
         | TIMES.map(lambda at: Moment(at.replace(second=0, microsecond=0), at)).map(
             lambda m: Moment(m.start, m.start + timedelta(minutes=1))
         ),
+        "started": TIMES.map(instant),
         "finished": TIMES.map(instant),
         "attempt": st.integers(0, MAX_ATTEMPT),
         "parent": st.uuids(),

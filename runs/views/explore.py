@@ -1,0 +1,93 @@
+"""Explore: how runs ended and how long they took, over time, and where that leads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from holdfast.access.gate import ActorRequest, requires
+from queues.selectors import queue_names
+from runs.errors import InvalidFilter
+from runs.explore import figures
+from runs.explore.asked import GROUPINGS, SPANS, Asked
+from runs.explore.forms import LookForm
+from runs.lists import MAX_CHOICES, task_ids
+
+#: Charts of the page: name, heading, what screen readers hear, caption.
+CHARTS: Final = (
+    ("throughput", "Throughput", "Runs that ended, over time", "Runs that ended, per bin."),
+    (
+        "failure-rate",
+        "Failure rate",
+        "Failure rate over time",
+        "Failed, crashed, timed-out and expired runs of all that ended. Where none ended, there is a gap.",
+    ),
+    (
+        "percentiles",
+        "Duration",
+        "Percentiles of durations over time",
+        "p50, p95 and p99, from a run's creation to its end, waiting and retries included.",
+    ),
+    ("durations", "All durations", "Histogram of durations", "The same runs, by how long they took. Logarithmic."),
+    (
+        "waits",
+        "Wait for a start",
+        "Percentiles of waits over time",
+        "p50, p95 and p99 of the time from when a run could start to its start, by the minute of the start.",
+    ),
+)
+
+
+@require_safe
+@requires("runs.view")
+def explore(request: ActorRequest) -> HttpResponse:
+    """The page; its charts are fetched after it."""
+    asked, refusal = _asked(request)
+    page = None
+    try:
+        page = None if refusal else figures.page(asked)
+    except InvalidFilter as error:
+        refusal = error
+    context = {
+        "asked": asked,
+        "refusal": refusal,
+        "form": LookForm(asked, request.GET.dict(), refusal),
+        "tasks": task_ids(),
+        "queues": queue_names(limit=MAX_CHOICES),
+        "spans": [(name, asked.without_box(span=name, **{"from": None, "to": None})) for name in SPANS],
+        "groupings": [(name, f"{asked.address(by=name)}#by") for name in GROUPINGS],
+        "page": page,
+        "charts": [(*chart, _chart_url(chart[0], asked)) for chart in CHARTS],
+        "map_url": _chart_url("heatmap", asked),
+    }
+    return render(request, "runs/explore.html", context, status=422 if refusal else 200)
+
+
+@require_safe
+@requires("runs.view")
+def chart(request: ActorRequest, name: str) -> JsonResponse:
+    """One of the charts, as a Plotly figure."""
+    if name not in figures.FIGURES:
+        raise Http404(f"There is no chart {name!r}; there are {', '.join(figures.FIGURES)}.")
+    asked, refusal = _asked(request)
+    try:
+        if refusal:
+            raise refusal
+        return JsonResponse(figures.draw(name, asked))
+    except InvalidFilter as error:
+        return JsonResponse({"detail": str(error)}, status=422)
+
+
+def _asked(request: ActorRequest) -> tuple[Asked, InvalidFilter | None]:
+    try:
+        return Asked.parse(request.GET), None
+    except InvalidFilter as error:
+        return Asked(), error
+
+
+def _chart_url(name: str, asked: Asked) -> str:
+    return reverse("runs:explore_chart", args=[name]) + asked.address()
