@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import changes, endpoints, finding, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
 
 app_name = "runs"
 urlpatterns = [
@@ -57,6 +57,7 @@ urlpatterns = [
     path("webhooks/out/<str:name>/test/", endpoints.endpoint_test, name="endpoint_test"),
     path("webhooks/out/<str:name>/delete/", endpoints.endpoint_delete, name="endpoint_delete"),
     path("webhooks/out/<str:name>/deliveries/<uuid:run_id>/resend/", endpoints.endpoint_resend, name="endpoint_resend"),
+    path("find/", finding.find, name="find"),
     path("changes/", changes.changes, name="changes"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),

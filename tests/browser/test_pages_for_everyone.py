@@ -26,6 +26,7 @@ PATHS = (
     "/webhooks/",
     "/webhooks/out/",
     "/changes/",
+    "/find/?q=a",
     "/demo/orders/",
     "/design/",
     "/no-such-page/",
