@@ -11,7 +11,6 @@ and these must outlive Redis.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 import uuid
@@ -71,7 +70,10 @@ class Page(Listener):
 
     async def tell(self, message: live.Message) -> None:
         """Raises Left when the client does not take it in time."""
-        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+        await self.say(live.text_of(message))
+
+    async def say(self, text: str) -> None:
+        """`tell` of a message that is written already."""
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await self.send({"type": "websocket.send", "text": text})
@@ -107,7 +109,8 @@ class Page(Listener):
 
 
 async def run_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """`/ws/runs/<id>?after=<log>&snapshots=<snapshot>&chunks=<chunk>`: what comes after these sequences."""
+    """`/ws/runs/<id>?after=<log>&snapshots=<snapshot>&chunks=<chunk>`: what comes after these sequences;
+    `snapshots=last` begins with the last ones."""
     page = Page(scope, receive, send)
     cursor = _cursor(scope)
     await _serve(page, group_of(cursor.run_id), partial(_tell_run, page, cursor), partial(_mark_run, cursor.run_id))
@@ -167,8 +170,8 @@ async def _tell_run(page: Page, cursor: live.Cursor, readers: live.Readers) -> N
         batch = await readers.read(cursor)
         if batch.gone:
             raise Left(GONE)
-        for message in batch.messages:
-            await page.tell(message)
+        for text in batch.texts:
+            await page.say(text)
         await page.beat()
         await asyncio.sleep(PACE)
         if not batch.more:

@@ -3,6 +3,7 @@
     hello      first of a stream: `earlier` says whether there are log lines before those that follow
     run        the run's summary, when it changed
     attempts   attempts that are new or changed
+    steps      for who asked for the last ones: `after` is the sequence behind which they are told
     snapshots  steps, checkpoints and failed tries after the last one told
     chunks     pieces of streams after the last one told; `earlier` names streams that are shown from their middle
     logs       log lines after the last one told; `next` is the cursor to come back with
@@ -14,13 +15,16 @@ websockets, `reads` on that of a request, so that polling tells exactly what the
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import uuid
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from django.db import connection, connections
@@ -35,6 +39,8 @@ VERSION: Final = 1
 BATCH: Final = 500
 #: A page that opens gets this many of the last log lines; it asks for earlier ones.
 TAIL: Final = 1_000
+#: A page that asks for the last snapshots gets this many; it asks for others when they come in sight.
+LAST_STEPS: Final = 500
 #: Characters of one log line that are told live; the download has all, in batches of fewer lines.
 LINE: Final = 8_000
 #: Snapshots of a run that are looked for a second time.
@@ -52,7 +58,8 @@ Read = Generator[Query, list[Row], "Batch"]
 
 @dataclass(slots=True)
 class Cursor:
-    """What one page has seen of one run. `logs` None: nothing yet, begin with the last lines."""
+    """What one page has seen of one run. `logs` None: nothing yet, begin with the last lines. `last`: of the
+    snapshots, too, it wants only the last ones to begin with."""
 
     run_id: uuid.UUID
     logs: int | None = None
@@ -62,6 +69,12 @@ class Cursor:
     attempts: dict[int, Message] = field(default_factory=dict)
     #: Snapshots below `snapshots` that were not there yet; some never will be, so only the latest are looked for.
     missing: list[int] = field(default_factory=list)
+    last: bool = False
+
+    def become(self, other: Cursor) -> None:
+        """Has seen what the other has."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
     def passed(self, found: list[int]) -> None:
         """Notes sequences that were found, and those that were passed over on the way to the last one."""
@@ -72,9 +85,11 @@ class Cursor:
 
 
 def cursor_from(run_id: uuid.UUID, after: str, snapshots: str, chunks: str = "") -> Cursor:
-    """The cursor a page comes with, as texts of its address; what is no sequence means "from the start"."""
+    """The cursor a page comes with, as texts of its address; what is no sequence means "from the start"; of
+    snapshots, `last` means the last ones."""
     told = streams.LiveCursor(_sequence(chunks))
-    return Cursor(run_id, logs=_sequence(after), snapshots=_sequence(snapshots) or 0, chunks=told)
+    seen, last = _sequence(snapshots) or 0, snapshots == "last"
+    return Cursor(run_id, logs=_sequence(after), snapshots=seen, chunks=told, last=last)
 
 
 def _sequence(text: str) -> int | None:
@@ -83,11 +98,13 @@ def _sequence(text: str) -> int | None:
 
 @dataclass(slots=True)
 class Batch:
-    """`more`: there was more than fits into one batch, so read again soon. `gone`: there is no such run."""
+    """`more`: there was more than fits into one batch, so read again soon. `gone`: there is no such run. `texts`: the
+    messages as they are sent, written once for all pages that share a read."""
 
     messages: list[Message]
     more: bool = False
     gone: bool = False
+    texts: list[str] = field(default_factory=list)
 
 
 def read(cursor: Cursor) -> Read:
@@ -97,6 +114,10 @@ def read(cursor: Cursor) -> Read:
         rows = yield SQL.live_log_tail, {"run": cursor.run_id, "limit": TAIL}
         cursor.logs = rows[0]["sequence"] if rows else 0
         messages.append(_message("hello", after=cursor.logs, earlier=bool(rows)))
+    if cursor.last:
+        rows = yield SQL.live_snapshot_tail, {"run": cursor.run_id, "limit": LAST_STEPS}
+        cursor.last, cursor.snapshots = False, rows[0]["sequence"] if rows else 0
+        messages.append(_message("steps", after=cursor.snapshots))
     # The run last: when it says "completed", everything that it did before has been told.
     snapshots = yield SQL.live_snapshots, {"run": cursor.run_id, "after": cursor.snapshots, "limit": BATCH}
     late: list[Row] = []
@@ -154,13 +175,23 @@ def logs_before(run_id: uuid.UUID, before: int) -> Message:
     return _message("earlier", items=[log_line(row) for row in reversed(rows)], earlier=len(rows) == BATCH)
 
 
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """A read that has not begun, and for whom: every page that has seen just this much may join."""
+
+    cursor: Cursor
+    reading: asyncio.Future[tuple[Batch, Cursor]]
+
+
 class Readers:
     """The PostgreSQL connections of this process's live pages: a few, shared; opened by the first page, closed
-    after the last."""
+    after the last. Pages of one run that have seen the same share a read, so that hundreds of viewers of a busy run
+    cost what a few do."""
 
     def __init__(self) -> None:
         self._pool: AsyncConnectionPool[Any] | None = None
         self._pages = 0
+        self._waiting: dict[uuid.UUID, list[_Shared]] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Readers]:
@@ -179,16 +210,54 @@ class Readers:
 
     async def read(self, cursor: Cursor) -> Batch:
         """`read` on a connection of the pool. Raises psycopg.Error or PoolTimeout when PostgreSQL does not answer."""
-        steps = read(cursor)
-        query, params = next(steps)
+        waiting = self._waiting.setdefault(cursor.run_id, [])
+        shared = next((one for one in waiting if one.cursor == cursor), None)
+        if shared is None:
+            shared = _Shared(deepcopy(cursor), asyncio.get_running_loop().create_future())
+            waiting.append(shared)
+            task = asyncio.ensure_future(self._read(shared))
+            task.add_done_callback(partial(self._settle, shared))
+        # Whoever leaves meanwhile must not take the read away from the others.
+        batch, moved = await asyncio.shield(shared.reading)
+        cursor.become(deepcopy(moved))
+        return batch
+
+    async def _read(self, shared: _Shared) -> tuple[Batch, Cursor]:
         assert self._pool is not None
         async with self._pool.connection() as conn:
+            # From here on nobody joins: they may have been told of something that this read does not see any more.
+            self._leave(shared)
+            cursor = deepcopy(shared.cursor)
+            steps = read(cursor)
+            query, params = next(steps)
             while True:
                 found = await conn.execute(query, params)
                 try:
                     query, params = steps.send(await found.fetchall())
                 except StopIteration as end:
-                    return _batch(end)
+                    batch = _batch(end)
+                    break
+        batch.texts = [text_of(message) for message in batch.messages]
+        return batch, cursor
+
+    def _settle(self, shared: _Shared, task: asyncio.Task[tuple[Batch, Cursor]]) -> None:
+        self._leave(shared)
+        if shared.reading.done():
+            return
+        if task.cancelled():
+            shared.reading.cancel()
+        elif error := task.exception():
+            shared.reading.set_exception(error)
+            shared.reading.exception()  # nobody may be left to be told
+        else:
+            shared.reading.set_result(task.result())
+
+    def _leave(self, shared: _Shared) -> None:
+        waiting = self._waiting.get(shared.cursor.run_id, [])
+        if shared in waiting:
+            waiting.remove(shared)
+        if not waiting:
+            self._waiting.pop(shared.cursor.run_id, None)
 
     async def pulse(self) -> Row:
         """What changes when lists may have changed."""
@@ -240,6 +309,11 @@ def _batch(end: StopIteration) -> Batch:
 
 def _message(kind: str, **content: Any) -> Message:
     return {"v": VERSION, "type": kind, **content}
+
+
+def text_of(message: Message) -> str:
+    """A message as it goes over a websocket."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
 
 
 def beat() -> Message:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, explore, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import changes, endpoints, explore, finding, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
 
 app_name = "runs"
 urlpatterns = [
@@ -17,6 +17,8 @@ urlpatterns = [
     path("runs/<uuid:run_id>/why/", run.run_why, name="run_why"),
     path("runs/<uuid:run_id>/log/", run.run_log, name="run_log"),
     path("runs/<uuid:run_id>/log/before/<int:before>/", run.run_earlier, name="run_earlier"),
+    path("runs/<uuid:run_id>/steps/", run.run_steps, name="run_steps"),
+    path("runs/<uuid:run_id>/steps/overview/", run.run_overview, name="run_overview"),
     path("runs/<uuid:run_id>/snapshots/<int:sequence>/", run.snapshot, name="snapshot"),
     path("runs/<uuid:run_id>/retry/", run.run_retry, name="run_retry"),
     path("runs/<uuid:run_id>/cancel/", run.run_cancel, name="run_cancel"),
@@ -59,6 +61,7 @@ urlpatterns = [
     path("webhooks/out/<str:name>/deliveries/<uuid:run_id>/resend/", endpoints.endpoint_resend, name="endpoint_resend"),
     path("explore/", explore.explore, name="explore"),
     path("explore/charts/<str:name>.json", explore.chart, name="explore_chart"),
+    path("find/", finding.find, name="find"),
     path("changes/", changes.changes, name="changes"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),

@@ -17,6 +17,11 @@ class Place:
     grant: str = "runs.view"
     also: str = ""  # another address whose pages belong to it
 
+    @property
+    def key(self) -> str:
+        """The letter that leads there after `g`; nothing where none does."""
+        return KEYS.get(self.path, "")
+
     def is_current(self, path: str) -> bool:
         """True on the place itself and on everything below it; the front page has nothing below it."""
         below = self.path != "/" and path.startswith(self.path)
@@ -40,3 +45,21 @@ PLACES: Final = (
     Place("/changes/", "Changes", "changes"),
     Place("/admin/", "Admin", "admin", "access.manage"),
 )
+
+#: `g` and then the letter lead to the place. Each letter stands once; a place without one is found by Ctrl-K.
+KEYS: Final = {
+    "/": "n",
+    "/runs/": "r",
+    "/retries/": "y",
+    "/errors/": "e",
+    "/approvals/": "a",
+    "/queues/": "q",
+    "/tasks/": "t",
+    "/workers/": "k",
+    "/schedules/": "s",
+    "/webhooks/": "w",
+    "/explore/": "x",
+    "/changes/": "c",
+    "/alerts/": "l",
+    "/admin/": "m",
+}

@@ -133,11 +133,16 @@ def _workers(_: str) -> list[Choice]:
 
 def _seen(column: str) -> Callable[[str], list[Choice]]:
     def seen(_: str) -> list[Choice]:
-        rows = Run.objects.order_by("-id").values_list(column, flat=True)[:RECENT]
-        counts = Counter(value for row in rows for value in (row if isinstance(row, list) else [row]) if value)
-        return [Choice(value, f"{number:,} of the last {len(rows):,} runs") for value, number in counts.most_common()]
+        runs, counts = recently(column)
+        return [Choice(value, f"{number:,} of the last {runs:,} runs") for value, number in counts.most_common()]
 
     return seen
+
+
+def recently(column: str) -> tuple[int, Counter[str]]:
+    """How many runs are the newest, RECENT at most, and how many of these have each tag, key or version."""
+    rows = Run.objects.order_by("-id").values_list(column, flat=True)[:RECENT]
+    return len(rows), Counter(value for row in rows for value in (row if isinstance(row, list) else [row]) if value)
 
 
 def _errors(_: str) -> list[Choice]:

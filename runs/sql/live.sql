@@ -40,6 +40,41 @@ FROM runs_snapshot s
 WHERE s.run_id = %(run)s AND s.sequence = ANY(%(missing)s)
 ORDER BY s.sequence;
 
+-- name: live_snapshot_tail
+-- Where the last snapshots begin; no row when there are fewer.
+SELECT s.sequence FROM runs_snapshot s
+WHERE s.run_id = %(run)s
+ORDER BY s.sequence DESC
+OFFSET %(limit)s LIMIT 1;
+
+-- name: live_snapshot_ends
+SELECT (SELECT s.sequence FROM runs_snapshot s WHERE s.run_id = %(run)s ORDER BY s.sequence LIMIT 1) AS first,
+       (SELECT s.sequence FROM runs_snapshot s WHERE s.run_id = %(run)s ORDER BY s.sequence DESC LIMIT 1) AS last;
+
+-- name: live_snapshot_groups
+-- Groups of consecutive snapshots, of one attempt each. Reads the run's rows once, without what they hold.
+SELECT min(s.sequence) AS first, max(s.sequence) AS last, s.attempt, count(*) AS count,
+       count(*) FILTER (WHERE s.kind = 'step') AS steps,
+       count(*) FILTER (WHERE s.kind = 'failure') AS failed,
+       count(*) FILTER (WHERE s.kind = 'wait') AS waits,
+       min(s.started_at) AS "from", max(s.finished_at) AS "to"
+FROM runs_snapshot s
+WHERE s.run_id = %(run)s AND s.sequence BETWEEN %(begin)s AND %(last)s
+GROUP BY (s.sequence - %(begin)s) / %(size)s, s.attempt
+ORDER BY 1;
+
+-- name: live_failures
+SELECT s.sequence FROM runs_snapshot s
+WHERE s.run_id = %(run)s AND s.sequence BETWEEN %(begin)s AND %(last)s AND s.kind = 'failure'
+ORDER BY s.sequence
+LIMIT %(limit)s;
+
+-- name: live_long_waits
+SELECT s.started_at, s.finished_at FROM runs_snapshot s
+WHERE s.run_id = %(run)s AND s.sequence BETWEEN %(begin)s AND %(last)s AND s.kind = 'wait'
+ORDER BY s.finished_at - s.started_at DESC
+LIMIT %(limit)s;
+
 -- name: live_logs
 -- A message is cut here and not by whoever reads it: a batch of the longest ones would be megabytes.
 SELECT l.sequence, l.at, l.level, left(l.message, %(most)s) AS message, length(l.message) AS length, l.fields, l.attempt, l.step

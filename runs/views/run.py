@@ -16,11 +16,15 @@ from django.views.decorators.http import require_POST, require_safe
 from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.grants import Actor
-from runs import answers, budgets, jsonvalue, live, pages, services, updates
-from runs.errors import HoldfastError, UnknownRun
+from runs import answers, budgets, jsonvalue, live, manysteps, pages, services, updates
+from runs.errors import HoldfastError, InvalidFilter, UnknownRun
+from runs.filters import parse_number
 from runs.why import why
 
 T = TypeVar("T")
+
+#: The highest sequence that a snapshot can have: an integer of PostgreSQL.
+MAX_SEQUENCE = 2**31 - 1
 
 
 @require_safe
@@ -48,6 +52,24 @@ def run_live(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
 def run_earlier(request: ActorRequest, run_id: uuid.UUID, before: int) -> JsonResponse:
     """Log lines before a sequence."""
     return JsonResponse(live.logs_before(run_id, before))
+
+
+@require_safe
+@requires("runs.view")
+def run_steps(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
+    """The next page of snapshots after a sequence, for a page that holds only those in sight."""
+    try:
+        after = parse_number("after", request.GET.get("after"), least=0, most=MAX_SEQUENCE, default=0)
+    except InvalidFilter as error:
+        return JsonResponse({"message": str(error)}, status=422)
+    return JsonResponse(manysteps.page(run_id, after))
+
+
+@require_safe
+@requires("runs.view")
+def run_overview(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
+    """All snapshots at a glance."""
+    return JsonResponse(manysteps.overview(run_id))
 
 
 @require_safe

@@ -29,6 +29,7 @@ PATHS = (
     "/webhooks/out/",
     "/explore/",
     "/changes/",
+    "/find/?q=a",
     "/demo/orders/",
     "/design/",
     "/no-such-page/",

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from holdfast import words
 from holdfast.access.grants import Actor, actor_of
 from holdfast.icons import ICONS
-from holdfast.navigation import PLACES, badge
+from holdfast.navigation import PLACES, Place, badge
 
 register = template.Library()
 
@@ -117,14 +117,18 @@ def json_view(value: Any, label: str = "", id: str = "") -> dict[str, Any]:  # n
 def nav(context: RequestContext) -> dict[str, Any]:
     """The places that the person signed in may see."""
     request: HttpRequest | None = context.get("request")
-    actor = _actor(context)
-    grants = actor.grants if actor else frozenset()
     path = request.path if request else ""
     # Functions that count what waits at a place for somebody, by its address: asked only where the menu is drawn.
     badges: Mapping[str, Callable[[], int]] = context.get("badges") or {}
-    places = [place for place in PLACES if place.grant in grants]
+    places = _places(context)
     counts = {place.path: badge(badges[place.path]()) for place in places if place.path in badges}
     return {"places": [(place, place.is_current(path), counts.get(place.path)) for place in places]}
+
+
+@register.inclusion_tag("holdfast/_shortcuts.html", takes_context=True)
+def shortcuts(context: RequestContext) -> dict[str, Any]:
+    """The dialog that lists the keys; it knows the places that the person may see."""
+    return {"places": [place for place in _places(context) if place.key]}
 
 
 @register.simple_tag(takes_context=True)
@@ -145,6 +149,11 @@ def messages_kind(message: Any) -> str:
     """The toast's kind for a Django message."""
     kind: Mapping[int, str] = {30: "warning", 40: "error"}
     return kind.get(message.level, "info")
+
+
+def _places(context: RequestContext) -> list[Place]:
+    actor = _actor(context)
+    return [place for place in PLACES if actor and place.grant in actor.grants]
 
 
 def _actor(context: Mapping[str, Any] | RequestContext) -> Actor | None:

@@ -42,6 +42,7 @@ CALLS = [
     ("POST", "/queues/default/what-if", "admin"),
     ("GET", "/workers", "viewer"),
     ("GET", "/changes", "viewer"),
+    ("GET", "/find", "viewer"),
     ("POST", "/workers/{worker_id}/drain", "operator"),
     ("POST", "/events", "developer"),
     ("GET", "/endpoints", "viewer"),

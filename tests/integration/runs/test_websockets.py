@@ -14,6 +14,7 @@ import pytest
 from channels.db import database_sync_to_async
 from channels.layers import channel_layers, get_channel_layer
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 
 from holdfast.access.models import Membership
@@ -29,6 +30,7 @@ from tests.support.sockets import PATIENCE, Headers, Socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NEVER = 3600.0
+VIEWERS = 200
 
 
 class Watcher:
@@ -58,6 +60,9 @@ class Watcher:
         elif message["type"] == "run":
             self.run = message["run"]
         return message
+
+    def is_over(self) -> bool:
+        return self.run.get("status") == "completed"
 
     async def until(self, true: Callable[[], bool]) -> None:
         while not true():
@@ -277,6 +282,61 @@ async def test_a_client_that_does_not_read_is_left(run: Run, headers: Headers, m
     async with asyncio.timeout(PATIENCE):
         await application({**scope, "subprotocols": []}, receive, send)
     assert taken == ["websocket.send"], "nothing more was queued for it"
+
+
+@database_sync_to_async
+def reading() -> int:
+    """How many connections of live pages PostgreSQL has."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast live'")
+        return int(cursor.fetchone()[0])
+
+
+async def test_two_hundred_viewers_of_one_busy_run_are_each_told_all_of_it_once(run: Run, headers: Headers) -> None:
+    written: list[int] = []
+    most = 0
+    async with contextlib.AsyncExitStack() as open_pages:
+        path = f"/ws/runs/{run.id}?after=0"
+        pages = [await open_pages.enter_async_context(watching(path, headers)) for _ in range(VIEWERS)]
+        watched = [
+            asyncio.ensure_future(page.until(lambda page=page: page.run.get("status") == "completed")) for page in pages
+        ]
+        for block in range(20):
+            written += await write(run, *(f"{block}.{n}" for n in range(40)))
+            await database_sync_to_async(stored.snapshots)(run, 5 * block + 1, 5 * block + 5)
+            await hint(group_of(run.id))
+            most = max(most, await reading())
+        await finish(run)
+        await asyncio.gather(*watched)
+    assert [page.lines for page in pages] == [written] * VIEWERS
+    assert [page.snapshots for page in pages] == [list(range(1, 101))] * VIEWERS
+    assert most <= consumers.live._CONNECTIONS, "the viewers share a few connections"
+
+
+async def test_one_viewer_that_does_not_read_holds_nobody_else_up(run: Run, headers: Headers) -> None:
+    stuck = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if not stuck.is_set():
+            return {"type": "websocket.connect"}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        stuck.set()
+        if message["type"] == "websocket.send":
+            await asyncio.Event().wait()
+
+    scope = {"type": "websocket", "path": f"/ws/runs/{run.id}", "query_string": b"", "headers": headers}
+    slow = [asyncio.ensure_future(application({**scope, "subprotocols": []}, receive, send)) for _ in range(10)]
+    await stuck.wait()
+    async with watching(f"/ws/runs/{run.id}?after=0", headers) as page:
+        lines = await write(run, "told", "in spite of them")
+        await page.until(lambda: page.lines == lines)
+    assert not any(one.done() for one in slow), "they were still there, and nobody waited for them"
+    for one in slow:
+        one.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------

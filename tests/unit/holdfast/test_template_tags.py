@@ -9,6 +9,7 @@ from django.test import RequestFactory
 from holdfast.access.grants import Actor
 from holdfast.access.roles import Role
 from holdfast.icons import ICONS
+from holdfast.navigation import KEYS
 from holdfast.templatetags.holdfast import LONGEST_JSON
 from runs.states import Status
 
@@ -111,3 +112,11 @@ def test_buttons_are_shown_to_those_who_may_press_them():
     source = '{% may "runs.retry" as yes %}{{ yes }}'
     shown = {role: render(source, request=request_of(role)) for role in (None, Role.VIEWER, Role.OPERATOR)}
     assert shown == {None: "False", Role.VIEWER: "False", Role.OPERATOR: "True"}
+
+
+def test_each_letter_leads_to_one_place():
+    assert len(set(KEYS.values())) == len(KEYS)
+    assert all(len(letter) == 1 and letter.islower() for letter in KEYS.values())
+    shown = render("{% shortcuts %}", request=request_of(Role.VIEWER))
+    assert "<kbd>r</kbd>" in shown
+    assert "Admin" not in shown
