@@ -18,6 +18,7 @@
     DebounceKey     calls that come close upon each other, and their one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
     UsageRollup     one-minute sums of usage per task
+    ErrorGroup      failed tries that are the same failure; ErrorCount: how often, by hour, task, step, version
 
 Snapshots, log lines and chunks are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
 partition is a span of time, one run's rows are in one partition, and retention drops whole partitions.
@@ -35,6 +36,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from queues.models import Lane, Queue, Worker
+from runs.errorgroups import model as errorgroups  # noqa: F401 - Django finds the tables by this
 from runs.keys.model import DebounceKey as DebounceKey
 from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
@@ -46,7 +48,7 @@ from runs.webhooks import model as webhooks  # noqa: F401 - Django finds the tab
 STATUSES = [str(s) for s in Status]
 FINAL_STATUSES = sorted(str(s) for s in FINAL)
 KEYED = Q(concurrency_key__isnull=False)
-FINGERPRINT = KeyTextTransform("fingerprint", "error")
+FINGERPRINT, OPEN_ERROR = KeyTextTransform("fingerprint", "error"), Q(error__isnull=False, finished_at__isnull=True)
 BAD = [s for s in FINAL_STATUSES if s != Status.COMPLETED]
 
 
@@ -154,9 +156,10 @@ class Run(models.Model):
             models.Index("worker", name="run_to_stop", condition=Q(status=str(Status.CANCELLING))),
             # Serves a worker that starts with new code: runs that were left for it.
             models.Index("id", name="run_deferred", condition=Q(waiting_for__has_key="deferred")),
-            # Serve the terms of a search (runs.search.plan), newest first. What a run does not have costs it nothing.
+            # Serve the terms of a search (runs.search.plan), newest first; run_open_by_error: an error group's.
             models.Index("concurrency_key", models.F("id").desc(), name="run_by_key", condition=KEYED),
             models.Index(FINGERPRINT, models.F("id").desc(), name="run_by_error", condition=Q(error__isnull=False)),
+            models.Index(FINGERPRINT, models.F("id").desc(), name="run_open_by_error", condition=OPEN_ERROR),
             models.Index("worker", models.F("id").desc(), name="run_by_worker", condition=Q(worker__isnull=False)),
             models.Index("version", models.F("id").desc(), name="run_by_version", condition=~Q(version="")),
             models.Index(models.F("id").desc(), name="run_retried", condition=Q(attempt__gt=1)),

@@ -16,6 +16,7 @@ from runs import store
 from runs.engine.acks import Ack
 from runs.engine.port import Sample
 from runs.engine.tail import LogTail
+from runs.engine.tally import Known, Tally
 from runs.errors import UnknownQueue
 from runs.histogram import bucket
 
@@ -76,20 +77,24 @@ class Batch:
     #: Pools that have work by this commit.
     pools: set[str] = field(default_factory=set)
     rollups: dict[store.RollupKey, tuple[int, float]] = field(default_factory=dict)
+    #: What failed, by fingerprint.
+    failures: Tally = field(default_factory=lambda: Tally(Known()))
 
     @classmethod
-    def of(cls, operations: list[Operation]) -> Batch:
-        batch = cls(operations)
+    def of(cls, operations: list[Operation], known: Known | None = None) -> Batch:
+        batch = cls(operations, failures=Tally(known or Known()))
         for operation in operations:
             row = operation.row
             if isinstance(row, store.SnapshotRow):
                 batch.snapshots.append(row)
+                batch.failures.add(row, operation.samples)
             elif isinstance(row, store.LogRow):
                 batch.logs.append(row)
             elif isinstance(row, store.ChunkRow):
                 batch.chunks.append(row)
             elif isinstance(row, store.FinishRow):
                 batch.finishes.append(row)
+                batch.failures.add(row, operation.samples)
             elif isinstance(row, store.WaitRow):
                 batch.waits.append(row)
             elif isinstance(row, store.SpawnRow):
@@ -148,7 +153,7 @@ class Batch:
         return {row.run_id for row in rows}
 
     def write(self, cur: Cursor[TupleRow]) -> None:
-        """Its rows, but for usage and rollups, in the order that locks ask for: waits, leases, runs."""
+        """Its rows, but for usage, rollups and failures, in the order that locks ask for: waits, leases, runs."""
         if self.given_up:
             store.give_up_waits(cur, [wait for row in self.given_up for wait in row.ids])
         if self.replies:

@@ -15,6 +15,8 @@ logger = logging.getLogger("holdfast.recovery")
 
 #: A run whose worker died so many times is final: it probably kills them.
 CRASH_LIMIT: Final = 5
+#: What every such attempt has in common.
+LOST: Final = "the worker stopped without a word while it executed this attempt"
 #: Seconds for which a worker's lock has to be free, without a heartbeat, before it is believed dead. A living one whose
 #: connection was cut has taken it again by then.
 CERTAIN: Final = 0.9
@@ -93,5 +95,6 @@ def _take_over(conn: queue_store.Conn, worker: int, name: str) -> int:
         "traceback": "",
     }
     again = store.crash(conn, seized, limit=CRASH_LIMIT, error=json.dumps(error))
+    store.note_errors(conn, [lost.entry_id for lost in seized], error, LOST)
     emit("runs.recovered", worker=name, runs=len(seized), queued=again)
     return len(seized)

@@ -40,6 +40,12 @@ TELL: Final = 1.0
 #: Deadlines that one transaction acts upon.
 DEADLINE_LIMIT: Final = 200
 
+#: Seconds after which counts of errors have no need of a row per worker, after which they are dropped, and groups that
+#: were not seen since.
+MERGE_AFTER, KEEP_COUNTS, KEEP_GROUPS = 2 * 3_600.0, 35 * 86_400.0, 90 * 86_400.0
+#: Rows of them that one statement takes.
+TIDY_LIMIT: Final = 5_000
+
 _EXPIRED: Final = {
     "type": "Expired",
     "message": "the run did not start within its ttl",
@@ -81,6 +87,9 @@ def act_on_deadlines(conn: Conn) -> float | None:
         for ids, final, error in ((unstarted, "expired", _EXPIRED), (late, "timed_out", _TIMED_OUT)):
             if ids:
                 pools |= store.stop_locked(conn, ids, final=final, error=json.dumps(error))
+        for ids, error in ((unstarted, _EXPIRED), (late, _TIMED_OUT)):  # when no run is to be locked any more
+            if ids:
+                store.note_errors(conn, ids, error)
     if not due:
         return store.next_deadline(conn)
     emit("runs.overdue", expired=len(unstarted), timed_out=len(late))
@@ -196,6 +205,13 @@ def tell_endpoints(conn: Conn) -> float | None:
         return 0.0 if telling.tell() else None
 
 
+def tidy_errors(conn: Conn) -> float | None:
+    """Counts of errors become one row for all workers when their hour is past, and old ones are dropped."""
+    merged = store.merge_error_counts(conn, age=MERGE_AFTER, limit=TIDY_LIMIT)
+    old = store.forget_errors(conn, counts=KEEP_COUNTS, groups=KEEP_GROUPS, limit=TIDY_LIMIT)
+    return 0.0 if max(merged, old) >= TIDY_LIMIT else None
+
+
 def make_partitions(conn: Conn) -> None:
     """Partitions for the weeks to come."""
     partitions.ensure_partitions(conn)
@@ -209,6 +225,7 @@ def poller() -> Poller:
     found.every(FORGET, forget_deliveries)
     found.every(FORGET, forget_keys)
     found.every(PARTITIONS, make_partitions)
+    found.every(PARTITIONS, tidy_errors)
     found.every(TIMERS, promote_timers)
     found.every(DEADLINES, act_on_deadlines)
     found.every(SWEEP, sweeper.sweep)

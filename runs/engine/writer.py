@@ -33,6 +33,7 @@ from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
 from runs.engine.port import Sample
 from runs.engine.tail import LogTail, Trim
+from runs.engine.tally import Known
 from runs.states import AttemptStatus, Status
 
 logger = logging.getLogger("holdfast.writer")
@@ -78,6 +79,7 @@ class Writer(Duty):
         self._closing = False
         self._refused = False
         self._number = 0
+        self._known = Known()
         self._conn: queue_store.Conn | None = None
 
     # ── what the rest of the worker calls, from any thread ───────────────────────────────────────────────────────
@@ -190,7 +192,7 @@ class Writer(Duty):
         return more
 
     def _write(self, operations: list[Operation]) -> None:
-        batch = Batch.of(operations)
+        batch = Batch.of(operations, self._known)
         try:
             self._commit(batch)
         except psycopg.Error as error:
@@ -203,6 +205,7 @@ class Writer(Duty):
                 self._write([operation])
             return
         self._last = time.monotonic()
+        self._known.told(batch.failures.groups)
         resolve(operations, None)
         self._committed(batch)
 
@@ -255,7 +258,7 @@ class Writer(Duty):
         return last >= self._number
 
     def _transact(self, conn: queue_store.Conn, batch: Batch) -> None:
-        """One round trip: BEGIN, the fence, the rows, COMMIT. Lock order: waits, budgets, leases, then runs."""
+        """One round trip: BEGIN, the fence, the rows, COMMIT. Locks: waits, budgets, leases, runs, error groups."""
         charged = conn.cursor()
         with conn.pipeline(), conn.transaction():
             cur = cast("Cursor[TupleRow]", db.Statements(conn))
@@ -269,6 +272,8 @@ class Writer(Duty):
             batch.write(cur)
             if batch.rollups:
                 store.add_rollups(cur, self._worker, batch.rollups)
+            if batch.failures.counts:
+                store.add_errors(cur, self._worker, batch.failures.counts, batch.failures.groups)
         if batch.charges:
             batch.balances = [store.Balance(*row) for row in charged.fetchall()]
 

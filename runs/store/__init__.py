@@ -9,9 +9,11 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     updates what it is asked, and replies
     steps   what it leaves behind: snapshots, log lines, streams, rollups
     usage   what it uses and may use, and how far it says that it is
+    errors  the groups of what fails
     rows    a row of each kind
 """
 
+from runs.store.errors import add_errors, forget_errors, merge_error_counts, note_errors
 from runs.store.keys import (
     Debounced,
     KeyRow,
@@ -53,6 +55,8 @@ from runs.store.rows import (
     Charges,
     ChunkRow,
     EndingRow,
+    ErrorKey,
+    ErrorRow,
     Fact,
     FinishRow,
     GiveUpRow,
@@ -131,6 +135,8 @@ __all__ = [
     "ChunkRow",
     "Debounced",
     "EndingRow",
+    "ErrorKey",
+    "ErrorRow",
     "Fact",
     "FinishRow",
     "GiveUpRow",
@@ -152,6 +158,7 @@ __all__ = [
     "abandon_updates",
     "accept_history",
     "add_chunks",
+    "add_errors",
     "add_logs",
     "add_rollups",
     "add_snapshots",
@@ -178,6 +185,7 @@ __all__ = [
     "enqueue",
     "families",
     "finish",
+    "forget_errors",
     "forget_keys",
     "give_up",
     "give_up_waits",
@@ -187,9 +195,11 @@ __all__ = [
     "lock_unknown",
     "lock_waits",
     "mark_replay",
+    "merge_error_counts",
     "never_started",
     "next_deadline",
     "next_tick",
+    "note_errors",
     "open_intent",
     "open_waits",
     "parents",

@@ -215,6 +215,25 @@ class RollupKey(NamedTuple):
     bucket: int
 
 
+class ErrorKey(NamedTuple):
+    """Where failed tries of one kind are counted."""
+
+    fingerprint: str
+    task: str
+    step: str  # its name; empty outside of steps
+    version: str
+
+
+class ErrorRow(NamedTuple):
+    """A group of failures that was met just now."""
+
+    fingerprint: str
+    type: str
+    message: str  # without what differs from try to try
+    tasks: set[str]
+    example: uuid.UUID
+
+
 class Stopped(NamedTuple):
     """A run that is over, or will be when its worker has stopped it (status `cancelling`)."""
 

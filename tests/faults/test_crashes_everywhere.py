@@ -34,6 +34,9 @@ NOT_BY_WORKERS = {
     "runs.join_debounce": "an enqueue with a debounce",
     "runs.change_scheduled": "an enqueue with a debounce",
     "runs.forget_keys": "the scheduler",
+    "runs.note_errors": "recovery, or deadlines",
+    "runs.merge_error_counts": "the scheduler",
+    "runs.forget_errors": "the scheduler",
     "queues.postpone": "an enqueue with a debounce",
     "runs.crash": "recovery: the rescuer of this test makes it",
     "runs.record_overlap": "a worker that comes back from the dead",
@@ -109,6 +112,7 @@ def fresh(ledger: Ledger) -> None:
         cursor.execute(
             "TRUNCATE runs_run, runs_attempt, runs_snapshot, runs_logline, runs_wait, runs_signal, runs_update, "
             "runs_deadline, runs_rollup, runs_usage, runs_usagerollup, runs_budget, runs_progress, "
+            "runs_errorgroup, runs_errorcount, "
             "queues_entry, queues_timer, queues_lease, queues_worker, queues_home, queues_turn, queues_note"
         )
 

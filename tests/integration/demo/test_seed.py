@@ -24,6 +24,7 @@ from holdfast.demo.history.incidents import before
 from holdfast.demo.history.plan import Plan
 from queues.models import Entry, Lease, Queue, Timer, Worker
 from runs import histogram, registration, services
+from runs.errorgroups.model import ErrorCount, ErrorGroup
 from runs.models import (
     Attempt,
     Deadline,
@@ -176,6 +177,7 @@ def test_changes_are_in_the_audit_log_and_the_queues_stand_as_they_say() -> None
     told = AuditEntry.objects.filter(actor_kind=KIND).order_by("id")
     assert Counter(told.values_list("action", flat=True)) == {
         "queues.update": 2, "tasks.deploy": 2, "queues.pause": 1, "queues.resume": 1,
+        "errors.resolve": 1,
     }  # fmt: skip
     assert list(told) == sorted(told, key=lambda entry: entry.at)
     for entry in told.filter(action="queues.update"):
@@ -318,3 +320,24 @@ def test_the_plan_that_was_written_can_be_made_again() -> None:
     assert entry.after is not None
     plan = Plan(entry.after["end"], entry.after["days"], entry.after["asked"], entry.after["seed"])
     assert {run.id for runs in plan.by_queue() for run in runs} == set(Run.objects.values_list("pk", flat=True))
+
+
+def test_error_groups_are_what_the_tries_say() -> None:
+    said("--small")
+    tries = Counter(Snapshot.objects.filter(kind="failure").values_list("error__fingerprint", "run__task_id", "name"))
+    late = Attempt.objects.filter(error__isnull=False).exclude(error__has_key="step")
+    tries.update((print_, task, "") for print_, task in late.values_list("error__fingerprint", "run__task_id"))
+    kept = ErrorCount.objects.values_list("fingerprint", "task_id", "step").order_by()
+    assert counts(kept.annotate(n=Sum("count"))) == dict(tries)
+    ended = Run.objects.filter(error__isnull=False).values_list("error__fingerprint").annotate(n=Count("id")).order_by()
+    by_group = ErrorCount.objects.filter(ended__gt=0).values_list("fingerprint").order_by()
+    assert counts(by_group.annotate(n=Sum("ended"))) == counts(ended)
+    groups = set(ErrorGroup.objects.values_list("pk", flat=True))
+    assert groups == {key[0] for key in tries}
+    entry = AuditEntry.objects.get(action="demo.seed")
+    found = before((entry.after or {})["end"])
+    outage = ErrorGroup.objects.get(pk=found.outage.fingerprint)
+    assert set(outage.tasks) == set(found.outage.tasks)
+    assert found.outage.start <= outage.first_seen.timestamp() <= outage.last_seen.timestamp() < found.outage.end + 3600
+    bad = ErrorGroup.objects.get(pk=found.bad_deploy.fingerprint)
+    assert (bad.resolved_in, bad.resolved_seen) == ([found.bad_deploy.mended], [found.bad_deploy.version])

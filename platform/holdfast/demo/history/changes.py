@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from holdfast.access.models import AuditEntry
 from holdfast.demo.history.catalog import DECLARED, MAIL, QUEUES, REPORTS, SYNC, TASKS
-from holdfast.demo.history.incidents import DAY, HOUR, KEY_LIMIT
+from holdfast.demo.history.incidents import DAY, HOUR, KEY_LIMIT, MINUTE
 from holdfast.demo.history.plan import Plan
 from holdfast.demo.history.rows import moment
 from queues.editable import FLAGS, SETTINGS
@@ -17,6 +17,9 @@ from queues.services import PAUSE
 KIND: Final = "seeded"
 #: Settings that were edited, by queue: they stand so still.
 EDITED: Final[dict[str, dict[str, Any]]] = {MAIL: {"concurrency_limit": 20}, SYNC: {"key_concurrency_limit": KEY_LIMIT}}
+
+#: Seconds after the mended version, who said that the error of the bad one is resolved, and why.
+RESOLUTION: Final = (15 * MINUTE, "kim", "lines without VAT are read again")
 
 
 def changes(plan: Plan) -> list[AuditEntry]:
@@ -38,6 +41,16 @@ def changes(plan: Plan) -> list[AuditEntry]:
         _entry(paused, "dana", "queues.pause", "queue", REPORTS, why, flowing, pause),
         _deploy(plan, deploy.end, "kim", 2, 3, "invoices without VAT by line are read again"),
         _entry(resumed, "dana", "queues.resume", "queue", REPORTS, "the fix is out", pause, flowing),
+        _entry(
+            deploy.end + RESOLUTION[0],
+            RESOLUTION[1],
+            "errors.resolve",
+            "error",
+            deploy.fingerprint,
+            RESOLUTION[2],
+            {"resolved_in": []},
+            {"resolved_in": [deploy.mended]},
+        ),
         _edit(plan.incidents.key_limited, "dana", SYNC, f"{flood.key} held every slot for three hours"),
     ]
     return sorted(made, key=lambda entry: entry.at)

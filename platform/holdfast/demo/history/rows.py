@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from holdfast.demo.history.catalog import TAG
-from holdfast.demo.history.incidents import DAY
+from holdfast.demo.history.incidents import DAY, HOUR
 from holdfast.demo.history.plan import Plan, PlannedRun, StepTry, Try
+from runs.errorgroups.fingerprint import normal
 from runs.histogram import bucket
+from runs.store.errors import NOBODY
 
 #: Runs of the last seconds have their log lines still.
 LOGGED: Final = 3 * DAY
@@ -40,7 +44,20 @@ COLUMNS: Final = {
         "seconds",
     ),
     "runs_usagerollup": ("minute", "task_id", "unit", "worker_id", "amount"),
+    "runs_errorcount": ("fingerprint", "hour", "task_id", "step", "version", "worker_id", "count", "ended"),
 }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Group:
+    """Failed tries that are the same failure, in all tasks."""
+
+    type: str
+    message: str
+    first: float
+    last: float
+    example: UUID
+    tasks: set[str] = field(default_factory=set)
 
 
 class Rows:
@@ -53,6 +70,9 @@ class Rows:
         self._tables: dict[str, list[tuple[Any, ...]]] = {}
         self._rollups: dict[tuple[Any, ...], list[float]] = {}
         self._usage: dict[tuple[Any, ...], Decimal] = {}
+        self._errors: dict[tuple[Any, ...], list[int]] = {}
+        #: By fingerprint, of all that was added.
+        self.groups: dict[str, Group] = {}
         self.clear()
 
     def clear(self) -> None:
@@ -68,8 +88,9 @@ class Rows:
         """One row for each minute and what it counts, as the statement `rollups` adds them up."""
         counted = [(moment(key[0]), *key[1:], int(n), seconds) for key, (n, seconds) in self._rollups.items()]
         used = [(moment(key[0]), *key[1:], amount) for key, amount in self._usage.items()]
-        self._rollups, self._usage = {}, {}
-        return {"runs_rollup": counted, "runs_usagerollup": used}
+        failed = [(key[0], moment(key[1]), *key[2:], NOBODY, *n) for key, n in self._errors.items()]
+        self._rollups, self._usage, self._errors = {}, {}, {}
+        return {"runs_rollup": counted, "runs_usagerollup": used, "runs_errorcount": failed}
 
     def add(self, run: PlannedRun) -> None:
         self._add_run(run)
@@ -134,6 +155,8 @@ class Rows:
         if attempt.error is not None:
             said = f"{attempt.error['type']}: {attempt.error['message']}"
             self._log(run, attempt.end, number, said, ERROR)
+            ended = int(attempt is run.tries[-1])
+            self._count_error(run, attempt, attempt.end, attempt.error, int("step" not in attempt.error), ended)
 
     def _add_step(self, run: PlannedRun, number: int, attempt: Try, step: StepTry, sequence: int) -> None:
         key = f"{step.name}#1"
@@ -151,6 +174,8 @@ class Rows:
             self._tables["runs_usage"].append((run.id, number, unit, amount))
             of = (step.end // 60 * 60, run.task.id, unit, self._workers[step.worker])
             self._usage[of] = self._usage.get(of, Decimal()) + amount
+        if step.failed and attempt.error is not None:
+            self._count_error(run, attempt, step.end, attempt.error, 1, 0)
         if not step.failed:
             self._log(run, step.end, number, f"{step.name} took {step.end - step.start:.2f} s", step=key)
 
@@ -186,6 +211,24 @@ class Rows:
         counted = self._rollups.setdefault(key, [0, 0.0])
         counted[0] += 1
         counted[1] += seconds
+
+    def _count_error(
+        self, run: PlannedRun, attempt: Try, at: float, error: dict[str, str], tries: int, ended: int
+    ) -> None:
+        """A failed try, or a run that ended so, as the engine's tally counts them."""
+        name = error.get("step", "").partition("#")[0]
+        counted = self._errors.setdefault(
+            (error["fingerprint"], at // HOUR * HOUR, run.task.id, name, attempt.version), [0, 0]
+        )
+        counted[0] += tries
+        counted[1] += ended
+        group = self.groups.setdefault(
+            error["fingerprint"], Group(error["type"], normal(error["message"]), at, at, run.id)
+        )
+        group.tasks.add(run.task.id)
+        group.first = min(group.first, at)
+        if at >= group.last:
+            group.last, group.example = at, run.id
 
     def _log(
         self, run: PlannedRun, at: float, number: int, message: str, level: int = INFO, step: str = "", **fields: str

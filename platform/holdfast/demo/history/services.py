@@ -22,7 +22,7 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from holdfast.access.services import audit
 from holdfast.demo.history import catalog
-from holdfast.demo.history.changes import EDITED, KIND, changes
+from holdfast.demo.history.changes import EDITED, KIND, RESOLUTION, changes
 from holdfast.demo.history.incidents import MINUTE
 from holdfast.demo.history.plan import DOMAIN, Plan
 from holdfast.demo.history.rows import moment
@@ -31,6 +31,7 @@ from queues import store as queue_store
 from queues.declare import Queue as DeclaredQueue
 from queues.models import Breaker, Queue, Worker
 from runs import partitions, store
+from runs.errorgroups.model import ErrorGroup
 from runs.errors import HoldfastError
 from runs.models import Run, Task
 
@@ -43,6 +44,11 @@ _DRAINED: Final = """
 UPDATE queues_worker w SET stopped_at = m.last, heartbeat_at = m.last
 FROM (SELECT worker_id, max(finished_at) AS last FROM runs_attempt WHERE worker_id = ANY(%s) GROUP BY worker_id) m
 WHERE m.worker_id = w.id AND m.last > w.stopped_at
+"""
+#: What people's own tasks have met as well stays theirs.
+_FORGET_TASKS: Final = """
+UPDATE runs_errorgroup g SET tasks = ARRAY(SELECT t FROM unnest(g.tasks) AS t WHERE t <> ALL(%(tasks)s))
+WHERE g.tasks && %(tasks)s::varchar[]
 """
 #: Milliseconds for which the guard of the audit log is waited for.
 GUARD_WAIT: Final = 5_000
@@ -71,6 +77,7 @@ def history_seed(
         workers = _make_workers(plan)
         written = write(conn, plan, {name: queue.pk for name, queue in queues.items()}, workers, told)
         conn.execute(_DRAINED, [workers])
+        _resolve(plan)
         AuditEntry.objects.bulk_create(changes(plan))
         about = {"end": plan.end, "days": days, "asked": runs, "seed": seed, "runs": written}
         audit(actor, "demo.seed", "history", catalog.TAG, after=about)
@@ -101,8 +108,10 @@ def history_remove(*, actor: Actor) -> int:
             raise SeedRefused("A worker has a run of the seeded tasks in hands. Try again in a moment.")
         for table, column in _belongings():
             conn.execute(f"DELETE FROM {table} t USING seeded_runs s WHERE t.{column} = s.id")  # noqa: S608 - our own names
-        for table in ("runs_rollup", "runs_usagerollup", "runs_idempotencykey", "runs_debouncekey"):
+        for table in ("runs_rollup", "runs_usagerollup", "runs_idempotencykey", "runs_debouncekey", "runs_errorcount"):
             conn.execute(f"DELETE FROM {table} t WHERE t.task_id = ANY(%s)", [tasks])  # noqa: S608
+        conn.execute(_FORGET_TASKS, {"tasks": tasks})
+        conn.execute("DELETE FROM runs_errorgroup g WHERE g.tasks = '{}'")
         conn.execute("DELETE FROM runs_task t WHERE t.id = ANY(%s)", [tasks])
         conn.execute("DELETE FROM queues_worker w WHERE w.name LIKE %s AND w.hostname LIKE %s", [_OURS, f"%.{DOMAIN}"])
         conn.execute("DELETE FROM queues_breaker b WHERE b.name = %s", [catalog.GATEWAY])
@@ -193,6 +202,19 @@ def _make_tasks(plan: Plan) -> None:
     Task.objects.filter(module=catalog.MODULE).update(registered_at=moment(plan.start))
     deploy = plan.incidents.bad_deploy
     Task.objects.filter(id__in=deploy.tasks).update(registered_at=moment(deploy.end))
+
+
+def _resolve(plan: Plan) -> None:
+    """What the bad deploy has brought is resolved in the version that mended it."""
+    deploy = plan.incidents.bad_deploy
+    at, who, reason = RESOLUTION
+    ErrorGroup.objects.filter(fingerprint=deploy.fingerprint).update(
+        resolved_at=moment(deploy.end + at),
+        resolved_by=f"{who} (seeded)",
+        resolved_in=[deploy.mended],
+        resolved_seen=[deploy.version],
+        reason=reason,
+    )
 
 
 def _make_workers(plan: Plan) -> list[int]:

@@ -7,10 +7,17 @@ from typing import Any, Final
 
 from holdfast.db import Conn
 from holdfast.demo.history.plan import Plan
-from holdfast.demo.history.rows import COLUMNS, Rows
+from holdfast.demo.history.rows import COLUMNS, Rows, moment
 
 #: Runs of one batch.
 BATCH: Final = 5_000
+#: A failure that runs of this installation have met as well is one group with theirs.
+_GROUP: Final = """
+INSERT INTO runs_errorgroup AS g (fingerprint, type, message, tasks, first_seen, last_seen, example)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (fingerprint) DO UPDATE SET first_seen = least(g.first_seen, excluded.first_seen),
+    last_seen = greatest(g.last_seen, excluded.last_seen), tasks = g.tasks || excluded.tasks
+"""
 
 
 def write(conn: Conn, plan: Plan, queues: dict[str, int], workers: list[int], told: Callable[[int], None]) -> int:
@@ -27,6 +34,9 @@ def write(conn: Conn, plan: Plan, queues: dict[str, int], workers: list[int], to
         for table, found in rows.take_rollups().items():
             copy(conn, table, found)
         written += len(runs)
+    for fingerprint, group in sorted(rows.groups.items()):
+        seen = moment(group.first), moment(group.last)
+        conn.execute(_GROUP, (fingerprint, group.type, group.message, sorted(group.tasks), *seen, group.example))
     return written
 
 
