@@ -3,6 +3,7 @@
 
 Every function takes an open psycopg connection (or cursor) and leaves the transaction to its caller.
 
+    bulk    the frozen scopes of bulk jobs
     keys    those under which several enqueues are one run
     lives   a run's transitions: enqueue, start, finish, crash, stop, reopen
     waits   what it waits for
@@ -12,6 +13,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     rows    a row of each kind
 """
 
+from runs.store.bulk import freeze_bulk
 from runs.store.keys import (
     Debounced,
     KeyRow,
@@ -179,6 +181,7 @@ __all__ = [
     "families",
     "finish",
     "forget_keys",
+    "freeze_bulk",
     "give_up",
     "give_up_waits",
     "history",
