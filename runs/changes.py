@@ -44,7 +44,7 @@ class Kind:
 KINDS: Final = (
     Kind("deploys", "Deploys", (DEPLOY,)),
     Kind("queues", "Queues", ("queues.", "breakers."), "queues.view"),
-    Kind("runs", "Runs", ("runs.", "waits.")),
+    Kind("runs", "Runs", ("runs.", "waits.", "bulk.")),
     Kind("schedules", "Schedules", ("schedules.",)),
     Kind("webhooks", "Webhooks", ("webhooks.",), "webhooks.view"),
     Kind("access", "Access", ("access.",), "access.manage"),
@@ -57,6 +57,7 @@ _PAGES: Final = {
     "webhook": "runs:webhook",
     "endpoint": "runs:endpoint",
     "wait": "runs:wait",
+    "bulk": "runs:bulk_job",
 }
 _VERBS: Final = {
     DEPLOY: "new code of",
@@ -69,6 +70,10 @@ _VERBS: Final = {
     "runs.resolve": "resolved",
     "runs.signal": "signalled",
     "runs.update": "asked",
+    "bulk.retry": "retried in",
+    "bulk.cancel": "cancelled in",
+    "bulk.replay": "replayed in",
+    "bulk.abort": "aborted",
     "access.sign_in": "signed in",
 }
 

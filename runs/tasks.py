@@ -8,6 +8,7 @@ from asgiref.sync import sync_to_async
 from typing_extensions import TypedDict
 
 from queues import Queue
+from runs.bulk import working
 from runs.errors import HoldfastError
 from runs.registration import find
 from runs.sdk.chain import arguments, plain
@@ -53,3 +54,10 @@ async def chain(links: list[LinkIn], payload: dict[str, Any]) -> Any:
             raise Abort(str(error)) from error
         result = plain(called, await child)
     return result
+
+
+@task(id=working.WORKS, queue=own, retry=PATIENT)
+def bulk(action: str, runs: int, pace: str, search: str) -> dict[str, Any]:
+    """Does something to many runs, one after the other. What it is given is there to be seen: the job has the scope."""
+    del action, runs, pace, search
+    return working.work(current_run().id)

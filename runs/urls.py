@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, explore, finding, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import (
+    changes,
+    endpoints,
+    explore,
+    finding,
+    now,
+    run,
+    runs,
+    schedules,
+    stream,
+    tasks,
+    waits,
+    webhooks,
+    whatif,
+)
 
 app_name = "runs"
 urlpatterns = [

@@ -3,6 +3,7 @@
 
 Every function takes an open psycopg connection (or cursor) and leaves the transaction to its caller.
 
+    bulk    the frozen scopes of bulk jobs
     keys    those under which several enqueues are one run
     lives   a run's transitions: enqueue, start, finish, crash, stop, reopen
     waits   what it waits for
@@ -13,6 +14,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     rows    a row of each kind
 """
 
+from runs.store.bulk import freeze_bulk
 from runs.store.errors import add_errors, forget_errors, merge_error_counts, note_errors
 from runs.store.keys import (
     Debounced,
@@ -187,6 +189,7 @@ __all__ = [
     "finish",
     "forget_errors",
     "forget_keys",
+    "freeze_bulk",
     "give_up",
     "give_up_waits",
     "history",

@@ -56,6 +56,7 @@ NOT_BY_WORKERS = {
     "runs.open_intent": "a person's decision about an unsafe step",
     "runs.last_sequence": "a person's decision about an unsafe step",
     "runs.mark_replay": "a person's replay",
+    "runs.freeze_bulk": "a person's bulk action",
     "runs.top_up": "a person's top-up",
     "runs.budget_waited_for": "a person's top-up",
     "runs.end_budget_waits": "a person's top-up",
