@@ -35,6 +35,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from queues.models import Lane, Queue, Worker
+from runs.alerts import model as alerts  # noqa: F401 - Django finds the tables by this
 from runs.keys.model import DebounceKey as DebounceKey
 from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this

@@ -58,6 +58,10 @@ class Tick(models.Model):
 
     class Meta:
         ordering = ("-due_at",)
+        indexes = (
+            # Serves alerts: what was noticed in the last minutes, of all schedules.
+            models.Index("fired_at", name="tick_fired"),
+        )
         constraints = (models.UniqueConstraint(fields=("schedule", "due_at"), name="tick_once"),)
 
     def __str__(self) -> str:
