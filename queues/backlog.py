@@ -1,11 +1,13 @@
-"""What waits for workers, and how busy these are: read by `work --max` each second, and by every scrape of /metrics."""
+"""What waits for workers, and how busy these are: read by `work --max` each second, by every scrape of /metrics,
+and by alerts each minute."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
 
 from django.conf import settings
 
@@ -14,6 +16,8 @@ from queues.selectors import EXACT_UP_TO, MAX_TIMERS
 from queues.store import Conn
 
 WorkerState = Literal["alive", "draining", "silent"]
+#: Queues whose first in line is looked at.
+MOST_QUEUES: Final = 1_000
 WORKER_STATES: Final[tuple[WorkerState, ...]] = ("alive", "draining", "silent")
 
 
@@ -44,6 +48,20 @@ class WorkerCount:
     pools: tuple[str, ...]
     state: WorkerState
     count: int
+
+
+class HeadWait(NamedTuple):
+    """Since when the first in line of a queue waits."""
+
+    queue: str
+    paused: bool  # or draining
+    ready_at: datetime | None  # None: nothing waits
+
+
+def head_waits(conn: Conn, queue: str | None = None) -> list[HeadWait]:
+    """Of this queue (nothing if there is none), or of all; of very many, MOST_QUEUES."""
+    rows = conn.execute(store.SQL.head_waits, {"queue": queue, "most": MOST_QUEUES})
+    return [HeadWait(*row) for row in rows]
 
 
 def backlogs(conn: Conn, pools: Sequence[str] | None = None) -> list[Backlog]:

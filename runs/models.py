@@ -36,6 +36,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from queues.models import Lane, Queue, Worker
+from runs.alerts import model as alerts  # noqa: F401 - Django finds the tables by this
 from runs.bulk import model as bulk  # noqa: F401 - Django finds the tables by this
 from runs.errorgroups import model as errorgroups  # noqa: F401 - Django finds the tables by this
 from runs.keys.model import DebounceKey as DebounceKey

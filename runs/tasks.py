@@ -39,6 +39,14 @@ async def webhook(endpoint: str, body: dict[str, Any], endpoint_id: int | None =
     return await sending.send(*request)
 
 
+@task(id="holdfast.alert", queue=own, retry=PATIENT)
+async def alert(channel: str, channel_id: int, news: dict[str, Any]) -> dict[str, Any]:
+    """Tells a channel that an alert fires, or is over."""
+    from runs.alerts import delivering
+
+    return await delivering.deliver(channel, channel_id, news, str(current_run().id))
+
+
 @task(id="holdfast.chain", queue=own)
 async def chain(links: list[LinkIn], payload: dict[str, Any]) -> Any:
     """Tasks one after the other, each with the result of the one before."""

@@ -11,9 +11,10 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import platformdirs
 import psycopg.conninfo
@@ -28,6 +29,8 @@ LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 
 _POSTGRES_EXAMPLE = "Write postgresql://user:password@host:5432/database"
 _REDIS_EXAMPLE = "Write redis://:password@host:6379/0, rediss://… for TLS, or unix:///path/to/socket?db=0"
+_MAIL_EXAMPLE = "Write smtp+tls://user:password@host:587, smtps://user:password@host for TLS at once, or smtp://host"
+_MAIL_PORTS: Final = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _HOST = re.compile(r"\*|\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -47,6 +50,18 @@ class Database:
     host: str = ""
     port: str = ""
     options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """The server that takes mail. Without a host messages are written to the console."""
+
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    starttls: bool = False
+    tls: bool = False  # from the first byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,8 @@ class Env:
     host_grace: float = 60.0  # seconds without a worker there after which a host is given up
     webhook_retention: float = 2_592_000.0  # seconds that deliveries of webhooks are kept
     middleware: tuple[str, ...] = ()  # dotted paths, the outermost first
+    mail: Mail | None = None
+    mail_from: str = "holdfast@localhost"
 
 
 def load(environ: Mapping[str, str] | None = None) -> Env:
@@ -94,6 +111,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
     if redis_url:
         check_redis_url(redis_url)
     _both_or_none(database_url, redis_url)
+    debug = _flag("HOLDFAST_DEBUG", text("HOLDFAST_DEBUG"), default=False)
     return Env(
         data_dir=_data_dir(text("HOLDFAST_DATA_DIR")),
         database_url=database_url,
@@ -103,7 +121,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         allowed_hosts=_hosts(text("HOLDFAST_ALLOWED_HOSTS")),
         public_url=_public_url(text("HOLDFAST_PUBLIC_URL")),
         demo=_flag("HOLDFAST_DEMO", text("HOLDFAST_DEMO"), default=True),
-        debug=_flag("HOLDFAST_DEBUG", text("HOLDFAST_DEBUG"), default=False),
+        debug=debug,
         payload_limit=_payload_limit(text("HOLDFAST_PAYLOAD_LIMIT")),
         grace=_seconds("HOLDFAST_GRACE", text("HOLDFAST_GRACE"), 0, 3_600, default=20.0),
         heartbeat_timeout=_seconds(
@@ -122,6 +140,8 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
             default=2_592_000.0,
         ),
         middleware=_paths("HOLDFAST_MIDDLEWARE", text("HOLDFAST_MIDDLEWARE")),
+        mail=_mail(text("HOLDFAST_EMAIL_URL"), debug=debug),
+        mail_from=_mail_from(text("HOLDFAST_EMAIL_FROM")),
     )
 
 
@@ -323,6 +343,46 @@ def _public_url(value: str | None) -> str | None:
             "HOLDFAST_PUBLIC_URL", problem, "Write where browsers reach Holdfast: https://holdfast.example.com"
         )
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _mail(value: str | None, *, debug: bool) -> Mail | None:
+    if value is None:
+        return None
+    if value == "console:":
+        if not debug:
+            raise EnvError(
+                "HOLDFAST_EMAIL_URL", "mail to the console reaches nobody, and HOLDFAST_DEBUG is off", _MAIL_EXAMPLE
+            )
+        return Mail()
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise EnvError("HOLDFAST_EMAIL_URL", "its port is not a number from 1 to 65535", _MAIL_EXAMPLE) from None
+    if parts.scheme not in _MAIL_PORTS:
+        seen = f"the scheme is {parts.scheme!r}" if "://" in value else "it has no scheme"
+        raise EnvError("HOLDFAST_EMAIL_URL", f"{seen}, not smtp, smtp+tls or smtps", _MAIL_EXAMPLE)
+    if not parts.hostname or port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
+        raise EnvError("HOLDFAST_EMAIL_URL", "it is not a scheme and a host", _MAIL_EXAMPLE)
+    return Mail(
+        host=parts.hostname,
+        port=port or _MAIL_PORTS[parts.scheme],
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        starttls=parts.scheme == "smtp+tls",
+        tls=parts.scheme == "smtps",
+    )
+
+
+def _mail_from(value: str | None) -> str:
+    if value is None:
+        return "holdfast@localhost"
+    address = parseaddr(value)[1]
+    if not value.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+        raise EnvError(
+            "HOLDFAST_EMAIL_FROM", f"{value!r:.100} is no address", "Write one such as Holdfast <holdfast@example.com>"
+        )
+    return value
 
 
 def _flag(name: str, value: str | None, *, default: bool) -> bool:

@@ -200,6 +200,17 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",
 ]
 
+# --- Mail -----------------------------------------------------------------------------------------------------------
+
+_mail = _env.mail or environment.Mail()
+HOLDFAST_MAILS: bool = _env.mail is not None
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if _mail.host else 'console'}.EmailBackend"
+EMAIL_HOST, EMAIL_PORT = _mail.host, _mail.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.starttls, _mail.tls
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _env.mail_from
+
 # --- Logging --------------------------------------------------------------------------------------------------------
 
 LOGGING = {

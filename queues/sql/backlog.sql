@@ -80,3 +80,11 @@ LEFT JOIN LATERAL (
 ) taken ON true
 WHERE w.stopped_at IS NULL AND w.lost_at IS NULL AND w.hostname = %(host)s AND w.pid = ANY(%(pids)s::int[])
 GROUP BY w.pid;
+
+-- name: head_waits
+-- Since when the oldest due entry of this queue waits (NULL: of each queue, those first that come first by name).
+SELECT p.name, p.paused_at IS NOT NULL AND coalesce(p.paused_until > holdfast_now(), true) AS paused, oldest.ready_at
+FROM (
+    SELECT q.* FROM queues_queue q WHERE %(queue)s::text IS NULL OR q.name = %(queue)s ORDER BY q.name LIMIT %(most)s
+) p
+CROSS JOIN LATERAL ({oldest}) oldest;

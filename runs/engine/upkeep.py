@@ -19,6 +19,7 @@ from queues import store as queue_store
 from queues import tickets
 from queues.store import Conn
 from runs import partitions, registration, store
+from runs.alerts import evaluating
 from runs.engine import recovery
 from runs.outbound import telling
 from runs.schedules import firing
@@ -37,6 +38,8 @@ TIMERS, DEADLINES, SWEEP, RECOVERY, HOMES, PAUSES, FORGET, PARTITIONS = 0.2, 0.5
 TICKS: Final = 1.0
 #: Seconds after which endpoints are told of a run that has ended.
 TELL: Final = 1.0
+#: Seconds after which an alert that is due is looked at.
+ALERTS: Final = 2.0
 #: Deadlines that one transaction acts upon.
 DEADLINE_LIMIT: Final = 200
 
@@ -212,6 +215,13 @@ def tidy_errors(conn: Conn) -> float | None:
     return 0.0 if max(merged, old) >= TIDY_LIMIT else None
 
 
+def look_at_alerts(conn: Conn) -> float | None:
+    """Alerts whose minute is over are looked at; who is to know is told."""
+    del conn
+    with _callers():
+        return 0.0 if evaluating.evaluate_due() else None
+
+
 def make_partitions(conn: Conn) -> None:
     """Partitions for the weeks to come."""
     partitions.ensure_partitions(conn)
@@ -235,4 +245,5 @@ def poller() -> Poller:
     found.every(TELL, tell_endpoints)
     found.every(TICKS, Clockwork().turn)
     found.every(TICKS, begin_queued_ticks)
+    found.every(ALERTS, look_at_alerts)
     return found

@@ -170,7 +170,7 @@ def _put(row: Endpoint, changes: dict[str, Any]) -> None:
         if field not in EDITABLE:
             raise _fault(field, f"is no setting; there are {', '.join(EDITABLE)}")
         if field == "url":
-            _check_url(value)
+            check_url(value)
         elif field == "enabled":
             if not isinstance(value, bool):
                 raise _fault(field, "must be true or false")
@@ -189,7 +189,8 @@ def _check_events(value: Any) -> None:
             raise _fault("events", f"has {event!r:.60}; write some of {', '.join(EVENTS)}, or ['*']")
 
 
-def _check_url(value: Any) -> None:
+def check_url(value: Any) -> None:
+    """Raises InvalidOption unless it is an address to POST to."""
     how = "write one such as https://example.org/hooks"
     if not isinstance(value, str) or not value.isprintable() or " " in value or len(value) > MAX_URL:
         raise _fault("url", f"is no address of at most {MAX_URL:,} characters; {how}")

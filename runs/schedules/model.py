@@ -61,6 +61,8 @@ class Tick(models.Model):
         indexes = (
             # Serves the scheduler: ticks that wait for the run before.
             models.Index("schedule", "due_at", name="tick_queued", condition=Q(outcome=TickOutcome.QUEUED)),
+            # Serves alerts: what was noticed in the last minutes, of all schedules.
+            models.Index("fired_at", name="tick_fired"),
         )
         constraints = (models.UniqueConstraint(fields=("schedule", "due_at"), name="tick_once"),)
 

@@ -27,8 +27,9 @@ _OPERATOR = _VIEWER | {
     "queues.pause",
     "schedules.run",
     "webhooks.resend",
+    "alerts.silence",
 }
-_DEVELOPER = _OPERATOR | {"runs.enqueue", "schedules.edit", "webhooks.edit"}
+_DEVELOPER = _OPERATOR | {"runs.enqueue", "schedules.edit", "webhooks.edit", "alerts.edit"}
 _ADMIN = _DEVELOPER | {"queues.edit", "access.manage"}
 
 GRANTS: Final[dict[Role, frozenset[str]]] = {
