@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import changes, endpoints, now, run, runs, schedules, stacks, stream, tasks, waits, webhooks, whatif
 
 app_name = "runs"
 urlpatterns = [
@@ -15,6 +15,8 @@ urlpatterns = [
     path("runs/<uuid:run_id>/", run.run, name="run"),
     path("runs/<uuid:run_id>/live/", run.run_live, name="run_live"),
     path("runs/<uuid:run_id>/why/", run.run_why, name="run_why"),
+    path("runs/<uuid:run_id>/stack/", stacks.run_stack, name="run_stack"),
+    path("workers/<int:worker_id>/", stacks.worker, name="worker"),
     path("runs/<uuid:run_id>/log/", run.run_log, name="run_log"),
     path("runs/<uuid:run_id>/log/before/<int:before>/", run.run_earlier, name="run_earlier"),
     path("runs/<uuid:run_id>/snapshots/<int:sequence>/", run.snapshot, name="snapshot"),

@@ -9,6 +9,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     updates what it is asked, and replies
     steps   what it leaves behind: snapshots, log lines, streams, rollups
     usage   what it uses and may use, and how far it says that it is
+    stuck   where it is
     rows    a row of each kind
 """
 
@@ -93,6 +94,22 @@ from runs.store.steps import (
     transaction_status,
     trim_logs,
 )
+from runs.store.stuck import (
+    News,
+    StuckRow,
+    call_stuck,
+    forget_stacks,
+    give_stacks,
+    leased_for,
+    news,
+    not_stuck,
+    stacks_said,
+    stacks_wanted,
+    stuck_runs,
+    this_hour,
+    usual_of_hour,
+    want_stacks,
+)
 from runs.store.updates import abandon_updates, answer_updates, send_update
 from runs.store.usage import (
     add_usage,
@@ -138,6 +155,7 @@ __all__ = [
     "KeyRow",
     "LogRow",
     "NewRuns",
+    "News",
     "ProgressRow",
     "ReplyRow",
     "RollupKey",
@@ -145,6 +163,7 @@ __all__ = [
     "SpawnRow",
     "Started",
     "Stopped",
+    "StuckRow",
     "UsageRow",
     "WaitFact",
     "WaitRow",
@@ -163,6 +182,7 @@ __all__ = [
     "beats",
     "begin_debounce",
     "budget_waited_for",
+    "call_stuck",
     "change_scheduled",
     "charge",
     "charges",
@@ -179,17 +199,22 @@ __all__ = [
     "families",
     "finish",
     "forget_keys",
+    "forget_stacks",
+    "give_stacks",
     "give_up",
     "give_up_waits",
     "history",
     "join_debounce",
     "last_sequence",
+    "leased_for",
     "lock_unknown",
     "lock_waits",
     "mark_replay",
     "never_started",
+    "news",
     "next_deadline",
     "next_tick",
+    "not_stuck",
     "open_intent",
     "open_waits",
     "parents",
@@ -207,9 +232,13 @@ __all__ = [
     "settle_keys",
     "settle_waits",
     "snapshot_is_stored",
+    "stacks_said",
+    "stacks_wanted",
     "start",
     "stop",
     "stop_locked",
+    "stuck_runs",
+    "this_hour",
     "to_stop",
     "top_up",
     "transaction_begin",
@@ -217,7 +246,9 @@ __all__ = [
     "transaction_status",
     "tree_usage",
     "trim_logs",
+    "usual_of_hour",
     "waits_of",
     "wake",
     "wake_deferred",
+    "want_stacks",
 ]
