@@ -98,6 +98,12 @@ class WrongState(HoldfastError):
     status, code = 409, "wrong_state"
 
 
+class NoAnswer(HoldfastError):
+    """The worker of a run was asked where it is, and did not answer in time."""
+
+    status, code = 504, "worker_silent"
+
+
 class NotInRun(HoldfastError):
     """This can only be called inside a run."""
 

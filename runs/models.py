@@ -44,6 +44,7 @@ from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
 from runs.schedules import model as schedules  # noqa: F401 - Django finds the tables by this
 from runs.states import FINAL, AttemptStatus, Status
+from runs.stuck import model as stuck  # noqa: F401 - Django finds the tables by this
 from runs.updatemodel import Update as Update
 from runs.webhooks import model as webhooks  # noqa: F401 - Django finds the tables by this
 

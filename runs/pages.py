@@ -17,6 +17,8 @@ from runs.lists import tries
 from runs.models import Attempt, Heartbeat, Run, Snapshot
 from runs.reasons import reasons
 from runs.states import CANCELLABLE, FINAL, RETRYABLE, Status
+from runs.stuck.selectors import stack_of
+from runs.stuck.taken import Taken
 from runs.why import Why, explain
 
 #: Children that a page lists; the list of runs has all.
@@ -56,6 +58,7 @@ class RunPage:
     why: Why | None  # it is not running
     waits: list[approvals.Row]  # that are open
     children: Children | None  # None: it started none
+    taken: Taken | None = None  # where it was when somebody asked
 
     @property
     def is_final(self) -> bool:
@@ -137,7 +140,8 @@ def run_page(run_id: uuid.UUID, *, actor: Actor, base: str) -> RunPage:
     is_open = run.status not in FINAL and run.status not in NEVER_WAITED
     rows = approvals.rows(waits.open_of_run(run_id), actor, base) if is_open else []
     reason = reasons([run]).get(run.id)
-    return RunPage(run, attempt, explain(run, reason) if reason else None, rows, children(run_id))
+    held_back = explain(run, reason) if reason else None
+    return RunPage(run, attempt, held_back, rows, children(run_id), stack_of(run))
 
 
 def children(run_id: uuid.UUID) -> Children | None:

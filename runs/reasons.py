@@ -1,4 +1,4 @@
-"""Why a run is not running: one short sentence for the list, by the same gates that admission has."""
+"""Why a run is not running, or does not get on: one short sentence for the list, by the gates that admission has."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from queues import tickets
 from queues.workers import Gate, KeyGate, gates, holds_back, homes, key_gates, pools_served, workers_alive
 from runs.models import Run
 from runs.states import Status
+from runs.stuck.standstill import Standstill, stuck_of
 
 WAITING = frozenset({Status.QUEUED, Status.SCHEDULED, Status.RETRYING, Status.WAITING})
+WORKING = frozenset({Status.RUNNING, Status.CANCELLING})
 
 
 class GateName(StrEnum):
@@ -36,6 +38,8 @@ class GateName(StrEnum):
     KEY_RATE = "key_rate"
     BREAKER = "breaker"  # what its step calls fails too often
     LINE = "line"  # nothing but those before it
+    STUCK = "stuck"  # a worker has it, and nothing new comes of it
+    LOST_HEARTBEAT = "lost_heartbeat"  # its worker has fallen silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,13 @@ class Reason:
 
 
 def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
-    """Reasons by run id, for those that wait. Three queries if any does, none otherwise; and one more when something is
-    counted of each key, and where some are at home on one host."""
+    """Reasons by run id, for those that wait and those that do not get on. Three queries if any waits, and one more
+    when something is counted of each key, and where some are at home on one host; one if any is in a worker's hands."""
+    working = [run.id for run in runs if run.status in WORKING]
+    still: dict[object, Reason] = {run_id: _still(found) for run_id, found in stuck_of(working).items()}
     held = [run for run in runs if run.status in WAITING]
     if not held:
-        return {}
+        return still
     found = gates({run.queue_id for run in held})
     served = pools_served(workers_alive())
     suspended = tickets.suspended()
@@ -63,7 +69,7 @@ def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
     keys = key_gates(
         {(run.queue_id, run.concurrency_key) for run in held if run.concurrency_key and run.queue_id in by_key}
     )
-    return {
+    return still | {
         run.id: reason(
             run,
             found.get(run.queue_id),
@@ -80,6 +86,10 @@ def reasons(runs: Sequence[Run]) -> dict[object, Reason]:
 def _homes(held: Sequence[Run], found: Mapping[int, Gate]) -> dict[UUID, str]:
     asked = [run.id for run in held if (gate := found.get(run.queue_id)) is not None and gate.has_homes]
     return homes(asked) if asked else {}
+
+
+def _still(found: Standstill) -> Reason:
+    return Reason(found.words, GateName.LOST_HEARTBEAT if found.lost else GateName.STUCK, stuck=True)
 
 
 def waits_words(told: Any) -> str:

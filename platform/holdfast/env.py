@@ -86,6 +86,7 @@ class Env:
     host: str = field(default_factory=socket.gethostname)  # where this worker is, for local steps
     host_grace: float = 60.0  # seconds without a worker there after which a host is given up
     webhook_retention: float = 2_592_000.0  # seconds that deliveries of webhooks are kept
+    stuck_floor: float = 60.0  # seconds of silence that no run is called stuck for
     middleware: tuple[str, ...] = ()  # dotted paths, the outermost first
     mail: Mail | None = None
     mail_from: str = "holdfast@localhost"
@@ -139,6 +140,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
             315_360_000,
             default=2_592_000.0,
         ),
+        stuck_floor=_seconds("HOLDFAST_STUCK_FLOOR", text("HOLDFAST_STUCK_FLOOR"), 0.1, 86_400, default=60.0),
         middleware=_paths("HOLDFAST_MIDDLEWARE", text("HOLDFAST_MIDDLEWARE")),
         mail=_mail(text("HOLDFAST_EMAIL_URL"), debug=debug),
         mail_from=_mail_from(text("HOLDFAST_EMAIL_FROM")),
@@ -402,7 +404,7 @@ def _payload_limit(value: str | None) -> int:
     return int(value)
 
 
-def _seconds(name: str, value: str | None, low: int, high: int, *, default: float) -> float:
+def _seconds(name: str, value: str | None, low: float, high: int, *, default: float) -> float:
     if value is None:
         return default
     if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", value) or not low <= float(value) <= high:

@@ -5,6 +5,8 @@
 | `worker.started`, `worker.stopped` | worker |
 | `worker.lost` | worker, silent (true: its heartbeat was too old; false: its lock was free) |
 | `worker.fenced` | worker, runs: it came back after it had been declared lost, holding so many runs |
+| `runs.stuck` | runs, lost_heartbeat: runs that do not get on, and how many of them for their worker's silence |
+| `runs.moved_on` | runs: runs that were stuck and are no more |
 | `runs.recovered` | worker, runs, queued: runs taken from a lost worker, and how many of them were queued again |
 | `runs.promoted` | runs, late: timers that fell due, and how many seconds ago the first of them did |
 | `runs.swept` | pool: work was found whose wake-up had been lost |

@@ -19,6 +19,7 @@ from runs.api import (
     queues,
     runs,
     schedules,
+    stacks,
     streams,
     tasks,
     updates,
@@ -37,6 +38,7 @@ _REFUSALS = {
     "413": "The body or a payload is over the limit.",
     "415": "The body is not declared as JSON.",
     "422": "A field does not fit; `errors` names it.",
+    "504": "The worker that has the run does not answer.",
 }
 
 
@@ -68,6 +70,8 @@ class Api(NinjaAPI):
 
 
 def _possible(status: str, path: str, method: str) -> bool:
+    if status == "504":
+        return path.endswith("/stack")
     if status in {"400", "409", "413", "415"}:
         return method != "get"
     return status != "404" or "{" in path
@@ -85,6 +89,7 @@ problems.install(api)
 for _router in (
     tasks.router,
     runs.router,
+    stacks.router,
     streams.router,
     waits.router,
     updates.router,

@@ -19,6 +19,7 @@ import psycopg
 from holdfast import db
 from queues import store as queue_store
 from runs.engine.duty import Duty
+from runs.engine.looking import Looks
 from runs.engine.recovery import Watch
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Beat(Duty):
 
     def serve(self) -> None:
         beaten, away = 0.0, False
-        watch = Watch(self._timeout, self._engine.worker_id)
+        watch, looks = Watch(self._timeout, self._engine.worker_id), Looks(self._engine)
         while not self._ending.is_set():
             try:
                 if self._conn.closed or self._conn.broken:
@@ -75,6 +76,7 @@ class Beat(Duty):
                         return
                 if watch.look(self._conn):
                     self._engine.wake()
+                looks.answer(self._conn)
             except psycopg.Error as error:
                 # A connection that is well is kept, whatever a statement met: with it the lock would go. One that may
                 # only read will never beat again.

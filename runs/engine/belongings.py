@@ -108,6 +108,11 @@ class Belongings(RunContext):
     def has_waits(self) -> bool:
         return self._waits is not None and self._waits.any
 
+    @property
+    def waits_here(self) -> bool:
+        """Whether a branch of it waits in this worker for something to come."""
+        return self._waits is not None and self._waits.parked
+
     def answer_update(self, update: uuid.UUID, wait: str, outcome: str, text: str) -> Future[None] | None:
         return updating.answer(self._run, update, wait, outcome, text)
 

@@ -22,12 +22,13 @@ from runs.engine import hooks, memory
 from runs.engine.breakers import Breakers
 from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
+from runs.engine.frames import stack_of
 from runs.engine.loop import end_tasks, remember_task
 from runs.engine.outcome import Fenced, Outcome
 from runs.engine.port import Port
 from runs.engine.spending import Accounts
 from runs.engine.tail import LogTail
-from runs.engine.wire import Begin, Done, HandingOver, Inbox, LetIn, Put, Receipt, Settled, pack
+from runs.engine.wire import Begin, Done, HandingOver, Inbox, LetIn, Look, Put, Receipt, Seen, Settled, pack
 from runs.engine.writer import Writer
 from runs.sdk.context import current, set_executing
 from runs.sdk.task import registry
@@ -53,6 +54,7 @@ class Link:
         self._receipts: dict[int, Future[None] | asyncio.Future[None]] = {}
         self._last = 0
         self.handing_over = False
+        self.run: ActiveRun | None = None
 
     def first(self) -> Begin:
         """The first message; nothing follows it before we answer."""
@@ -91,6 +93,8 @@ class Link:
                             _settle(self._receipts.pop(number), error)
                     elif isinstance(message, HandingOver):
                         self.handing_over = True
+                    elif isinstance(message, Look) and self.run is not None:
+                        self.send(Seen(stack_of(self.run, threading.main_thread().ident, alone=True)))
                 data = self._receive()
         finally:
             os._exit(CUT_OFF)
@@ -147,6 +151,7 @@ def live(sock: socket.socket) -> NoReturn:
     assert task is not None, "the server was forked when all tasks were known"
     run = ActiveRun(port, task, begin.started, begin.facts, begin.waits, begin.beats)
     run.said.pace = run.beats.pace = 0.0
+    link.run = run
     del known
     threading.Thread(target=link.hear, name="holdfast-link", daemon=True).start()
     termination = _Termination()

@@ -31,9 +31,10 @@ from runs.engine.context import ActiveRun
 from runs.engine.death import End, died, words
 from runs.engine.duty import Duty
 from runs.engine.forkserver import DIED, ENDED, FORKED, REFUSED, Control
+from runs.engine.frames import Stack
 from runs.engine.outcome import Fenced, HandOver, Outcome, Stop
 from runs.engine.port import Port
-from runs.engine.wire import Begin, Done, HandingOver, Inbox, LetIn, Put, Receipt, Settled, pack
+from runs.engine.wire import Begin, Done, HandingOver, Inbox, LetIn, Look, Put, Receipt, Seen, Settled, pack
 from runs.errors import DeclarationError
 from runs.sdk.task import Registry
 from runs.states import AttemptStatus, Status
@@ -129,6 +130,11 @@ class Wards(Duty):
             stay.kill(why)
         return bool(found)
 
+    def look(self, run_id: UUID, token: int) -> Future[Stack] | None:
+        """Asks the process of a run where it is. None when it has none here."""
+        found = next((s for s in self._all() if s.run.id == run_id and s.run.started.token == token), None)
+        return found.look() if found is not None else None
+
     def kill_all(self, why: Why) -> None:
         for stay in self._all():
             stay.kill(why)
@@ -191,6 +197,8 @@ class Stay:
         self._settled: deque[tuple[int, BaseException | None]] = deque()
         self._told_handover = False
         self._passed: Pass | None = None
+        self._looks: deque[Future[Stack]] = deque()  # asked, and not answered yet
+        self._looked = 0  # of these, sent
         self._kept = False  # its outcome is stored, and its hook is being called
         self._done: Done | None = None
         self._end: End | None = None
@@ -210,6 +218,13 @@ class Stay:
         if self._why is None:
             self._why = why
         self.nudge()
+
+    def look(self) -> Future[Stack]:
+        """Where the run is, when its process says so. Never, when that ends before or does not let go of Python."""
+        future: Future[Stack] = Future()
+        self._looks.append(future)
+        self.nudge()
+        return future
 
     def forked(self, pid: int) -> None:
         self.pid = pid
@@ -285,6 +300,9 @@ class Stay:
             while self._settled:
                 receipts.append(self._settled.popleft())
             self._out += pack(Settled(receipts))
+        while self._looked < len(self._looks):
+            self._looked += 1
+            self._out += pack(Look())
         if self._gone_at is None:
             self._send()
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
@@ -373,6 +391,9 @@ class Stay:
             self._relay(message)
         elif isinstance(message, LetIn):
             self._passed, self._let_in_at = message.passed, self.run.now()
+        elif isinstance(message, Seen):
+            self._looked -= 1
+            self._looks.popleft().set_result(message.stack)
         else:
             raise TypeError(type(message).__name__)
 

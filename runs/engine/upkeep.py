@@ -24,6 +24,8 @@ from runs.engine import recovery
 from runs.outbound import telling
 from runs.schedules import firing
 from runs.schedules import services as schedules
+from runs.stuck.watch import ALL as LOOK_AT_ALL
+from runs.stuck.watch import Lookout
 from runs.webhooks import retention as webhook_retention
 
 logger = logging.getLogger("holdfast.schedule")
@@ -201,6 +203,11 @@ def forget_keys(conn: Conn) -> None:
     store.forget_keys(conn)
 
 
+def forget_stacks(conn: Conn) -> None:
+    """Drops what workers have said of runs that are elsewhere by now, or over."""
+    store.forget_stacks(conn)
+
+
 def tell_endpoints(conn: Conn) -> float | None:
     """Runs that have ended become deliveries to the endpoints that want to hear of them."""
     del conn
@@ -234,6 +241,7 @@ def poller() -> Poller:
     found.every(FORGET, queue_store.forget)
     found.every(FORGET, forget_deliveries)
     found.every(FORGET, forget_keys)
+    found.every(FORGET, forget_stacks)
     found.every(PARTITIONS, make_partitions)
     found.every(PARTITIONS, tidy_errors)
     found.every(TIMERS, promote_timers)
@@ -243,6 +251,8 @@ def poller() -> Poller:
     found.every(HOMES, leave_homes)
     found.every(PAUSES, end_pauses)
     found.every(TELL, tell_endpoints)
+    floor, timeout = settings.HOLDFAST_STUCK_FLOOR, settings.HOLDFAST_HEARTBEAT_TIMEOUT
+    found.every(min(LOOK_AT_ALL, floor), Lookout(floor, timeout).look)
     found.every(TICKS, Clockwork().turn)
     found.every(TICKS, begin_queued_ticks)
     found.every(ALERTS, look_at_alerts)

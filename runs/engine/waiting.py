@@ -186,6 +186,11 @@ class Waits:
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
+    def parked(self) -> bool:
+        """Whether a branch waits here."""
+        return bool(self._parked)
+
+    @property
     def next_due(self) -> float:
         """Unix time at which the next parked wait is over by itself; infinity when none is."""
         return min((self._due(runner) for parked in tuple(self._parked) for runner in parked.runners), default=FOREVER)

@@ -64,6 +64,16 @@ class HandingOver(NamedTuple):
     """Worker → child: the worker is stopping; leave at the next step boundary."""
 
 
+class Look(NamedTuple):
+    """Worker → child: where is the run?"""
+
+
+class Seen(NamedTuple):
+    """Child → worker: there; see `frames`."""
+
+    stack: dict[str, Any]
+
+
 class Done(NamedTuple):
     """Child → worker, last: how the stay ended. None: fenced."""
 

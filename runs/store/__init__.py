@@ -11,6 +11,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     steps   what it leaves behind: snapshots, log lines, streams, rollups
     usage   what it uses and may use, and how far it says that it is
     errors  the groups of what fails
+    stuck   where it is
     rows    a row of each kind
 """
 
@@ -99,6 +100,22 @@ from runs.store.steps import (
     transaction_status,
     trim_logs,
 )
+from runs.store.stuck import (
+    News,
+    StuckRow,
+    call_stuck,
+    forget_stacks,
+    give_stacks,
+    leased_for,
+    news,
+    not_stuck,
+    stacks_said,
+    stacks_wanted,
+    stuck_runs,
+    this_hour,
+    usual_of_hour,
+    want_stacks,
+)
 from runs.store.updates import abandon_updates, answer_updates, send_update
 from runs.store.usage import (
     add_usage,
@@ -146,6 +163,7 @@ __all__ = [
     "KeyRow",
     "LogRow",
     "NewRuns",
+    "News",
     "ProgressRow",
     "ReplyRow",
     "RollupKey",
@@ -153,6 +171,7 @@ __all__ = [
     "SpawnRow",
     "Started",
     "Stopped",
+    "StuckRow",
     "UsageRow",
     "WaitFact",
     "WaitRow",
@@ -172,6 +191,7 @@ __all__ = [
     "beats",
     "begin_debounce",
     "budget_waited_for",
+    "call_stuck",
     "change_scheduled",
     "charge",
     "charges",
@@ -189,19 +209,24 @@ __all__ = [
     "finish",
     "forget_errors",
     "forget_keys",
+    "forget_stacks",
     "freeze_bulk",
+    "give_stacks",
     "give_up",
     "give_up_waits",
     "history",
     "join_debounce",
     "last_sequence",
+    "leased_for",
     "lock_unknown",
     "lock_waits",
     "mark_replay",
     "merge_error_counts",
     "never_started",
+    "news",
     "next_deadline",
     "next_tick",
+    "not_stuck",
     "note_errors",
     "open_intent",
     "open_waits",
@@ -220,9 +245,13 @@ __all__ = [
     "settle_keys",
     "settle_waits",
     "snapshot_is_stored",
+    "stacks_said",
+    "stacks_wanted",
     "start",
     "stop",
     "stop_locked",
+    "stuck_runs",
+    "this_hour",
     "to_stop",
     "top_up",
     "transaction_begin",
@@ -230,7 +259,9 @@ __all__ = [
     "transaction_status",
     "tree_usage",
     "trim_logs",
+    "usual_of_hour",
     "waits_of",
     "wake",
     "wake_deferred",
+    "want_stacks",
 ]

@@ -21,6 +21,7 @@ from tests.support.processes import (
     ISOLATED_TASKS,
     STEP_TASKS,
     STREAM_TASKS,
+    STUCK_TASKS,
     TASKS,
     UPDATE_TASKS,
     USAGE_TASKS,
@@ -161,6 +162,12 @@ def homes(fleet: Fleet) -> Fleet:
 def faulty(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `fault_tasks.py` as well; no worker yet."""
     return _knowing(fleet, FAULT_TASKS)
+
+
+@pytest.fixture
+def sticking(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `stuck_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, STUCK_TASKS)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ BULK_TASKS = Path(__file__).with_name("bulk_tasks.py")
 BREAKER_TASKS = Path(__file__).with_name("breaker_tasks.py")
 ISOLATED_TASKS = Path(__file__).with_name("isolated_tasks.py")
 STREAM_TASKS = Path(__file__).with_name("stream_tasks.py")
+STUCK_TASKS = Path(__file__).with_name("stuck_tasks.py")
 FAULT_TASKS = Path(__file__).with_name("fault_tasks.py")
 DJANGO_TASKS = "tests.support.djangotask_functions"  # imported by its name, as a project's modules are
 

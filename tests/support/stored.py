@@ -10,11 +10,12 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from queues.models import Entry, Queue, Worker
+from queues.models import Entry, Lease, Queue, Worker
 from runs import histogram
 from runs.engine.waiting import wait_id
 from runs.models import Attempt, Chunk, LogLine, Rollup, Run, Snapshot, Task, Wait
 from runs.states import FINAL
+from runs.stuck.model import Stack
 
 _number = itertools.count(1)
 
@@ -130,3 +131,45 @@ def chunks(of: Run, *data: Any, name: str = "answer", **fields: Any) -> list[int
     values = {"kind": "chunk", "at": timezone.now(), "attempt": 1, "step": "", "snapshot": 0, **fields}
     made = Chunk.objects.bulk_create(Chunk(run=of, stream=name, data=item, **values) for item in data)
     return [chunk.sequence for chunk in made]
+
+
+def held(of: Run, by: Worker, *, since: float = 60.0, token: int = 1) -> Run:
+    """The run is in a worker's hands, for so many seconds."""
+    at = timezone.now() - timedelta(seconds=since)
+    values = {"queue": of.queue, "lane": 0, "priority": 0, "ready_at": at, "leased_at": at}
+    Lease.objects.create(entry_id=of.id, worker=by, token=token, concurrency_key=of.concurrency_key, **values)
+    Run.objects.filter(pk=of.pk).update(lease_token=token, worker=by)
+    of.refresh_from_db()
+    return of
+
+
+def frame(function: str, source: str = "", *, own: bool = True, line: int = 12) -> dict[str, Any]:
+    """A call as a worker tells of it."""
+    return {"file": f"/srv/shop/{function}.py", "line": line, "function": function, "source": source, "own": own}
+
+
+def stack(of: Run, *frames: dict[str, Any], steps: Any = ("fetch#1",), age: float = 5.0, **told: Any) -> Stack:
+    """What its worker said `age` seconds ago when it was asked where the run is."""
+    at = timezone.now() - timedelta(seconds=age)
+    parts = [{"kind": "task", "name": of.task_id, "frames": list(frames)}] if frames else []
+    value = {"parts": parts, "steps": list(steps), "waits": False, "more": 0, **told}
+    fields = {"worker": of.worker, "token": of.lease_token, "wanted": False, "asked_at": at, "captured_at": at}
+    return Stack.objects.update_or_create(run=of, defaults={**fields, "stack": value})[0]
+
+
+def usual(task_id: str, step: str = "", *, seconds: float = 0.01, count: int = 20, minutes_ago: int = 90) -> None:
+    """Rollups: so many tries of a step, or attempts of the task, completed then and took so long."""
+    of = Task.objects.get(pk=task_id)
+    minute = (timezone.now() - timedelta(minutes=minutes_ago)).replace(second=0, microsecond=0)
+    Rollup.objects.create(
+        minute=minute,
+        kind="step" if step else "attempt",
+        name=step,
+        task=of,
+        queue=of.queue,
+        worker_id=1,
+        status="completed",
+        bucket=histogram.bucket(seconds),
+        count=count,
+        seconds=seconds * count,
+    )

@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|tail|retry|cancel|resolve|replay|signal|update|top-up`."""
+"""`manage.py runs list|show|why|stack|tail|retry|cancel|resolve|replay|signal|update|top-up`."""
 
 import json
 import time
@@ -18,6 +18,7 @@ from runs.management.commands.enqueue import read_json
 from runs.models import LogLine, Run
 from runs.search import pointing
 from runs.states import FINAL
+from runs.stuck.services import stack_take
 from runs.why import NOTHING, why
 
 #: Seconds between two looks at a run that is followed.
@@ -41,6 +42,7 @@ class Command(VerbCommand):
         listing.add_argument("--limit", metavar="N", help=f"At most {MAX_LIMIT}.")
         show = verbs.add_parser("show", help="Show one run with its attempts and snapshots.")
         reason = verbs.add_parser("why", help="Say why a run is not running, and when it will probably start.")
+        stack = verbs.add_parser("stack", help="Say where a run is: the Python stack of its tasks and threads.")
         tail = verbs.add_parser("tail", help="Print a run's log lines, and follow it to its end.")
         tail.add_argument("--level", choices=sorted(LEVELS, key=LEVELS.__getitem__), default="debug")
         tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
@@ -71,7 +73,7 @@ class Command(VerbCommand):
             top_up.add_argument(f"--{unit}", metavar="AMOUNT", help=f"So much more {unit}.")
         top_up.add_argument("--unit", action="append", default=[], metavar="NAME=AMOUNT", help="Any other unit.")
         top_up.add_argument("--reason", default="", help="Why; kept in the audit log.")
-        for verb in (show, reason, tail, resolve, top_up):
+        for verb in (show, reason, stack, tail, resolve, top_up):
             verb.add_argument("id", help="The run's id.")
         for verb in (retry, cancel):
             verb.add_argument("ids", nargs="+", metavar="id", help="The runs' ids.")
@@ -132,6 +134,13 @@ class Command(VerbCommand):
             self.json((found or NOTHING).as_json())
         elif found is None:
             self.stdout.write("It waits for nothing.")
+        else:
+            self.stdout.write("\n".join(found.lines()))
+
+    def do_stack(self, options: dict[str, Any]) -> None:
+        found = stack_take(_id(options["id"]))
+        if options["json"]:
+            self.json(found.as_json())
         else:
             self.stdout.write("\n".join(found.lines()))
 

@@ -66,6 +66,7 @@ CALLS = [
     ("GET", "/breakers/default", "viewer"),
     ("POST", "/breakers/default/force", "operator"),
     ("POST", "/breakers/default/release", "operator"),
+    ("POST", f"{RUN}/stack", "viewer"),
     ("POST", f"{RUN}/retry", "operator"),
     ("POST", f"{RUN}/cancel", "operator"),
     ("POST", f"{RUN}/signal", "operator"),

@@ -1,0 +1,1 @@
+"""Where runs are, and which of them do not get on."""

@@ -1,0 +1,108 @@
+"""Where a run was at a moment, as pages, API and command line tell it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runs.stuck.model import Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One call. `own`: of the installation's code, neither of Python's, a package's nor Holdfast's."""
+
+    file: str
+    line: int
+    function: str
+    source: str
+    own: bool
+
+    @property
+    def short(self) -> str:
+        """The end of the file's path: a page has no room for more."""
+        parts = self.file.rsplit("/", 2)
+        return "/".join(parts[-2:])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An asyncio task or a thread of a run; its innermost frame is the last."""
+
+    kind: str
+    name: str
+    frames: list[Frame]
+
+    @property
+    def here(self) -> Frame | None:
+        """Where it is, in code that its reader knows: the innermost frame of it."""
+        return next((frame for frame in reversed(self.frames) if frame.own), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run's stack. `steps` are at work; `waits`: a branch of the run waits for something that is to come."""
+
+    run_id: uuid.UUID
+    worker: str
+    at: datetime
+    parts: list[Part]
+    steps: list[str]
+    waits: bool
+    more: int  # parts that are not told
+
+    @classmethod
+    def of(cls, row: Stack) -> Taken:
+        """From a row that was answered, read with its worker."""
+        assert row.captured_at is not None
+        told = row.stack or {}
+        parts = [Part(p["kind"], p["name"], [Frame(**f) for f in p["frames"]]) for p in told.get("parts", ())]
+        return cls(
+            row.run_id, row.worker.name, row.captured_at, parts, told.get("steps", []), told.get("waits", False),
+            told.get("more", 0),
+        )  # fmt: skip
+
+    @property
+    def here(self) -> Frame | None:
+        """Where the run is: of its parts, the first that is in code of its own."""
+        return next((frame for part in self.parts if (frame := part.here)), None)
+
+    def as_json(self) -> dict[str, Any]:
+        """By the names of the API."""
+        return {
+            "run_id": self.run_id,
+            "worker": self.worker,
+            "captured_at": self.at,
+            "steps": self.steps,
+            "waits": self.waits,
+            "parts": [
+                {
+                    "kind": part.kind,
+                    "name": part.name,
+                    "frames": [
+                        {"file": f.file, "line": f.line, "function": f.function, "source": f.source, "own": f.own}
+                        for f in part.frames
+                    ],
+                }
+                for part in self.parts
+            ],
+            "more": self.more,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """As Python prints a traceback."""
+        step = f", in step {', '.join(self.steps)}" if self.steps else ""
+        yield f"On {self.worker} at {self.at:%Y-%m-%d %H:%M:%S} UTC{step}"
+        for part in self.parts:
+            yield f"{part.kind.capitalize()} {part.name} (most recent call last):"
+            for frame in part.frames:
+                yield f'  File "{frame.file}", line {frame.line}, in {frame.function}'
+                if frame.source:
+                    yield f"    {frame.source}"
+        if not self.parts:
+            yield "It has not begun, or is about to end: none of its code is at work."
+        if self.more:
+            yield f"{self.more:,} more tasks and threads are not shown."
