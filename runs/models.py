@@ -38,6 +38,7 @@ from queues.models import Lane, Queue, Worker
 from runs.keys.model import DebounceKey as DebounceKey
 from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
+from runs.retries.model import STRUGGLING
 from runs.schedules import model as schedules  # noqa: F401 - Django finds the tables by this
 from runs.states import FINAL, AttemptStatus, Status
 from runs.updatemodel import Update as Update
@@ -129,6 +130,7 @@ class Run(models.Model):
 
     class Meta:
         indexes = (
+            STRUGGLING,
             # Serve the list by task and by queue, newest first (ids are UUIDv7).
             models.Index("task", models.F("id").desc(), name="run_by_task"),
             models.Index("queue", models.F("id").desc(), name="run_by_queue"),

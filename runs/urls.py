@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import changes, endpoints, now, retries, run, runs, schedules, stream, tasks, waits, webhooks, whatif
 
 app_name = "runs"
 urlpatterns = [
@@ -22,6 +22,10 @@ urlpatterns = [
     path("runs/<uuid:run_id>/cancel/", run.run_cancel, name="run_cancel"),
     path("runs/<uuid:run_id>/top-up/", run.run_top_up, name="run_top_up"),
     path("runs/<uuid:run_id>/resolve/", run.run_resolve, name="run_resolve"),
+    path("runs/<uuid:run_id>/stop/", retries.retry_stop, name="retry_stop"),
+    path("runs/<uuid:run_id>/postpone/", retries.retry_postpone, name="retry_postpone"),
+    path("runs/<uuid:run_id>/hurry/", retries.retry_hurry, name="retry_hurry"),
+    path("retries/", retries.retries, name="retries"),
     path("streams/<str:token>", stream.stream, name="stream"),
     path("runs/<uuid:run_id>/replay/", run.run_replay, name="run_replay"),
     path("runs/<uuid:run_id>/signal/", run.run_signal, name="run_signal"),

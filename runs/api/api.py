@@ -16,6 +16,7 @@ from runs.api import (
     events,
     problems,
     queues,
+    retries,
     runs,
     schedules,
     streams,
@@ -83,6 +84,7 @@ api = Api(
 problems.install(api)
 for _router in (
     tasks.router,
+    retries.router,
     runs.router,
     streams.router,
     waits.router,

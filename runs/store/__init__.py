@@ -9,6 +9,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     updates what it is asked, and replies
     steps   what it leaves behind: snapshots, log lines, streams, rollups
     usage   what it uses and may use, and how far it says that it is
+    retries what the attempts of runs that failed come to, and when the next one is
     rows    a row of each kind
 """
 
@@ -47,6 +48,7 @@ from runs.store.lives import (
     to_stop,
     wake_deferred,
 )
+from runs.store.retries import hurry_retry, postpone_retry, retry_facts, struggling
 from runs.store.rows import (
     Balance,
     BeatRow,
@@ -61,6 +63,7 @@ from runs.store.rows import (
     NewRuns,
     ProgressRow,
     ReplyRow,
+    RetryFacts,
     RollupKey,
     SnapshotRow,
     SpawnRow,
@@ -140,6 +143,7 @@ __all__ = [
     "NewRuns",
     "ProgressRow",
     "ReplyRow",
+    "RetryFacts",
     "RollupKey",
     "SnapshotRow",
     "SpawnRow",
@@ -182,6 +186,7 @@ __all__ = [
     "give_up",
     "give_up_waits",
     "history",
+    "hurry_retry",
     "join_debounce",
     "last_sequence",
     "lock_unknown",
@@ -193,12 +198,14 @@ __all__ = [
     "open_intent",
     "open_waits",
     "parents",
+    "postpone_retry",
     "ran_out_at",
     "ready",
     "record_overlap",
     "register_task",
     "release_keys",
     "reopen",
+    "retry_facts",
     "send_signal",
     "send_update",
     "set_beats",
@@ -210,6 +217,7 @@ __all__ = [
     "start",
     "stop",
     "stop_locked",
+    "struggling",
     "to_stop",
     "top_up",
     "transaction_begin",
