@@ -14,6 +14,7 @@ from queues.workers import AliveWorker, pools_served, workers_alive
 from runs import histogram
 from runs.charts import COUNTED, FAILED, Cell
 from runs.models import Run
+from runs.retries import selectors as retries
 from runs.states import Status
 from runs.store import SQL
 from runs.words import EXACT_UP_TO, count
@@ -82,6 +83,7 @@ class Now:
     failing: list[FailureGroup]
     paused: list[QueueFlow]
     nothing_yet: bool  # no run was ever enqueued
+    burning: int = 0  # runs whose attempts finish nothing new
 
     @property
     def lost(self) -> int:
@@ -129,6 +131,7 @@ def now() -> Now:
         failing=failure_groups(),
         paused=[flow for flow in flows if flow.queue.paused],
         nothing_yet=not Run.objects.exists(),
+        burning=retries.summary().burning,
     )
 
 

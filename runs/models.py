@@ -42,6 +42,7 @@ from runs.errorgroups import model as errorgroups  # noqa: F401 - Django finds t
 from runs.keys.model import DebounceKey as DebounceKey
 from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
+from runs.retries.model import STRUGGLING
 from runs.schedules import model as schedules  # noqa: F401 - Django finds the tables by this
 from runs.states import FINAL, AttemptStatus, Status
 from runs.stuck import model as stuck  # noqa: F401 - Django finds the tables by this
@@ -134,6 +135,7 @@ class Run(models.Model):
 
     class Meta:
         indexes = (
+            STRUGGLING,
             # Serve the list by task and by queue, newest first (ids are UUIDv7).
             models.Index("task", models.F("id").desc(), name="run_by_task"),
             models.Index("queue", models.F("id").desc(), name="run_by_queue"),

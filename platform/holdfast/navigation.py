@@ -36,6 +36,7 @@ def badge(number: int) -> str:
 PLACES: Final = (
     Place("/", "Now", "now"),
     Place("/runs/", "Runs", "runs"),
+    Place("/retries/", "Retries", "retries"),
     Place("/approvals/", "Approvals", "approvals", also="/waits/"),
     Place("/queues/", "Queues", "queues", "queues.view"),
     Place("/tasks/", "Tasks", "tasks"),

@@ -17,6 +17,7 @@ from runs.api import (
     finding,
     problems,
     queues,
+    retries,
     runs,
     schedules,
     stacks,
@@ -88,6 +89,7 @@ api = Api(
 problems.install(api)
 for _router in (
     tasks.router,
+    retries.router,
     runs.router,
     stacks.router,
     streams.router,

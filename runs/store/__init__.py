@@ -12,6 +12,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     usage   what it uses and may use, and how far it says that it is
     errors  the groups of what fails
     stuck   where it is
+    retries what the attempts of runs that failed come to, and when the next one is
     rows    a row of each kind
 """
 
@@ -52,6 +53,7 @@ from runs.store.lives import (
     to_stop,
     wake_deferred,
 )
+from runs.store.retries import hurry_retry, postpone_retry, retry_facts, struggling
 from runs.store.rows import (
     Balance,
     BeatRow,
@@ -68,6 +70,7 @@ from runs.store.rows import (
     NewRuns,
     ProgressRow,
     ReplyRow,
+    RetryFacts,
     RollupKey,
     SnapshotRow,
     SpawnRow,
@@ -166,6 +169,7 @@ __all__ = [
     "News",
     "ProgressRow",
     "ReplyRow",
+    "RetryFacts",
     "RollupKey",
     "SnapshotRow",
     "SpawnRow",
@@ -215,6 +219,7 @@ __all__ = [
     "give_up",
     "give_up_waits",
     "history",
+    "hurry_retry",
     "join_debounce",
     "last_sequence",
     "leased_for",
@@ -231,12 +236,14 @@ __all__ = [
     "open_intent",
     "open_waits",
     "parents",
+    "postpone_retry",
     "ran_out_at",
     "ready",
     "record_overlap",
     "register_task",
     "release_keys",
     "reopen",
+    "retry_facts",
     "send_signal",
     "send_update",
     "set_beats",
@@ -250,6 +257,7 @@ __all__ = [
     "start",
     "stop",
     "stop_locked",
+    "struggling",
     "stuck_runs",
     "this_hour",
     "to_stop",

@@ -299,5 +299,22 @@ class ProgressRow(NamedTuple):
         return ProgressRow(self.run_id, value, words, newer.metadata if newer.metadata is not None else self.metadata)
 
 
+class RetryFacts(NamedTuple):
+    """What the attempts of a run that has failed have come to."""
+
+    id: uuid.UUID
+    task: str
+    attempt: int  # number of the current or last one
+    numbers: list[int]  # of the last attempts that have ended, the latest first
+    prints: list[str | None]  # the fingerprints of their errors
+    steps: dict[str, int]  # attempt's number → new things that it finished
+    made_in: int | None  # the attempt that finished the last new thing
+    made_at: datetime | None
+    made: str | None  # its key; empty for a checkpoint
+    spent: dict[str, str]  # unit → amount used since
+    type: str | None  # of the run's last error
+    message: str | None
+
+
 #: (account, unit) → amount.
 Charges = Mapping[tuple[uuid.UUID, str], Decimal]

@@ -20,6 +20,7 @@ from tests.support.waiting import eventually
 PATHS = (
     "/",
     "/runs/",
+    "/retries/",
     "/approvals/",
     "/queues/",
     "/tasks/",

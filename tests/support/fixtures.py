@@ -19,6 +19,7 @@ from tests.support.processes import (
     HOME_TASKS,
     HOOK_TASKS,
     ISOLATED_TASKS,
+    RETRY_TASKS,
     STEP_TASKS,
     STREAM_TASKS,
     STUCK_TASKS,
@@ -100,6 +101,12 @@ def updating(fleet: Fleet) -> Fleet:
 def spends(fleet: Fleet) -> Fleet:
     """A fleet that knows the tasks of `usage_tasks.py` as well; no worker yet."""
     return _knowing(fleet, USAGE_TASKS)
+
+
+@pytest.fixture
+def retrying(fleet: Fleet) -> Fleet:
+    """A fleet that knows the tasks of `retry_tasks.py` as well; no worker yet."""
+    return _knowing(fleet, RETRY_TASKS)
 
 
 @pytest.fixture

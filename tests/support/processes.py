@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TASKS = Path(__file__).with_name("tasks.py")
 WAIT_TASKS = Path(__file__).with_name("wait_tasks.py")
 UPDATE_TASKS = Path(__file__).with_name("update_tasks.py")
+RETRY_TASKS = Path(__file__).with_name("retry_tasks.py")
 USAGE_TASKS = Path(__file__).with_name("usage_tasks.py")
 HOOK_TASKS = Path(__file__).with_name("hook_tasks.py")
 HARD_TASKS = Path(__file__).with_name("hard_tasks.py")

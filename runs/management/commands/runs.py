@@ -1,8 +1,9 @@
-"""`manage.py runs list|show|why|stack|tail|retry|cancel|resolve|replay|signal|update|top-up`."""
+"""`manage.py runs list|show|why|stack|tail|retries|retry|hurry|postpone|cancel|resolve|replay|signal|update|top-up`."""
 
 import json
 import time
 import uuid
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from django.core.management.base import CommandError
@@ -14,8 +15,10 @@ from holdfast.words import status_words
 from runs import answers, budgets, jsonvalue, registration, selectors, services, spending, updates
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, InvalidFilter, RunFilter, parse_cursor, parse_limit
+from runs.management import retries
 from runs.management.commands.enqueue import read_json
 from runs.models import LogLine, Run
+from runs.retries.services import run_hurry, run_postpone
 from runs.search import pointing
 from runs.states import FINAL
 from runs.stuck.services import stack_take
@@ -47,6 +50,7 @@ class Command(VerbCommand):
         tail.add_argument("--level", choices=sorted(LEVELS, key=LEVELS.__getitem__), default="debug")
         tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
         retry = verbs.add_parser("retry", help="Let runs that ended badly go on with their next attempt.")
+        retries.add_verbs(verbs)
         resolve = verbs.add_parser("resolve", help="Say what became of the unsafe step of a run that is unknown.")
         decision = resolve.add_mutually_exclusive_group(required=True)
         decision.add_argument("--happened", metavar="JSON", help="It happened; its result, as JSON.")
@@ -167,6 +171,15 @@ class Command(VerbCommand):
 
     def do_cancel(self, options: dict[str, Any]) -> None:
         self._each(options, services.run_cancel)
+
+    def do_retries(self, options: dict[str, Any]) -> None:
+        retries.do_list(self, options)
+
+    def do_hurry(self, options: dict[str, Any]) -> None:
+        self._each(options, run_hurry)
+
+    def do_postpone(self, options: dict[str, Any]) -> None:
+        self._each(options, partial(run_postpone, delay=options["delay"]))
 
     def do_top_up(self, options: dict[str, Any]) -> None:
         names = ("cost", "tokens_in", "tokens_out")

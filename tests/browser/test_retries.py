@@ -1,0 +1,63 @@
+"""Runs that retry, put off and stopped in the browser."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+from playwright.sync_api import expect
+
+from holdfast.access.models import AuditEntry
+from queues.models import Timer
+from runs.models import Run
+from tests.browser.test_pages_for_everyone import still_violates
+from tests.support import stored
+from tests.support.browsing import Visitor
+
+
+def retrying(*messages: str, steps: int = 2) -> Run:
+    """A run whose attempts have ended with these messages, and that tries again in an hour."""
+    due = timezone.now() + timedelta(hours=1)
+    of = stored.run(
+        "retrying", "count-words", attempt=len(messages), failures=len(messages), max_attempts=9, next_at=due,
+        error=stored.error(messages[-1]),
+    )  # fmt: skip
+    for number, message in enumerate(messages, 1):
+        stored.attempt(of, number, "failed", error=stored.error(message))
+    stored.snapshots(of, 1, steps)
+    Timer.objects.create(entry_id=of.id, queue=of.queue, lane=0, due_at=due)
+    return of
+
+
+def test_a_run_that_burns_is_found_put_off_and_another_is_stopped(visitor: Visitor) -> None:
+    page = visitor.page
+    retrying("the gateway of a supplier with a very long name does not answer")
+    burning = retrying(*["no route to shop.example"] * 3)
+    page.goto("/")
+    page.locator("a.tile", has_text="Retrying").click()
+    page.wait_for_url("**/retries/?verdict=burning")
+    expect(page.locator(".retries tbody tr")).to_have_count(1)
+    page.locator("nav.tabs a", has_text="All").click()
+    expect(page.locator(".retries tbody tr")).to_have_count(2)
+    for width, theme in ((1280, "light"), (320, "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+        assert still_violates(page) == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+    row = page.locator(".retries tbody tr", has_text="burning")
+    row.locator("summary", has_text="Later").click()
+    row.get_by_label("Next attempt in").select_option("86400")
+    row.get_by_label("Reason").first.fill("they are down")
+    row.get_by_role("button", name="Try later").click()
+    expect(page.locator(".toast")).to_contain_text("The next attempt begins")
+    assert Run.objects.get(pk=burning.id).next_at > timezone.now() + timedelta(hours=20)
+    assert AuditEntry.objects.get(action="runs.postpone").reason == "they are down"
+
+    row = page.locator(".retries tbody tr", has_text="too early to say")
+    row.locator("summary", has_text="Stop").click()
+    row.get_by_role("button", name="Stop the run").click()
+    expect(page.locator(".retries tbody tr")).to_have_count(1)
+    page.locator(".retries tbody a").first.click()
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator(".toast")).to_contain_text("as soon as there is a slot")
