@@ -43,6 +43,10 @@ from runs.keys.model import DebounceKey as DebounceKey
 from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
 from runs.retries.model import STRUGGLING
+from runs.rollupmodel import DIGITS, PLACES
+from runs.rollupmodel import Rollup as Rollup
+from runs.rollupmodel import RollupKind as RollupKind
+from runs.rollupmodel import UsageRollup as UsageRollup
 from runs.schedules import model as schedules  # noqa: F401 - Django finds the tables by this
 from runs.states import FINAL, AttemptStatus, Status
 from runs.stuck import model as stuck  # noqa: F401 - Django finds the tables by this
@@ -386,10 +390,6 @@ class Heartbeat(models.Model):
         return f"{self.run_id} {self.key}"
 
 
-#: Digits of an amount, and how many of them stand after the point.
-DIGITS, PLACES = 36, 12
-
-
 class Usage(models.Model):
     """What one attempt of a run has used of one unit, steps and all. A step's own part stands in its snapshot."""
 
@@ -447,59 +447,3 @@ class Chunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.stream} {self.sequence}"
-
-
-class RollupKind(models.TextChoices):
-    RUN = "run", "run, from its creation to its end"
-    ATTEMPT = "attempt", "attempt, active time"
-    STEP = "step", "step, one try"
-    DELAY = "delay", "from the moment a run could start to its start"
-
-
-class Rollup(models.Model):
-    """Counts of one minute. Buckets are logarithmic, so histograms of any rows add up: see `runs.histogram`."""
-
-    id = models.BigAutoField(primary_key=True)
-    minute = models.DateTimeField()
-    kind = models.CharField(max_length=7, choices=RollupKind.choices)
-    task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, db_index=False)
-    queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, db_index=False)
-    worker = models.ForeignKey(Worker, models.CASCADE, db_constraint=False, db_index=False)
-    name = models.CharField(max_length=200, blank=True, default="", help_text="The step's name.")
-    version = models.CharField(max_length=64, blank=True, default="")
-    status = models.CharField(max_length=10)
-    bucket = models.SmallIntegerField()
-    count = models.BigIntegerField()
-    seconds = models.FloatField(help_text="Sum of the durations counted.")
-
-    class Meta:
-        constraints = (
-            # One row per worker: two workers never wait for each other's row lock. Serves every chart by its prefix.
-            models.UniqueConstraint(
-                fields=("minute", "kind", "task", "queue", "name", "version", "status", "bucket", "worker"),
-                name="rollup_unique",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.minute} {self.kind} {self.task_id} {self.status}"
-
-
-class UsageRollup(models.Model):
-    """What a task's runs have used of a unit within one minute."""
-
-    id = models.BigAutoField(primary_key=True)
-    minute = models.DateTimeField()
-    task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, db_index=False)
-    unit = models.CharField(max_length=60)
-    worker = models.ForeignKey(Worker, models.CASCADE, db_constraint=False, db_index=False)
-    amount = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES)
-
-    class Meta:
-        constraints = (
-            # One row per worker, as in Rollup. Serves a task's chart by its prefix.
-            models.UniqueConstraint(fields=("task", "unit", "minute", "worker"), name="usage_rollup_unique"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.minute} {self.task_id} {self.unit}"

@@ -1,0 +1,64 @@
+"""The tables of one-minute sums, what charts and pages read; `runs.models` imports them, so that Django finds them."""
+
+from __future__ import annotations
+
+from django.db import models
+
+#: Digits of an amount, and how many of them stand after the point.
+DIGITS, PLACES = 36, 12
+
+
+class RollupKind(models.TextChoices):
+    RUN = "run", "run, from its creation to its end"
+    ATTEMPT = "attempt", "attempt, active time"
+    STEP = "step", "step, one try"
+    DELAY = "delay", "from the moment a run could start to its start"
+
+
+class Rollup(models.Model):
+    """Counts of one minute. Buckets are logarithmic, so histograms of any rows add up: see `runs.histogram`."""
+
+    id = models.BigAutoField(primary_key=True)
+    minute = models.DateTimeField()
+    kind = models.CharField(max_length=7, choices=RollupKind.choices)
+    task = models.ForeignKey("runs.Task", models.CASCADE, db_constraint=False, db_index=False)
+    queue = models.ForeignKey("queues.Queue", models.CASCADE, db_constraint=False, db_index=False)
+    worker = models.ForeignKey("queues.Worker", models.CASCADE, db_constraint=False, db_index=False)
+    name = models.CharField(max_length=200, blank=True, default="", help_text="The step's name.")
+    version = models.CharField(max_length=64, blank=True, default="")
+    status = models.CharField(max_length=10)
+    bucket = models.SmallIntegerField()
+    count = models.BigIntegerField()
+    seconds = models.FloatField(help_text="Sum of the durations counted.")
+
+    class Meta:
+        constraints = (
+            # One row per worker: two workers never wait for each other's row lock. Serves every chart by its prefix.
+            models.UniqueConstraint(
+                fields=("minute", "kind", "task", "queue", "name", "version", "status", "bucket", "worker"),
+                name="rollup_unique",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.kind} {self.task_id} {self.status}"
+
+
+class UsageRollup(models.Model):
+    """What a task's runs have used of a unit within one minute."""
+
+    id = models.BigAutoField(primary_key=True)
+    minute = models.DateTimeField()
+    task = models.ForeignKey("runs.Task", models.CASCADE, db_constraint=False, db_index=False)
+    unit = models.CharField(max_length=60)
+    worker = models.ForeignKey("queues.Worker", models.CASCADE, db_constraint=False, db_index=False)
+    amount = models.DecimalField(max_digits=DIGITS, decimal_places=PLACES)
+
+    class Meta:
+        constraints = (
+            # One row per worker, as in Rollup. Serves a task's chart by its prefix.
+            models.UniqueConstraint(fields=("task", "unit", "minute", "worker"), name="usage_rollup_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.task_id} {self.unit}"
