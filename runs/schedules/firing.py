@@ -133,7 +133,8 @@ def _fire(found: Schedule, due: datetime, now: datetime, *, begins: bool, queued
         case Overlap.QUEUE if queued >= MOST_QUEUED:
             tick.outcome, tick.why = TickOutcome.SKIPPED, f"{queued} ticks waited for the run before already"
         case Overlap.QUEUE if going or queued:  # behind those that wait, though the run before may just have ended
-            tick.outcome, tick.why = TickOutcome.QUEUED, f"run {going} was going on" if going else ""
+            before = f"run {going} was going on" if going else f"ticks waited before it: {queued}"
+            tick.outcome, tick.why = TickOutcome.QUEUED, before
         case Overlap.SKIP if going:
             tick.outcome, tick.why = TickOutcome.SKIPPED, f"run {going} was going on"
         case overlap:

@@ -1,7 +1,10 @@
-"""Faults 22 to 25: one key from many clients, transactions that roll back, limits and rates under many workers."""
+"""Faults 22 to 25 and 27: one key from many clients, transactions that roll back, limits and rates under many workers,
+and a key that floods its queue."""
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,7 +13,9 @@ from typing import TypeVar
 import pytest
 from django.db import connection, transaction
 
+from holdfast.access.grants import Actor
 from queues.models import Entry, Queue
+from queues.services import queue_pause, queue_resume, queue_update
 from runs.errors import IdempotencyConflict
 from runs.models import Attempt, IdempotencyKey, Run
 from tests.support.processes import Entry as Line
@@ -107,6 +112,57 @@ def test_fault_24_a_queue_never_runs_more_than_its_limit_whatever_workers_and_ed
     single = {e.words[1] for e in begun[lowered + 3 : lowered + 20]}
     assert most_at_once([e for e in entries if e.words[1] in single]) == 1
     assert len({e.pid for e in begun}) > 1, "more than one worker took part"
+
+
+def test_fault_24_nor_is_a_limit_exceeded_by_recovery_while_people_edit_it(fleet: Fleet) -> None:
+    fleet.scheduler()
+    workers = [fleet.worker(f"worker-{n}", HOLDFAST_CONCURRENCY="3") for n in range(4)]
+    ids = [h.id for h in the("narrow-job").enqueue_many([{"seconds": 0.1}] * 100)]
+    limits, died = [(0.0, 3)], dict[int, float]()
+    for number, limit in enumerate((1, 4, 2, 5, 1, 3, 2)):
+        goal = fleet.ledger.count("enter") + 6
+        eventually(lambda goal=goal: fleet.ledger.count("enter") >= goal, "work flows", timeout=30)
+        queue_update("narrow", Actor.local(), concurrency_limit=limit)
+        limits.append((time.time(), limit))
+        if number in (1, 4):
+            victim = next(w for w in workers if w.pid == fleet.ledger.entries("enter")[-1].pid)
+            victim.signal(signal.SIGKILL)
+            victim.wait()
+            died[victim.pid] = time.time()
+    all_final(ids, timeout=60)
+
+    assert statuses(ids) == {"completed"}
+    begun, left = fleet.ledger.entries("enter"), {(e.pid, e.words[1]): e.at for e in fleet.ledger.entries("leave")}
+    assert len(begun) > len(ids), "what the dead had begun was begun again"
+    spans = [(e.at, left.get((e.pid, e.words[1]), died.get(e.pid, 0.0))) for e in begun]
+    for at, _ in spans:
+        # A lease is older than what it lets in by the time that its way takes.
+        allowed = max(limit for since, limit in limits if since <= at and not ended_before(limits, since, at - 0.5))
+        assert sum(begin <= at < end for begin, end in spans) <= allowed
+
+
+def ended_before(limits: list[tuple[float, int]], since: float, at: float) -> bool:
+    """Whether the limit that was set at `since` had been replaced by then."""
+    return any(since < later <= at for later, _ in limits)
+
+
+def test_fault_27_a_key_that_floods_100_000_runs_holds_up_no_other(fleet: Fleet) -> None:
+    fleet.scheduler()
+    for number in (1, 2):
+        fleet.worker(f"worker-{number}")
+    queue_pause("default", Actor.local())
+    for _ in range(20):
+        the("echo").using(concurrency_key="flood").enqueue_many([{"value": 1}] * 5_000)
+    queue_resume("default", Actor.local())
+    flood = Run.objects.filter(concurrency_key="flood")
+    eventually(lambda: flood.exclude(started_at=None).exists(), "the flood flows", timeout=30)
+    others = []
+    for number in range(20):
+        others.append(the("echo").using(concurrency_key=f"tenant-{number}").enqueue(value=number))
+        others[-1].result(timeout=20)
+    assert Entry.objects.filter(concurrency_key="flood").count() > 1_000, "it still floods"
+    waits = [run.started_at - run.created_at for run in Run.objects.filter(pk__in=[h.id for h in others])]
+    assert max(waits) < timedelta(seconds=3)
 
 
 def test_a_key_never_runs_more_than_its_limit_and_none_is_left_behind(fleet: Fleet) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import hmac
 import json
 import time
 import uuid
@@ -39,6 +41,17 @@ def post(secret: str, body: Any = None, *, id_: str = "", sent: float | None = N
     return Client(enforce_csrf_checks=True).generic("POST", more.pop("path", "/hooks/in"), data, kind, headers=headers)
 
 
+def signed(scheme: str, secret: str, body: bytes, at: int) -> dict[str, str]:
+    """What a sender of the scheme adds to a request."""
+    if scheme == "standard":
+        return schemes.sign(secret, "msg_1", at, body)
+    over = body if scheme == "github" else f"{at}.".encode() + body
+    mac = hmac.new(secret.encode(), over, hashlib.sha256).hexdigest()
+    if scheme == "github":
+        return {"X-Hub-Signature-256": f"sha256={mac}", "X-GitHub-Delivery": "d-1"}
+    return {"Stripe-Signature": f"t={at},v1={mac}"}
+
+
 @pytest.mark.usefixtures("known_tasks")
 class TestHook:
     def test_a_signed_request_is_a_run(self) -> None:
@@ -65,6 +78,30 @@ class TestHook:
         problem(Client().post("/hooks/in", b"{}", "application/json"), 401, "signature_refused")
         assert not Delivery.objects.exists()
         assert not Run.objects.exists()
+        assert Webhook.objects.get().refused_count >= 1
+
+    @pytest.mark.parametrize("scheme", ["standard", "github", "stripe"])
+    def test_fault_35_of_each_scheme_a_forged_request_is_refused_and_a_replayed_one_begins_nothing(
+        self, scheme: str
+    ) -> None:
+        secret = make(scheme=scheme, mapping="{count: body.count, name: body.name}")
+        now, body = int(time.time()), json.dumps({**GOOD, "id": "evt_1"}).encode()
+
+        def sent(body: bytes, headers: dict[str, str]) -> Any:
+            return Client(enforce_csrf_checks=True).post("/hooks/in", body, "application/json", headers=headers)
+
+        good = signed(scheme, secret, body, now)
+        assert [sent(body, good).status_code for _ in range(3)] == [202, 200, 200]
+        refused = [
+            (body, {}),
+            (body.replace(b"3", b"4"), good),
+            (body, signed(scheme, "whsec_" + "QUFB" * 8, body, now)),
+        ]
+        if scheme != "github":  # there is no time in it
+            refused += [(body, signed(scheme, secret, body, now + away)) for away in (-301, 400)]
+        for altered, headers in refused:
+            problem(sent(altered, headers), 401, "signature_refused")
+        assert (Run.objects.count(), Delivery.objects.count()) == (1, 1)
         assert Webhook.objects.get().refused_count >= 1
 
     def test_the_filter_says_no(self) -> None:
