@@ -172,6 +172,8 @@ class Run(models.Model):
             models.Index("worker", models.F("id").desc(), name="run_by_worker", condition=Q(worker__isnull=False)),
             models.Index("version", models.F("id").desc(), name="run_by_version", condition=~Q(version="")),
             models.Index(models.F("id").desc(), name="run_retried", condition=Q(attempt__gt=1)),
+            # Serves samples of what ended in a time (runs.explore.differences). Runs that go on are not in it.
+            models.Index("finished_at", name="run_by_end", condition=Q(finished_at__isnull=False)),
             # Serves the tag filter; untagged runs cost it nothing.
             GinIndex("tags", name="run_by_tag", condition=~Q(tags=[])),
         )

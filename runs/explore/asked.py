@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
@@ -28,7 +28,7 @@ LONGEST: Final = timedelta(days=31)
 #: Minutes of a bin, and how many bins a chart has at most.
 _SIZES: Final = (1, 5, 15, 30, 60, 120, 180, 360)
 MAX_BINS: Final = 130
-GROUPINGS: Final = ("task", "queue", "version", "worker")
+GROUPINGS: Final = ("task", "queue", "version", "worker", "tag")
 _PLAIN: Final = ("task", "queue", "version", "worker")
 _BOX: Final = ("since", "until", "over", "under")
 NAMES: Final = ("span", "from", "to", *_PLAIN, "by", *_BOX)
@@ -91,6 +91,10 @@ class Asked:
         size = timedelta(minutes=minutes)
         first = start - _past(start, size)
         return Window(first, end + (size - _past(end, size)) % size, minutes)
+
+    def at(self, window: Window) -> Asked:
+        """The same at a time that does not move on."""
+        return replace(self, span="", start=window.start, end=window.end)
 
     def params(self, **changes: str | None) -> list[tuple[str, str]]:
         """The parameters that ask for this, some of them changed; None takes one away."""

@@ -17,6 +17,7 @@ from runs.charts.durations import place
 from runs.errors import SearchTooSlow
 from runs.explore import links, selectors
 from runs.explore.asked import Asked, Box
+from runs.explore.differences import Differences, differences
 from runs.models import RollupKind
 from runs.patience import PATIENCE, TooLong, patience
 from runs.search.terms import Term
@@ -52,6 +53,8 @@ class Page:
     groups_total: int
     ended_url: str
     failed_url: str
+    differences: Differences | None  # where there is a box
+    sampled: int = 0  # runs whose tags were looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +78,19 @@ def page(asked: Asked) -> Page:
     """Raises SearchTooSlow."""
     with _patience():
         look = Look(asked, asked.window(database_now()))
-        groups = selectors.groups(asked, look.window)
-    terms = [*links.terms_of(asked), *links.during(look.window)]
-    failed = Term("status", links.FAILURES)
+        cells, window = look.cells(), look.window
+        groups = selectors.tags(asked, window, cells) if asked.by == "tag" else selectors.groups(asked, window)
+        compared = differences(asked, window, cells) if asked.box else None
+    terms = [*links.terms_of(asked), *links.during(window)]
     return Page(
-        look.window,
-        selectors.totals(look.cells()),
+        window,
+        selectors.totals(cells),
         [_row(asked, group, terms) for group in groups.items],
         groups.total,
         links.runs_of([*terms, links.NOT_CANCELLED]),
-        links.runs_of([*terms, failed]),
+        links.runs_of([*terms, Term("status", links.FAILURES)]),
+        compared,
+        groups.sampled,
     )
 
 
@@ -93,7 +99,7 @@ def _row(asked: Asked, group: selectors.Group, terms: Sequence[Term]) -> Row:
         return Row(group, "", "", "")
     own = [*(term for term in terms if term.field != asked.by), Term(asked.by, (group.name,))]
     failed = Term("status", links.FAILURES)
-    url = asked.without_box(**{asked.by: group.name})
+    url = "" if asked.by == "tag" else asked.without_box(**{asked.by: group.name})
     return Row(group, url, links.runs_of(own), links.runs_of([*own, failed]))
 
 

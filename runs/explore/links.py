@@ -57,7 +57,7 @@ def meta(
 def box_meta(asked: Asked, window: Window, numbers: Sequence[int]) -> dict[str, Any]:
     """Of the map: the page with the box that somebody drags. `at` are the edges to which it snaps, as an axis has them;
     `as` is how each is written in the address."""
-    fixed = asked.without_box(span=None, **{"from": time_text(window.start), "to": time_text(window.end)})
+    fixed = asked.at(window).without_box()
     edges = window.edges
     return {
         "url": f"{reverse('runs:explore')}{fixed}&since={{x0}}&until={{x1}}&over={{y0}}&under={{y1}}#differences",

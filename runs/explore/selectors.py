@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from holdfast import db
 from runs import histogram
 from runs.charts import COUNTED, FAILED, Cell, Window
-from runs.explore.asked import Asked
+from runs.explore.asked import Asked, Box
+from runs.explore.sample import parameters, slices
 from runs.models import RollupKind
 from runs.store import SQL
 
 #: Groups that are shown: those in which most runs ended.
 MAX_GROUPS: Final = 20
+#: Pairs of a run and a tag that are looked at.
+MAX_TAGGED: Final = 20_000
 _FAILED: Final = sorted(map(str, FAILED))
 _COUNTED: Final = sorted(map(str, COUNTED))
 
@@ -72,6 +75,7 @@ class Groups:
 
     items: list[Group]
     total: int
+    sampled: int = 0  # runs that were looked at, where it is a sample
 
 
 def cells(asked: Asked, window: Window, kind: RollupKind = RollupKind.RUN) -> list[Cell]:
@@ -116,6 +120,17 @@ def groups(asked: Asked, window: Window) -> Groups:
             group.failed[place] += count if failed else 0
     items = sorted(found.values(), key=lambda group: (-group.totals.ended, group.name))
     return Groups(items, rows[0][1] if rows else 0)
+
+
+def tags(asked: Asked, window: Window, found: Sequence[Cell]) -> Groups:
+    """The tags that most runs of a sample have: rollups know nothing of them."""
+    wanted = parameters(slices(found, window, Box()), replace(asked, box=Box()))
+    rows = _rows(SQL.explore_tags, failed=_FAILED, most=MAX_TAGGED, **wanted)
+    by_name: dict[str, Totals] = {}
+    for _, name, failed, seconds in rows:
+        by_name.setdefault(name, Totals()).add(1, histogram.bucket(seconds), failed=failed)
+    most = sorted(by_name.items(), key=lambda item: (-item[1].ended, item[0]))
+    return Groups([Group(name, sums, [], []) for name, sums in most[:MAX_GROUPS]], len(most), rows[0][0] if rows else 0)
 
 
 def _fitting(asked: Asked) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from queues.selectors import queue_names
 from runs.errors import InvalidFilter
 from runs.explore import figures
 from runs.explore.asked import GROUPINGS, SPANS, Asked
-from runs.explore.forms import LookForm
+from runs.explore.forms import BoxForm, LookForm
 from runs.lists import MAX_CHOICES, task_ids
 
 #: Charts of the page: name, heading, what screen readers hear, caption.
@@ -56,11 +56,13 @@ def explore(request: ActorRequest) -> HttpResponse:
         "asked": asked,
         "refusal": refusal,
         "form": LookForm(asked, request.GET.dict(), refusal),
+        "box_form": BoxForm(asked.at(page.window) if page else asked, request.GET.dict(), refusal),
         "tasks": task_ids(),
         "queues": queue_names(limit=MAX_CHOICES),
         "spans": [(name, asked.without_box(span=name, **{"from": None, "to": None})) for name in SPANS],
         "groupings": [(name, f"{asked.address(by=name)}#by") for name in GROUPINGS],
         "page": page,
+        "without_box_url": asked.without_box(),
         "charts": [(*chart, _chart_url(chart[0], asked)) for chart in CHARTS],
         "map_url": _chart_url("heatmap", asked),
     }

@@ -80,6 +80,12 @@ def count(number: int | None) -> str:
 
 
 @register.simple_tag
+def share(part: float) -> str:
+    """A part of 1 as `12 %`."""
+    return words.share(part)
+
+
+@register.simple_tag
 def sparkline(values: Sequence[float | None], label: str) -> SafeString:
     """Numbers over time as a small line, from zero up; None is a gap. `label` is what screen readers hear."""
     highest = max((value for value in values if value is not None), default=0) or 1

@@ -10,10 +10,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.core.management import call_command
+from django.db.models import F
 from django.utils import timezone
 
 from holdfast.access.models import AuditEntry
 from holdfast.demo.history.incidents import Incident, Incidents, before
+from runs import histogram
 from runs.explore import figures
 from runs.explore.figures import FIGURES
 from runs.filters import RunFilter
@@ -160,6 +162,111 @@ def test_percentiles_lead_to_the_slow_ones_and_waits_to_those_that_started_then(
     longest = max(range(len(waits[0]["y"])), key=lambda n: waits[0]["y"][n] or 0)
     assert waits[0]["y"][longest] > 60, "the others waited for a slot"
     assert behind(waits[0], longest) > 0
+
+
+def boxed(incident: Incident, **more: Any) -> str:
+    """A box around the time of an incident."""
+    start, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M}" for at in (incident.start, incident.end))
+    return query(incident, since=start, until=end, **more)
+
+
+def test_the_bad_deploy_is_the_first_difference_of_its_box(incidents: Incidents) -> None:
+    bad = incidents.bad_deploy
+    client = signed_in("viewer")
+    page = client.get(f"/explore/{boxed(bad, task=bad.tasks[0])}")
+    found = page.context["page"].differences
+    first = found.items[0]
+    assert (first.field, first.value) == ("version", bad.version)
+    assert (first.inside_share, first.outside_share) == (pytest.approx(1, abs=0.1), pytest.approx(0, abs=0.05))
+    assert f"version:{bad.version}" in page.content.decode()
+    all_tasks = client.get(f"/explore/{boxed(bad)}").context["page"].differences
+    assert next(item.value for item in all_tasks.items if item.field == "version") == bad.version
+
+
+def test_the_noisy_tenant_is_found_by_key_and_payload_in_the_box_of_long_runs(incidents: Incidents) -> None:
+    noisy = incidents.noisy_tenant
+    page = signed_in("viewer").get(f"/explore/{boxed(noisy, over='5m')}")
+    found = page.context["page"].differences
+    values = {item.field: item.value for item in reversed(found.items)}
+    assert values["key"] == noisy.key
+    assert values["payload.tenant"] == f'"{noisy.key}"'
+    assert values["task"] == noisy.tasks[0]
+
+
+def test_each_difference_leads_to_its_runs(incidents: Incidents) -> None:
+    found = signed_in("viewer").get(f"/explore/{boxed(incidents.outage)}").context["page"].differences
+    assert found.box.whole
+    assert found_by(found.url) == found.box.looked_at
+    assert len(found.rows) >= 3
+    for item, url in found.rows:
+        assert found_by(url) == item.inside, item
+
+
+def test_a_sample_of_many_runs_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch, incidents: Incidents) -> None:
+    for module in ("sample", "differences"):
+        monkeypatch.setattr(f"runs.explore.{module}.SAMPLE", 100)
+    bad = incidents.bad_deploy
+    page = signed_in("viewer").get(f"/explore/{boxed(bad)}")
+    found = page.context["page"].differences
+    assert 80 <= found.others.looked_at <= 250
+    assert not found.others.whole
+    assert "a sample of" in page.content.decode()
+
+
+def test_a_box_takes_one_query_more_and_walks_down_the_index_of_ends(incidents: Incidents) -> None:
+    client = signed_in("viewer")
+    client.get("/explore/")
+    with statements(WHO + MENU + LOOK + 3 + 2):
+        client.get(f"/explore/{boxed(incidents.outage, over='1s')}")
+
+
+def test_a_box_without_runs_and_a_box_without_differences_say_so(incidents: Incidents) -> None:
+    client = signed_in("viewer")
+    text = client.get(f"/explore/{query(incidents.outage, since='2020-01-01', until='2020-01-02')}").content.decode()
+    assert "No run is in the box" in text
+    everything = client.get(f"/explore/{query(incidents.outage, over='0.001s')}").content.decode()
+    assert "Nothing stands out" in everything
+    refused = client.get(f"/explore/{query(incidents.outage, over='soon')}")
+    assert refused.status_code == 422
+    assert "write a duration like" in refused.content.decode()
+
+
+def test_tags_are_counted_in_a_sample(incidents: Incidents) -> None:
+    page = signed_in("viewer").get(f"/explore/{query(incidents.outage, by='tag')}")
+    rows = {row.group.name: row.group.totals.ended for row in page.context["page"].groups}
+    assert rows["seeded"] == page.context["page"].totals.ended == page.context["page"].sampled
+    assert "of a sample of" in page.content.decode()
+    stored.ended(1)
+    assert "No run has a tag" in signed_in("operator").get("/explore/?span=1h&by=tag&task=sums").content.decode()
+
+
+def rolled_up() -> None:
+    """The rollups of the runs that are stored."""
+    by = stored.worker()
+    for run in Run.objects.all():
+        assert run.finished_at is not None
+        took = (run.finished_at - run.created_at).total_seconds()
+        minute = run.finished_at.replace(second=0, microsecond=0)
+        of = {"kind": "run", "task_id": run.task_id, "queue_id": run.queue_id, "worker": by, "status": run.status}
+        found, _ = Rollup.objects.get_or_create(
+            minute=minute, bucket=histogram.bucket(took), **of, defaults={"count": 0, "seconds": 0}
+        )
+        Rollup.objects.filter(pk=found.pk).update(count=F("count") + 1)
+
+
+def test_payloads_of_any_kind_are_looked_at_or_left_out() -> None:
+    odd: list[Any] = [7, "text", [], {}, {"n": {"deep": 1}}, {"long": "x" * 200}, {"": 1}, {"a\u0007": "b"}]
+    for payload in odd * 6:
+        stored.run(age=90, took=0.5, payload=payload)
+    for number in range(20):
+        stored.run(age=30 * 60, took=0.5, payload={"tenant": "acme", "n": 2**70, "on": True, "number": number})
+    rolled_up()
+    until = f"{timezone.now() - timedelta(minutes=10):%Y-%m-%dT%H:%M}"
+    compared = signed_in("viewer").get(f"/explore/?span=1h&until={until}").context["page"].differences
+    found = {item.field: item.value for item in compared.items}
+    assert found == {"payload.tenant": '"acme"', "payload.n": str(2**70), "payload.on": "true"}
+    for _, url in compared.rows:
+        assert found_by(url) == 20
 
 
 def test_filters_hold_for_everything(incidents: Incidents) -> None:
