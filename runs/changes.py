@@ -47,6 +47,7 @@ KINDS: Final = (
     Kind("runs", "Runs", ("runs.", "waits.")),
     Kind("schedules", "Schedules", ("schedules.",)),
     Kind("webhooks", "Webhooks", ("webhooks.",), "webhooks.view"),
+    Kind("alerts", "Alerts", ("alerts.",)),
     Kind("access", "Access", ("access.",), "access.manage"),
 )
 
@@ -57,6 +58,8 @@ _PAGES: Final = {
     "webhook": "runs:webhook",
     "endpoint": "runs:endpoint",
     "wait": "runs:wait",
+    "alert": "runs:alert",
+    "channel": "runs:channel",
 }
 _VERBS: Final = {
     DEPLOY: "new code of",

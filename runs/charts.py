@@ -7,7 +7,7 @@ current theme in its place, and themes what is not said here, so one figure serv
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,6 +40,8 @@ FEWEST_BUCKETS = 12
 NOTE_WIDTH = 0.2
 #: Deploys that are marked in a chart, and characters of their tasks' names.
 MAX_MARKS, MAX_NAMES = 20, 200
+#: A firing of a minute is drawn as wide as this part of a chart.
+THINNEST = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,59 @@ def _marks(deploys: Iterable[tuple[datetime, str]], size: timedelta) -> Figure:
         hover = names if len(names) <= MAX_NAMES else names[:MAX_NAMES] + "…"
         notes.append({**_note(_utc(at), words, 1), "hovertext": f"{at.astimezone(UTC):%H:%M} new code of {hover}"})
     return {"shapes": shapes, "annotations": notes}
+
+
+def watched(
+    bins: Sequence[tuple[datetime, float | None, str]],
+    *,
+    start: datetime,
+    end: datetime,
+    threshold: float,
+    fired: Iterable[tuple[datetime, datetime]],
+    suffix: str,
+    deploys: Iterable[tuple[datetime, str]] = (),
+) -> Figure:
+    """A value over time, the threshold as a line, and the times at which an alert would have fired as areas.
+
+    Args:
+        bins: time, value (None: unmeasured, a gap) and its words.
+        suffix: of the axis, such as ` %`.
+    """
+    highest = max([threshold, *(value for _, value, _ in bins if value is not None)])
+    trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "value",
+        "x": [_utc(at) for at, _, _ in bins],
+        "y": [value for _, value, _ in bins],
+        "customdata": [words for _, _, words in bins],
+        "connectgaps": False,
+        "line": {"color": "--ink2", "width": 1.5, "shape": "hv"},
+        "hovertemplate": "%{x|%a %H:%M} · %{customdata}<extra></extra>",
+    }
+    layout = _layout(
+        xaxis={
+            "type": "date",
+            "range": [_utc(start), _utc(end)],
+            "tickformat": "%a %-d",
+            "tickangle": 0,
+            "nticks": 7,
+        },
+        yaxis={"range": [0, 1.15 * highest or 1], "ticksuffix": suffix, "nticks": 5},
+    )
+    layout |= _marks(deploys, timedelta(days=1))
+    width = (end - start) / THINNEST
+    areas = [_area(_utc(since), _utc(max(until, since + width))) for since, until in fired]
+    limit = {**_line(0), "xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": threshold, "y1": threshold}
+    limit["line"] = {"color": "--bad-fill", "width": 1.5, "dash": "dash"}
+    layout["shapes"] = [*areas, *layout["shapes"], limit]
+    drawn = any(value is not None for _, value, _ in bins)
+    return {"data": [trace] if drawn else [], "layout": layout}
+
+
+def _area(x0: str, x1: str) -> Figure:
+    place = {"type": "rect", "xref": "x", "yref": "paper", "x0": x0, "x1": x1, "y0": 0, "y1": 1}
+    return {**place, "fillcolor": "--bad-soft", "line": {"width": 0}, "layer": "below"}
 
 
 def duration_histogram(cells: Iterable[Cell]) -> Figure:

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import (
+    alerts,
+    changes,
+    channels,
+    endpoints,
+    now,
+    run,
+    runs,
+    schedules,
+    stream,
+    tasks,
+    waits,
+    webhooks,
+    whatif,
+)
 
 app_name = "runs"
 urlpatterns = [
@@ -57,6 +71,21 @@ urlpatterns = [
     path("webhooks/out/<str:name>/test/", endpoints.endpoint_test, name="endpoint_test"),
     path("webhooks/out/<str:name>/delete/", endpoints.endpoint_delete, name="endpoint_delete"),
     path("webhooks/out/<str:name>/deliveries/<uuid:run_id>/resend/", endpoints.endpoint_resend, name="endpoint_resend"),
+    path("alerts/", alerts.alerts, name="alerts"),
+    path("alerts/channels/", channels.channels, name="channels"),
+    path("alerts/channels/<str:name>/", channels.channel, name="channel"),
+    path("alerts/channels/<str:name>/test/", channels.channel_test, name="channel_test"),
+    path("alerts/channels/<str:name>/on/", channels.channel_switch, {"on": True}, name="channel_on"),
+    path("alerts/channels/<str:name>/off/", channels.channel_switch, {"on": False}, name="channel_off"),
+    path("alerts/channels/<str:name>/delete/", channels.channel_delete, name="channel_delete"),
+    path("alerts/<str:name>/", alerts.alert, name="alert"),
+    path("alerts/<str:name>/preview/", alerts.alert_preview, name="alert_preview"),
+    path("alerts/<str:name>/silence/", alerts.alert_silence, name="alert_silence"),
+    path("alerts/<str:name>/unsilence/", alerts.alert_unsilence, name="alert_unsilence"),
+    path("alerts/<str:name>/acknowledge/", alerts.alert_acknowledge, name="alert_acknowledge"),
+    path("alerts/<str:name>/on/", alerts.alert_switch, {"on": True}, name="alert_on"),
+    path("alerts/<str:name>/off/", alerts.alert_switch, {"on": False}, name="alert_off"),
+    path("alerts/<str:name>/delete/", alerts.alert_delete, name="alert_delete"),
     path("changes/", changes.changes, name="changes"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),

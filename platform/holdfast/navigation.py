@@ -36,6 +36,7 @@ PLACES: Final = (
     Place("/tasks/", "Tasks", "tasks"),
     Place("/schedules/", "Schedules", "schedules"),
     Place("/webhooks/", "Webhooks", "webhooks", "webhooks.view"),
+    Place("/alerts/", "Alerts", "alerts"),
     Place("/changes/", "Changes", "changes"),
     Place("/admin/", "Admin", "admin", "access.manage"),
 )
