@@ -47,6 +47,7 @@ KINDS: Final = (
     Kind("runs", "Runs", ("runs.", "waits.", "bulk.")),
     Kind("schedules", "Schedules", ("schedules.",)),
     Kind("webhooks", "Webhooks", ("webhooks.",), "webhooks.view"),
+    Kind("alerts", "Alerts", ("alerts.",)),
     Kind("access", "Access", ("access.",), "access.manage"),
 )
 
@@ -58,6 +59,8 @@ _PAGES: Final = {
     "endpoint": "runs:endpoint",
     "wait": "runs:wait",
     "bulk": "runs:bulk_job",
+    "alert": "runs:alert",
+    "channel": "runs:channel",
 }
 _VERBS: Final = {
     DEPLOY: "new code of",

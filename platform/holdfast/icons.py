@@ -29,6 +29,7 @@ ICONS: Final[dict[str, str]] = {
     "workers": '<rect x="2" y="2.5" width="12" height="4.5"/><rect x="2" y="9" width="12" height="4.5"/><path d="M4.5 4.75h.01M4.5 11.25h.01"/>',  # noqa: E501
     "schedules": '<rect x="2" y="3" width="12" height="11"/><path d="M2 6.5h12M5 1.5V4M11 1.5V4"/>',
     "webhooks": '<path d="M1.5 5.5h8M7 2.5l3 3-3 3M14.5 10.5h-8M9 7.5l-3 3 3 3"/>',
+    "alerts": '<path d="M8 2a4 4 0 0 1 4 4v3l1.5 2.5h-11L4 9V6a4 4 0 0 1 4-4M6.5 13.5a1.75 1.75 0 0 0 3 0"/>',
     "approvals": '<path d="m5.5 8 2 2 4-4.5"/><circle cx="8" cy="8" r="6.25"/>',
     "explore": '<path d="M2 14V2M2 14h12M5 11V8M8 11V4M11 11V6.5"/>',
     "changes": '<circle cx="8" cy="8" r="2.5"/><path d="M1 8h4.5M10.5 8H15"/>',

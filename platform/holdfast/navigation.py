@@ -43,6 +43,7 @@ PLACES: Final = (
     Place("/schedules/", "Schedules", "schedules"),
     Place("/webhooks/", "Webhooks", "webhooks", "webhooks.view"),
     Place("/explore/", "Explore", "explore"),
+    Place("/alerts/", "Alerts", "alerts"),
     Place("/changes/", "Changes", "changes"),
     Place("/admin/", "Admin", "admin", "access.manage"),
 )

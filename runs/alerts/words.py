@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.words import duration
 from runs.alerts.choices import Kind
+from runs.search.values import duration as duration_of
 from runs.search.values import duration_text
 
 if TYPE_CHECKING:
@@ -16,11 +17,21 @@ if TYPE_CHECKING:
 SECONDS: Final = (Kind.LATENCY, Kind.HEAD_WAIT, Kind.NO_PROGRESS)
 #: Digits of an amount that are shown.
 DIGITS: Final = 6
+#: Characters of a number that is written.
+MAX_NUMBER: Final = 20
 
 
 def span(seconds: float) -> str:
     """`5m`, `1h30m`, as searches write it."""
     return duration_text(timedelta(seconds=seconds))
+
+
+def seconds(text: str) -> float:
+    """`90`, `90s`, `5m`, `1h30m` as seconds. Raises ValueError."""
+    text = text.strip().replace(",", "")
+    if text.replace(".", "", 1).isdecimal() and text.isascii() and len(text) <= MAX_NUMBER:
+        return float(text)
+    return duration_of(text).total_seconds()
 
 
 def shown(rule: Alert, value: float | None) -> str:
@@ -30,7 +41,7 @@ def shown(rule: Alert, value: float | None) -> str:
     if rule.kind == Kind.FAILURE_RATE:
         return f"{value:.1f} %"
     if rule.kind in SECONDS:
-        return duration(value)
+        return duration(value) if value else "0 s"
     if rule.kind == Kind.MISSED_SCHEDULE:
         return "1 tick" if value == 1 else f"{value:,.0f} ticks"
     return f"{_number(value)} {rule.unit}"

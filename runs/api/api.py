@@ -10,8 +10,10 @@ from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
 from runs.api import (
+    alerts,
     breakers,
     changes,
+    channels,
     endpoints,
     events,
     finding,
@@ -104,5 +106,7 @@ for _router in (
     queues.router,
     breakers.router,
     schedules.router,
+    alerts.router,
+    channels.router,
 ):
     api.add_router("", _router)

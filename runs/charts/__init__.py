@@ -15,3 +15,4 @@ from runs.charts.durations import heatmap as heatmap
 from runs.charts.durations import percentiles as percentiles
 from runs.charts.rates import failure_rate as failure_rate
 from runs.charts.rates import throughput as throughput
+from runs.charts.watched import watched as watched

@@ -45,7 +45,7 @@ class Side:
 
     @property
     def whole(self) -> bool:
-        """Whether these are all of them; how many there are is a guess where a side of the box cuts a bin or a bucket."""
+        """Whether these are all of them; how many there are is a guess where a box cuts a bin or a bucket."""
         return self.runs <= SAMPLE and self.looked_at >= NEARLY * self.runs
 
 

@@ -89,6 +89,7 @@ def request_of(role: Role | None, path: str = "/"):
         ("/queues/", "Queues"),
         ("/schedules/daily/", "Schedules"),
         ("/webhooks/out/crm/", "Webhooks"),
+        ("/alerts/invoices/", "Alerts"),
         ("/x/", None),
     ],
 )

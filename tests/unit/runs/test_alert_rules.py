@@ -77,7 +77,7 @@ def test_a_rate_is_that_of_its_window_and_nothing_with_too_few_runs() -> None:
     assert series.rates([0], [0], 1, 0) == [None], "of no run at all there is no rate"
 
 
-@given(st.lists(st.dictionaries(st.integers(0, 40), st.integers(1, 9), max_size=3), min_size=3, max_size=30))
+@given(st.lists(st.dictionaries(st.integers(0, 9), st.integers(1, 9), max_size=2), min_size=3, max_size=12))
 def test_percentiles_of_a_sliding_window_are_those_of_each_window_alone(grid: list[dict[int, int]]) -> None:
     alone = []
     for n in range(len(grid) - 2):

@@ -1,0 +1,119 @@
+"""Alerts arrive: by a real mail server and at a real receiver, once for each firing, and again until they are taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from holdfast.access.grants import Actor
+from runs.alerts import channels, services
+from runs.alerts.model import Alert, Firing
+from runs.models import Rollup, Run
+from runs.tasks import PATIENT
+from tests.support import stored
+from tests.support.mailbox import Mailbox
+from tests.support.processes import Fleet
+from tests.support.receiver import Receiver
+from tests.support.waiting import eventually
+
+ACTOR = Actor.local()
+DELIVERS = "holdfast.alert"
+pytestmark = pytest.mark.usefixtures("registered")
+RATE: dict[str, Any] = {"kind": "failure_rate", "task": "sums", "threshold": 10, "window": 3_600, "min_runs": 5}
+
+
+def make(*to: str) -> None:
+    stored.task("sums")
+    stored.ended(6, "failed")
+    services.alert_create("rate", actor=ACTOR, channels=list(to), **RATE)
+
+
+def delivered(number: int) -> list[Run]:
+    done = Run.objects.filter(task_id=DELIVERS, status="completed")
+    eventually(lambda: done.count() == number, f"{number} deliveries are taken", timeout=30)
+    return list(done.order_by("id"))
+
+
+def test_people_and_programs_are_told_once_when_it_fires_and_once_when_it_is_over(fleet: Fleet) -> None:
+    with Mailbox() as mailbox, Receiver() as slack, Receiver() as program:
+        fleet.worker(
+            "worker-1",
+            HOLDFAST_EMAIL_URL=mailbox.url,
+            HOLDFAST_EMAIL_FROM="Holdfast <holdfast@example.org>",
+        )
+        for _ in range(2):
+            fleet.scheduler(HOLDFAST_PUBLIC_URL="https://holdfast.example.org")
+        people = ["ann@example.org", "bob@example.org"]
+        channels.channel_create("team", "email", recipients=people, actor=ACTOR)
+        channels.channel_create("chat", "slack", url=slack.url, actor=ACTOR)
+        channels.channel_create("program", "json", url=program.url, actor=ACTOR)
+        channels.channel_create("off", "json", url=program.url, enabled=False, actor=ACTOR)
+        make("team", "chat", "program", "off")
+        delivered(3)
+        Alert.objects.update(due_at=timezone.now())
+        Rollup.objects.all().delete()
+        stored.ended(20)
+        Alert.objects.update(due_at=timezone.now())
+        eventually(lambda: Firing.objects.filter(ended="recovered").exists(), "it is over", timeout=30)
+        delivered(6)
+    assert [str(message["Subject"]) for message in mailbox.messages] == [
+        "[firing] rate: 100.0 % (6 runs ended in 1h): failure rate of sums over 1h above 10 %",
+        "[resolved] rate: failure rate of sums over 1h above 10 %",
+    ]
+    assert mailbox.envelopes == [people, people]
+    assert mailbox.messages[0]["From"] == "Holdfast <holdfast@example.org>"
+    text = mailbox.text()
+    assert "alert: https://holdfast.example.org/alerts/rate/" in text
+    assert "examples: https://holdfast.example.org/runs/?q=task:sums+status:failed" in text
+    assert "over because: recovered" in mailbox.text(1)
+    assert [body["text"].partition("\n")[0][:8] for body in slack.bodies()] == ["[firing]", "[resolve"]
+    assert [set(body) for body in slack.bodies()] == [{"text"}, {"text"}]
+    told = program.bodies()
+    assert [body["type"] for body in told] == ["alert.firing", "alert.resolved"]
+    assert told[0]["data"]["alert"] == "rate"
+    assert (told[0]["data"]["value"], told[1]["data"]["ended"]) == (100, "recovered")
+    assert told[1]["data"]["until"] is not None
+
+
+def test_what_is_not_taken_is_sent_again_as_the_same_message(fleet: Fleet) -> None:
+    with Mailbox(refusals=1) as mailbox, Receiver(500) as receiver:
+        fleet.worker("worker-1", HOLDFAST_EMAIL_URL=mailbox.url)
+        fleet.scheduler()
+        channels.channel_create("team", "email", recipients=["ann@example.org"], actor=ACTOR)
+        channels.channel_create("program", "json", url=receiver.url, actor=ACTOR)
+        tests = [channels.channel_test(name, actor=ACTOR) for name in ("team", "program")]
+        eventually(
+            lambda: Run.objects.filter(pk__in=tests, status="completed").count() == 2,
+            "both are taken in the end",
+            timeout=PATIENT.ceiling(1) + 30,
+        )
+    for run in Run.objects.filter(pk__in=tests):
+        assert run.attempt == 2
+    assert mailbox.messages[0]["Message-ID"].startswith(f"<{tests[0]}@")
+    assert {headers["webhook-id"] for headers, _ in receiver.requests} == {str(tests[1])}
+    assert receiver.bodies()[0] == receiver.bodies()[1]
+    assert receiver.bodies()[0]["type"] == "test"
+
+
+def test_without_a_mail_server_it_is_given_up_and_says_what_to_set(fleet: Fleet) -> None:
+    fleet.worker("worker-1")
+    channels.channel_create("team", "email", recipients=["ann@example.org"], actor=ACTOR)
+    run = channels.channel_test("team", actor=ACTOR)
+    failed = eventually(lambda: Run.objects.filter(pk=run, status="failed").first(), "it is given up")
+    assert "Set HOLDFAST_EMAIL_URL" in failed.error["message"]
+
+
+def test_a_server_that_is_away_is_tried_again_and_the_password_is_told_to_nobody(fleet: Fleet) -> None:
+    fleet.worker("worker-1", HOLDFAST_EMAIL_URL="smtp://ann:s3cret@127.0.0.1:9")
+    channels.channel_create("team", "email", recipients=["ann@example.org"], actor=ACTOR)
+    run = channels.channel_test("team", actor=ACTOR)
+    again = eventually(lambda: Run.objects.filter(pk=run, status="retrying").first(), "it is tried again later")
+    assert "the mail server did not take it: ConnectionRefusedError" in again.error["message"]
+    assert "s3cret" not in str(again.error)
+    channels.channel_delete("team", actor=ACTOR)
+    channels.channel_create("team", "email", recipients=["bob@example.org"], actor=ACTOR)
+    fleet.scheduler()
+    ended = eventually(lambda: Run.objects.filter(pk=run, status="failed").first(), "it ends", timeout=30)
+    assert "was deleted" in ended.error["message"], "another channel of that name gets none of its news"
