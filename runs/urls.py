@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import bulk, changes, endpoints, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
 
 app_name = "runs"
 urlpatterns = [
@@ -58,6 +58,11 @@ urlpatterns = [
     path("webhooks/out/<str:name>/delete/", endpoints.endpoint_delete, name="endpoint_delete"),
     path("webhooks/out/<str:name>/deliveries/<uuid:run_id>/resend/", endpoints.endpoint_resend, name="endpoint_resend"),
     path("changes/", changes.changes, name="changes"),
+    path("bulk/", bulk.bulk_jobs, name="bulk_jobs"),
+    path("bulk/new/", bulk.bulk_new, name="bulk_new"),
+    path("bulk/matching/", bulk.bulk_matching, name="bulk_matching"),
+    path("bulk/<uuid:job_id>/", bulk.bulk_job, name="bulk_job"),
+    path("bulk/<uuid:job_id>/abort/", bulk.bulk_abort, name="bulk_abort"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),
 ]

@@ -37,5 +37,6 @@ PLACES: Final = (
     Place("/schedules/", "Schedules", "schedules"),
     Place("/webhooks/", "Webhooks", "webhooks", "webhooks.view"),
     Place("/changes/", "Changes", "changes"),
+    Place("/bulk/", "Bulk jobs", "bulk"),
     Place("/admin/", "Admin", "admin", "access.manage"),
 )

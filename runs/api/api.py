@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from runs.api import (
     breakers,
+    bulk,
     changes,
     endpoints,
     events,
@@ -95,5 +96,6 @@ for _router in (
     queues.router,
     breakers.router,
     schedules.router,
+    bulk.router,
 ):
     api.add_router("", _router)

@@ -26,6 +26,8 @@ PATHS = (
     "/webhooks/",
     "/webhooks/out/",
     "/changes/",
+    "/bulk/",
+    "/bulk/new/?action=retry",
     "/demo/orders/",
     "/design/",
     "/no-such-page/",
