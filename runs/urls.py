@@ -4,6 +4,7 @@ from django.urls import path
 
 from runs.views import (
     alerts,
+    bulk,
     changes,
     channels,
     endpoints,
@@ -102,6 +103,11 @@ urlpatterns = [
     path("alerts/<str:name>/off/", alerts.alert_switch, {"on": False}, name="alert_off"),
     path("alerts/<str:name>/delete/", alerts.alert_delete, name="alert_delete"),
     path("changes/", changes.changes, name="changes"),
+    path("bulk/", bulk.bulk_jobs, name="bulk_jobs"),
+    path("bulk/new/", bulk.bulk_new, name="bulk_new"),
+    path("bulk/matching/", bulk.bulk_matching, name="bulk_matching"),
+    path("bulk/<uuid:job_id>/", bulk.bulk_job, name="bulk_job"),
+    path("bulk/<uuid:job_id>/abort/", bulk.bulk_abort, name="bulk_abort"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),
 ]

@@ -32,6 +32,7 @@ ICONS: Final[dict[str, str]] = {
     "alerts": '<path d="M8 2a4 4 0 0 1 4 4v3l1.5 2.5h-11L4 9V6a4 4 0 0 1 4-4M6.5 13.5a1.75 1.75 0 0 0 3 0"/>',
     "approvals": '<path d="m5.5 8 2 2 4-4.5"/><circle cx="8" cy="8" r="6.25"/>',
     "explore": '<path d="M2 14V2M2 14h12M5 11V8M8 11V4M11 11V6.5"/>',
+    "bulk": '<path d="m1.75 4.5 1.5 1.5 2.5-3M1.75 11.5l1.5 1.5 2.5-3M8.5 4.5h6M8.5 11.5h6"/>',
     "changes": '<circle cx="8" cy="8" r="2.5"/><path d="M1 8h4.5M10.5 8H15"/>',
     "admin": '<path d="M2 4.5h7M12 4.5h2M2 11.5h2M7 11.5h7"/><circle cx="10.5" cy="4.5" r="1.5"/><circle cx="5.5" cy="11.5" r="1.5"/>',  # noqa: E501
     # actions

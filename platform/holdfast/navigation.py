@@ -45,6 +45,7 @@ PLACES: Final = (
     Place("/explore/", "Explore", "explore"),
     Place("/alerts/", "Alerts", "alerts"),
     Place("/changes/", "Changes", "changes"),
+    Place("/bulk/", "Bulk jobs", "bulk"),
     Place("/admin/", "Admin", "admin", "access.manage"),
 )
 

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from runs.api import (
     alerts,
     breakers,
+    bulk,
     changes,
     channels,
     endpoints,
@@ -108,5 +109,6 @@ for _router in (
     schedules.router,
     alerts.router,
     channels.router,
+    bulk.router,
 ):
     api.add_router("", _router)

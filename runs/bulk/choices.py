@@ -28,6 +28,8 @@ class Outcome(models.TextChoices):
     FAILED = "failed", "failed"
 
 
+#: What a job is called.
+NOUNS: Final = {Action.RETRY: "Retry", Action.CANCEL: "Cancellation", Action.REPLAY: "Replay"}
 #: What one needs to be allowed to, for each action: the same as for one run.
 GRANTS: Final = {Action.RETRY: "runs.retry", Action.CANCEL: "runs.cancel", Action.REPLAY: "runs.enqueue"}
 #: The statuses of runs with which an action can do something. A search that asks for no status means these.

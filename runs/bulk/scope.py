@@ -103,6 +103,13 @@ def preview_ids(action: Action, ids: Sequence[uuid.UUID]) -> Preview:
     return Preview(action, "", len(ids), True, fitting, max(ids))
 
 
+def count(search: str) -> tuple[int, bool]:
+    """How many runs a search of the list finds, whatever can be done to them: counted up to 10,000, one more means
+    "more". False: there are at least so many. Raises InvalidFilter, SearchTooSlow."""
+    ids, complete = _look(RunFilter.parse({"q": search}), None, EXACT_UP_TO + 1, PREVIEW_PATIENCE)
+    return len(ids), complete
+
+
 def _look(filters: RunFilter, newest: uuid.UUID | None, most: int, patience: float) -> tuple[list[uuid.UUID], bool]:
     """At most `most` ids, the newest first; False when the time was over before all runs were looked at."""
     until = time.monotonic() + patience
@@ -119,7 +126,7 @@ def _look(filters: RunFilter, newest: uuid.UUID | None, most: int, patience: flo
 
 
 def _too_much(message: str) -> InvalidFilter:
-    return InvalidFilter(f"search {message}.", errors=[{"field": "search", "message": message}])
+    return InvalidFilter(f"The search {message}.", errors=[{"field": "q", "message": message}])
 
 
 def _fault(field: str, message: str) -> InvalidOption:

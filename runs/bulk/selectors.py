@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.db.models import Count
 
-from runs.bulk.choices import Action, Outcome, Pace
+from runs.bulk.choices import NOUNS, Action, Outcome, Pace
 from runs.bulk.model import BulkItem, BulkJob
 from runs.errors import HoldfastError
 from runs.filters import DEFAULT_LIMIT
@@ -66,6 +66,11 @@ class Look:
     def done_words(self) -> str:
         """What is done to a run: `retried`."""
         return Action(self.job.action).label
+
+    @property
+    def title(self) -> str:
+        """`Retry of 57 runs`."""
+        return f"{NOUNS[Action(self.job.action)]} of {self.job.total:,} run{'' if self.job.total == 1 else 's'}"
 
     @property
     def is_canary(self) -> bool:

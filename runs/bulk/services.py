@@ -50,10 +50,10 @@ def bulk_create(
         GrantMissing: `actor` may not do that to one run either.
         InvalidOption, InvalidFilter, SearchTooSlow: what was asked for does not fit; `data["errors"]` names the field.
     """
-    wanted, chosen = check(action, pace, reason)
+    wanted, chosen = check(action, pace)
     require(actor, GRANTS[wanted])
     if (search is None) == (ids is None):
-        raise invalid("search", "or ids: give one of them, a search of runs or a list of their ids")
+        raise invalid("q", "or ids: give one of them, a search of runs or a list of their ids")
     with transaction.atomic():
         if ids is not None:
             text, found = "", scope.read_ids(ids)
@@ -61,7 +61,7 @@ def bulk_create(
             filters = scope.filters_of(wanted, search or "")
             text, found = filters.text, scope.freeze(filters, newest=newest, most=most)
         if not found:
-            raise invalid("search", f"fits no run that can be {wanted.label} now: {text or 'any'}")
+            raise invalid("q", f"fits no run that can be {wanted.label} now: {text or 'any'}")
         return _begin(wanted, chosen, text, found, actor, reason)
 
 
@@ -70,18 +70,19 @@ def _begin(action: Action, pace: Pace, text: str, ids: list[uuid.UUID], actor: A
 
     told: dict[str, Any] = {"action": str(action), "runs": len(ids), "pace": str(pace), "search": text}
     run = bulk.using(tags=[f"bulk:{action}"]).enqueue(**told)
+    after = {name: value for name, value in told.items() if value}
+    audit(actor, f"bulk.{action}", "bulk", run.id, reason, before={}, after=after)  # it checks the reason
     job = BulkJob.objects.create(
         id=run.id,
         action=action,
         pace=pace,
         search=text,
-        reason=reason,
+        reason=reason.strip()[:MAX_REASON],
         actor={"kind": actor.kind, "id": actor.id, "label": actor.label, "role": actor.role},
         total=len(ids),
     )
     with db.callers() as conn:
         store.freeze_bulk(conn, job.id, ids)
-    audit(actor, f"bulk.{action}", "bulk", job.id, reason, before={}, after={k: v for k, v in told.items() if v})
     job.refresh_from_db(fields=["created_at"])
     return job
 
@@ -110,7 +111,7 @@ def bulk_abort(job_id: uuid.UUID, *, actor: Actor, reason: str = "") -> str:
     return status
 
 
-def check(action: Any, pace: Any = Pace.ALL, reason: Any = "") -> tuple[Action, Pace]:
+def check(action: Any, pace: Any = Pace.ALL) -> tuple[Action, Pace]:
     """What can be said without looking at any run. Raises InvalidOption."""
     if action not in Action.values:
         raise invalid("action", f"is {action!r:.60}; write one of {', '.join(Action.values)}")
@@ -118,8 +119,6 @@ def check(action: Any, pace: Any = Pace.ALL, reason: Any = "") -> tuple[Action, 
         raise invalid("pace", f"is {pace!r:.60}; write one of {', '.join(Pace.values)}")
     if pace == Pace.CANARY and action != Action.RETRY:
         raise invalid("pace", "canary is for retry: of other actions nothing comes back that could be looked at")
-    if not isinstance(reason, str) or len(reason) > MAX_REASON:
-        raise invalid("reason", f"must be text of at most {MAX_REASON} characters")
     return Action(action), Pace(pace)
 
 

@@ -7,6 +7,7 @@ outcomes, so that a run of this task that is entered again asks for the steps of
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -32,8 +33,9 @@ from runs.sdk.step import step
 from runs.sdk.wait import wait
 from runs.states import FINAL, Status
 
-#: Runs of a batch. An abort is heard between two batches.
+#: Runs of a batch, and seconds after which it ends with fewer. An abort is heard between two batches.
 BATCH: Final = 100
+BATCH_SECONDS: Final = 2.0
 #: Seconds before a canary looks again for how its runs have ended: from … to.
 FIRST_LOOK: Final = 1.0
 LAST_LOOK: Final = 60.0
@@ -115,7 +117,8 @@ def _settled(job: BulkJob, first: int, upto: int, number: int) -> str | None:
 
 @step(retry=PATIENT)
 def batch(job_id: str, position: int, most: int) -> Batch:
-    """Acts on the next runs until `most` are done, or BATCH are passed."""
+    """Acts on the next runs until `most` are done, BATCH are passed, or it has taken long enough."""
+    until = time.monotonic() + BATCH_SECONDS
     job = BulkJob.objects.get(pk=job_id)
     counts = dict.fromkeys(Outcome, 0)
     upto = position
@@ -123,7 +126,7 @@ def batch(job_id: str, position: int, most: int) -> Batch:
         outcome = Outcome(item.outcome) if item.outcome else _act(job, item)
         counts[outcome] += 1
         upto = item.position + 1
-        if counts[Outcome.DONE] >= most:
+        if counts[Outcome.DONE] >= most or time.monotonic() > until:
             break
     return {
         "upto": upto,

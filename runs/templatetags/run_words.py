@@ -3,6 +3,8 @@
 import uuid
 
 from django import template
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString, mark_safe
 
 from runs import words
 from runs.schedules import ticks
@@ -38,6 +40,12 @@ def error_name(error: dict[str, object] | None) -> str:
 def json_line(value: object) -> str:
     """A JSON value on one line, cut after some hundred characters."""
     return words.json_line(value)
+
+
+@register.filter
+def breakable(search: str) -> SafeString:
+    """A search that a narrow place breaks behind its commas, rather than inside a word."""
+    return mark_safe(conditional_escape(search).replace(",", ",<wbr>"))  # noqa: S308 - it is escaped
 
 
 @register.filter

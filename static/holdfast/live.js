@@ -1,5 +1,5 @@
 // Keeps a page current. One websocket; when it cannot be had, polling tells the same. Nothing moves while the person
-// has paused it, the tab is hidden, text is selected, or something in the part to be replaced is being filled in.
+// has paused it, the tab is hidden, text or rows are selected, or something in the part to be replaced is being filled in.
 (() => {
   "use strict";
   const FIRST_RETRY = 500, LAST_RETRY = 15000; // milliseconds
@@ -78,9 +78,9 @@
     const selection = document.getSelection();
     return regions().some((region) => {
       if (selection && !selection.isCollapsed && region.contains(selection.anchorNode)) return true;
-      if (region.querySelector("details.confirm[open]")) return true;
+      if (region.querySelector("details.confirm[open], .pick input:checked")) return true;
       const focused = document.activeElement;
-      return focused && region.contains(focused) && focused.matches("input, select, textarea");
+      return focused && region.contains(focused) && focused.matches("input:not(.pick input), select, textarea");
     });
   }
 

@@ -35,6 +35,8 @@ PATHS = (
     "/alerts/channels/?new",
     "/changes/",
     "/find/?q=a",
+    "/bulk/",
+    "/bulk/new/?action=retry",
     "/demo/orders/",
     "/design/",
     "/no-such-page/",
