@@ -35,6 +35,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from queues.models import Lane, Queue, Worker
+from runs.forks.model import Forked
 from runs.keys.model import DebounceKey as DebounceKey
 from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
@@ -74,7 +75,7 @@ class Task(models.Model):
         return self.id
 
 
-class Run(models.Model):
+class Run(Forked):
     """One call of a task. `runs.store` writes every transition; nothing else does."""
 
     id = models.UUIDField(primary_key=True)

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, now, retries, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import (
+    changes,
+    endpoints,
+    forks,
+    now,
+    retries,
+    run,
+    runs,
+    schedules,
+    stream,
+    tasks,
+    waits,
+    webhooks,
+    whatif,
+)
 
 app_name = "runs"
 urlpatterns = [
@@ -18,6 +32,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/log/", run.run_log, name="run_log"),
     path("runs/<uuid:run_id>/log/before/<int:before>/", run.run_earlier, name="run_earlier"),
     path("runs/<uuid:run_id>/snapshots/<int:sequence>/", run.snapshot, name="snapshot"),
+    path("runs/<uuid:run_id>/snapshots/<int:sequence>/fork/", forks.fork, name="fork"),
     path("runs/<uuid:run_id>/retry/", run.run_retry, name="run_retry"),
     path("runs/<uuid:run_id>/cancel/", run.run_cancel, name="run_cancel"),
     path("runs/<uuid:run_id>/top-up/", run.run_top_up, name="run_top_up"),

@@ -14,6 +14,7 @@ from runs.api import (
     changes,
     endpoints,
     events,
+    forks,
     problems,
     queues,
     retries,
@@ -85,6 +86,7 @@ problems.install(api)
 for _router in (
     tasks.router,
     retries.router,
+    forks.router,
     runs.router,
     streams.router,
     waits.router,

@@ -3,6 +3,7 @@
 
 Every function takes an open psycopg connection (or cursor) and leaves the transaction to its caller.
 
+    forks   runs that begin where another one was
     keys    those under which several enqueues are one run
     lives   a run's transitions: enqueue, start, finish, crash, stop, reopen
     waits   what it waits for
@@ -13,6 +14,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     rows    a row of each kind
 """
 
+from runs.store.forks import fork, unanswered_intent
 from runs.store.keys import (
     Debounced,
     KeyRow,
@@ -183,6 +185,7 @@ __all__ = [
     "families",
     "finish",
     "forget_keys",
+    "fork",
     "give_up",
     "give_up_waits",
     "history",
@@ -225,6 +228,7 @@ __all__ = [
     "transaction_status",
     "tree_usage",
     "trim_logs",
+    "unanswered_intent",
     "waits_of",
     "wake",
     "wake_deferred",

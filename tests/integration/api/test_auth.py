@@ -80,6 +80,7 @@ CALLS = [
     ("POST", "/tasks/echo/runs", "developer"),
     ("POST", "/tasks/echo/batch", "developer"),
     ("POST", f"{RUN}/replay", "developer"),
+    ("POST", f"{RUN}/fork", "developer"),
     ("PATCH", "/queues/default", "admin"),
     ("POST", "/queues/default/undo", "admin"),
 ]
