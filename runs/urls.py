@@ -4,6 +4,7 @@ from django.urls import path
 
 from runs.views import (
     changes,
+    compare,
     endpoints,
     forks,
     now,
@@ -26,6 +27,7 @@ urlpatterns = [
     path("assets/plotly-<str:name>.min.js", now.plotly_js, name="plotly"),
     path("runs/", runs.runs, name="runs"),
     path("runs/suggestions/", runs.suggestions, name="suggestions"),
+    path("runs/compare/", compare.compared, name="compare"),
     path("runs/<uuid:run_id>/", run.run, name="run"),
     path("runs/<uuid:run_id>/live/", run.run_live, name="run_live"),
     path("runs/<uuid:run_id>/why/", run.run_why, name="run_why"),

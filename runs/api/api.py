@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from runs.api import (
     breakers,
     changes,
+    compare,
     endpoints,
     events,
     forks,
@@ -87,6 +88,7 @@ for _router in (
     tasks.router,
     retries.router,
     forks.router,
+    compare.router,
     runs.router,
     streams.router,
     waits.router,

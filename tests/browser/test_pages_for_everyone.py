@@ -19,6 +19,7 @@ PATHS = (
     "/",
     "/runs/",
     "/retries/",
+    "/runs/compare/",
     "/approvals/",
     "/queues/",
     "/tasks/",

@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|tail|retries|retry|hurry|postpone|cancel|resolve|replay|fork|signal|update|top-up`."""
+"""`manage.py runs list|show|tail|retries|retry|hurry|postpone|cancel|resolve|replay|fork|compare|signal|update|…`."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from holdfast.words import status_words
 from runs import answers, budgets, jsonvalue, registration, selectors, services, spending, updates
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, InvalidFilter, RunFilter, parse_cursor, parse_limit
-from runs.management import forking, retries
+from runs.management import comparing, forking, retries
 from runs.management.commands.enqueue import read_json
 from runs.models import LogLine, Run
 from runs.retries.services import run_hurry, run_postpone
@@ -61,6 +61,7 @@ class Command(VerbCommand):
         replay.add_argument("--payload", metavar="JSON", help="Another payload; - reads stdin.")
         replay.add_argument("--reason", default="", help="Why; kept in the audit log.")
         forking.add_verbs(verbs)
+        comparing.add_verbs(verbs)
         signal = verbs.add_parser("signal", help="Send a run a signal.")
         signal.add_argument("id", help="The run's id.")
         signal.add_argument("name", help="The signal's name.")
@@ -216,6 +217,9 @@ class Command(VerbCommand):
         old = _id(options["id"])
         new = services.run_replay(old, payload=payload, actor=Actor.local(), reason=options["reason"])
         self._tell(new, f"replays {old} and ", as_json=options["json"])
+
+    def do_compare(self, options: dict[str, Any]) -> None:
+        comparing.do_compare(self, options)
 
     def do_fork(self, options: dict[str, Any]) -> None:
         registration.discover()

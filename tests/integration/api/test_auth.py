@@ -28,6 +28,7 @@ CALLS = [
     ("GET", f"{RUN}/updates", "viewer"),
     ("GET", UPDATE, "viewer"),
     ("GET", "/retries", "viewer"),
+    ("GET", "/compare", "viewer"),
     ("POST", f"{RUN}/postpone", "operator"),
     ("POST", f"{RUN}/hurry", "operator"),
     ("GET", "/waits", "viewer"),
