@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.access.grants import Actor
 from runs.forks.services import AS_SAVED, run_fork
-from runs.management.commands.enqueue import read_json
+from runs.management.commands.enqueue import add_options, chosen, read_json
 
 
 def add_verbs(verbs: Any) -> None:
@@ -16,6 +16,7 @@ def add_verbs(verbs: Any) -> None:
     fork.add_argument("id", help="The run's id.")
     fork.add_argument("--at", required=True, metavar="N", help="The snapshot's number: what came up to it is kept.")
     fork.add_argument("--state", metavar="JSON", help="Another state to begin with; - reads stdin.")
+    add_options(fork)
     fork.add_argument("--reason", default="", help="Why; kept in the audit log.")
 
 
@@ -26,6 +27,7 @@ def fork(run_id: uuid.UUID, options: dict[str, Any]) -> uuid.UUID:
         run_id,
         sequence=int(at) if at.isascii() and at.isdecimal() and len(at) < 12 else at,
         state=AS_SAVED if text is None else read_json(text),
+        options=chosen(options),
         actor=Actor.local(),
         reason=options["reason"],
     )

@@ -16,7 +16,7 @@ from runs import answers, budgets, jsonvalue, registration, selectors, services,
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, InvalidFilter, RunFilter, parse_cursor, parse_limit
 from runs.management import comparing, forking, retries
-from runs.management.commands.enqueue import read_json
+from runs.management.commands.enqueue import add_options, chosen, read_json
 from runs.models import LogLine, Run
 from runs.retries.services import run_hurry, run_postpone
 from runs.search import pointing
@@ -59,6 +59,7 @@ class Command(VerbCommand):
         replay = verbs.add_parser("replay", help="Start a new run with a run's task, payload and options.")
         replay.add_argument("id", help="The run's id.")
         replay.add_argument("--payload", metavar="JSON", help="Another payload; - reads stdin.")
+        add_options(replay)
         replay.add_argument("--reason", default="", help="Why; kept in the audit log.")
         forking.add_verbs(verbs)
         comparing.add_verbs(verbs)
@@ -215,7 +216,9 @@ class Command(VerbCommand):
         if payload is None and options["payload"] is not None:
             raise InvalidPayload("payload must be an object with the task's parameters, not null")
         old = _id(options["id"])
-        new = services.run_replay(old, payload=payload, actor=Actor.local(), reason=options["reason"])
+        new = services.run_replay(
+            old, payload=payload, options=chosen(options), actor=Actor.local(), reason=options["reason"]
+        )
         self._tell(new, f"replays {old} and ", as_json=options["json"])
 
     def do_compare(self, options: dict[str, Any]) -> None:
