@@ -39,6 +39,7 @@ from queues.models import Lane, Queue, Worker
 from runs.alerts import model as alerts  # noqa: F401 - Django finds the tables by this
 from runs.bulk import model as bulk  # noqa: F401 - Django finds the tables by this
 from runs.errorgroups import model as errorgroups  # noqa: F401 - Django finds the tables by this
+from runs.forks.model import Forked
 from runs.keys.model import DebounceKey as DebounceKey
 from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
@@ -83,7 +84,7 @@ class Task(models.Model):
         return self.id
 
 
-class Run(models.Model):
+class Run(Forked):
     """One call of a task. `runs.store` writes every transition; nothing else does."""
 
     id = models.UUIDField(primary_key=True)

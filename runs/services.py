@@ -77,7 +77,7 @@ def task_enqueue(task_id: str, payload: Any, options: dict[str, Any], *, actor: 
     del actor  # the run itself is the record; enqueues are not audited, they are listed
     task = task_get(task_id)
     chosen = Options.parse(options)
-    stored = enqueue.enqueue(task, task.encode_payload(_object(payload, "payload")), chosen)
+    stored = enqueue.enqueue(task, task.encode_payload(object_of(payload, "payload")), chosen)
     return stored.id, stored.created
 
 
@@ -105,8 +105,8 @@ def event_emit(name: Any, payload: Any, options: dict[str, Any], *, actor: Actor
 
 def read_item(task: Task[..., Any], payload: Any, options: Any, path: str = "") -> enqueue.Item:
     """One item of a batch, checked. `path` stands before its fields' names. Raises InvalidPayload, InvalidOption."""
-    chosen = Options.parse(_object(options or {}, f"{path}options"), f"{path}options")
-    text = task.encode_payload(_object(payload, f"{path}payload"), f"{path}payload")
+    chosen = Options.parse(object_of(options or {}, f"{path}options"), f"{path}options")
+    text = task.encode_payload(object_of(payload, f"{path}payload"), f"{path}payload")
     enqueue.check_size(text, f"{path}payload")
     return enqueue.Item(text, chosen)
 
@@ -118,7 +118,8 @@ def _at(path: str, error: HoldfastError) -> HoldfastError:
     return type(error)(f"{path}: {error}", **{**error.data, "errors": errors})
 
 
-def _object(value: Any, path: str) -> dict[str, Any]:
+def object_of(value: Any, path: str) -> dict[str, Any]:
+    """The value, when it is an object. Raises InvalidPayload, which names `path`."""
     if not isinstance(value, dict):
         raise InvalidPayload(
             f"{path} must be an object with the task's parameters, not {type(value).__name__}",
@@ -254,22 +255,26 @@ def run_replay(
         old = selectors.run_get(run_id)
         # With another payload it is another run; the same again of Holdfast's own is what it has said once.
         task = _task(old.task_id) if payload is None else task_get(old.task_id)
-        kept = {
-            "queue_name": old.queue.name,
-            "priority": old.priority,
-            "concurrency_key": old.concurrency_key,
-            "units": old.units,
-            "tags": old.tags,
-            "max_attempts": old.max_attempts,
-        }
-        chosen = Options.parse({**kept, **_object(options or {}, "options")})
-        text = task.encode_payload(_object(old.payload if payload is None else payload, "payload"))
+        chosen = Options.parse({**kept_options(old), **object_of(options or {}, "options")})
+        text = task.encode_payload(object_of(old.payload if payload is None else payload, "payload"))
         new = enqueue.enqueue(task, text, chosen)
         if new.created:
             store.mark_replay(conn, new.id, of=run_id)
             after = {"run": str(new.id), "payload_edited": payload is not None, "options": sorted(options or {})}
             audit(actor, "runs.replay", "run", run_id, reason, before={}, after=after)
     return new.id
+
+
+def kept_options(old: Run) -> dict[str, Any]:
+    """The options of a run that another one like it takes over."""
+    return {
+        "queue_name": old.queue.name,
+        "priority": old.priority,
+        "concurrency_key": old.concurrency_key,
+        "units": old.units,
+        "tags": old.tags,
+        "max_attempts": old.max_attempts,
+    }
 
 
 def _status(run_id: uuid.UUID) -> str:

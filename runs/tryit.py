@@ -13,8 +13,8 @@ from django.http import QueryDict
 from holdfast.access.grants import Actor
 from runs import schema_form, services
 from runs.errors import HoldfastError
-from runs.forms import OptionsForm
-from runs.models import Task
+from runs.forms import OptionsForm, ReasonForm
+from runs.models import Run, Task
 from runs.schema_form import Field
 
 OPTIONS: Final = "options"
@@ -48,10 +48,13 @@ class Try:
         return bool(self.options.errors)
 
 
-def fresh(task: Task, payload: Any = None) -> Try:
-    """An empty form with the task's defaults, or one that is filled in with `payload`."""
-    value = schema_form.MISSING if payload is None else payload
-    return Try(schema_form.build(task.payload_schema, value), OptionsForm())
+def fresh(task: Task, replay_of: Run | None = None) -> Try:
+    """An empty form with the task's defaults, or one that is filled in with what another run had."""
+    if replay_of is None:
+        return Try(schema_form.build(task.payload_schema, schema_form.MISSING), OptionsForm())
+    kept = services.kept_options(replay_of)
+    options = OptionsForm(initial={**kept, "tags": ", ".join(kept["tags"])})
+    return Try(schema_form.build(task.payload_schema, replay_of.payload), options)
 
 
 def submit(task: Task, posted: QueryDict, actor: Actor, *, replay_of: uuid.UUID | None = None) -> Try:
@@ -61,15 +64,18 @@ def submit(task: Task, posted: QueryDict, actor: Actor, *, replay_of: uuid.UUID 
         replay_of: the run that it replays; options that were left empty are as that run had them.
     """
     value = schema_form.read(task.payload_schema, posted)
-    options = OptionsForm(posted)
+    options, why = OptionsForm(posted), ReasonForm(posted)
     unread = schema_form.unread(value)
+    if not why.is_valid():
+        return Try(schema_form.build(task.payload_schema, value, unread), options, f"Reason: {why.errors['reason'][0]}")
     if unread or not options.is_valid():
         return Try(schema_form.build(task.payload_schema, value, unread), options, "Nothing was started.")
     try:
         if replay_of is None:
             run_id, _ = services.task_enqueue(task.id, value, options.chosen(), actor=actor)
         else:
-            run_id = services.run_replay(replay_of, payload=value, options=options.chosen(), actor=actor)
+            asked = {"payload": value, "options": options.chosen(), "reason": why.cleaned_data["reason"]}
+            run_id = services.run_replay(replay_of, actor=actor, **asked)
     except HoldfastError as error:
         return _refused(task, value, options, error)
     return Try(schema_form.build(task.payload_schema, value), options, run_id=run_id)

@@ -213,6 +213,8 @@ class RunOut(Schema):
     trace_id: str
     parent_id: uuid.UUID | None = Field(description="The run that started it.")
     replay_of: uuid.UUID | None = Field(description="The run that it replays.")
+    fork_of: uuid.UUID | None = Field(description="The run whose history it began with.")
+    fork_sequence: int | None = Field(description="Up to this snapshot of that run.")
     round: int = Field(description="2 after the first continue_as_new. The payload is that of this round.")
     version: str
     usage: Any = Field(description=f"What it has used, by unit. {AMOUNTS}")

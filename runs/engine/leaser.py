@@ -157,7 +157,7 @@ class Leaser(Duty):
                 return
             started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)
             self._drop_endless(conn, grants, started)
-        again = [run.id for run in started if run.attempt > 1 or run.active is not None]
+        again = [run.id for run in started if run.attempt > 1 or run.active is not None or run.before]
         facts = store.history(conn, again) if again else {}
         accounts = self._learn_balances({account for run in started for account in run.accounts or ()})
         waits = _settled(conn, again, facts) if again else {}

@@ -4,6 +4,7 @@
 Every function takes an open psycopg connection (or cursor) and leaves the transaction to its caller.
 
     bulk    the frozen scopes of bulk jobs
+    forks   runs that begin where another one was
     keys    those under which several enqueues are one run
     lives   a run's transitions: enqueue, start, finish, crash, stop, reopen
     waits   what it waits for
@@ -18,6 +19,7 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
 
 from runs.store.bulk import freeze_bulk
 from runs.store.errors import add_errors, forget_errors, merge_error_counts, note_errors
+from runs.store.forks import fork, unanswered_intent
 from runs.store.keys import (
     Debounced,
     KeyRow,
@@ -214,6 +216,7 @@ __all__ = [
     "forget_errors",
     "forget_keys",
     "forget_stacks",
+    "fork",
     "freeze_bulk",
     "give_stacks",
     "give_up",
@@ -267,6 +270,7 @@ __all__ = [
     "transaction_status",
     "tree_usage",
     "trim_logs",
+    "unanswered_intent",
     "usual_of_hour",
     "waits_of",
     "wake",

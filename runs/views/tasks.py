@@ -37,7 +37,7 @@ def task(request: ActorRequest, task_id: str) -> HttpResponse:
     found = _task(task_id)
     old = _replayed(request, found)
     if request.method != "POST":
-        return _page(request, found, tryit.fresh(found, old.payload if old else None), old)
+        return _page(request, found, tryit.fresh(found, old), old)
     actor = require(request.actor, "runs.enqueue")
     tried = tryit.submit(found, request.POST, actor, replay_of=old.id if old else None)
     if tried.run_id:

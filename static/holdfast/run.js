@@ -155,7 +155,7 @@
     cell(String(snapshot.sequence), "num muted");
     cell(open);
     cell(KINDS[snapshot.kind] ?? snapshot.kind, "nowrap");
-    cell(String(snapshot.attempt), "num");
+    cell(snapshot.attempt > 0 ? String(snapshot.attempt) : "kept", "num");
     cell(snapshot.kind === "checkpoint" ? "–" : Holdfast.duration((Date.parse(snapshot.finished_at) - Date.parse(snapshot.started_at)) / 1000), "num");
     cell(at, "nowrap");
     return row;

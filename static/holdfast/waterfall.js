@@ -71,6 +71,12 @@
     }
     made.push({ key: "run", name: "whole run", status: run.status, depth: 0, bars: whole, time: seconds(created, ended) });
     let before = null;
+    // What a fork was started with: facts of another run, at another time, so they have no bars.
+    const inherited = snapshots.filter((s) => s.attempt < 1 && s.kind !== "intent");
+    if (inherited.length) {
+      made.push({ key: "inherited", name: "kept from the run it was forked from", status: "completed", depth: 1, bars: [], time: "" });
+      for (const s of inherited) made.push({ ...step(s), bars: [], time: "kept" });
+    }
     for (const attempt of attempts) {
       const from = ms(attempt.started_at), to = ms(attempt.finished_at) ?? now;
       if (before !== null && from - before > 50) {
@@ -100,7 +106,8 @@
     ms(run.waits_since) ?? Math.max(ms(attempts.at(-1).started_at), ...snapshots.slice(-1).map((s) => ms(s.finished_at)));
 
   // When something was done: the attempts, less the time in which they only waited.
-  function busy(run, attempts, snapshots, now) {
+  function busy(run, attempts, all, now) {
+    const snapshots = all.filter((s) => s.attempt > 0); // its own
     const waits = snapshots.filter((s) => s.kind === "wait").map((s) => [ms(s.started_at), ms(s.finished_at)]);
     if (run.status === "waiting" && attempts.length) waits.push([waitingSince(run, attempts, snapshots), now]);
     const spans = attempts.map((a) => [ms(a.started_at), ms(a.finished_at) ?? now]);

@@ -21,6 +21,7 @@ PATHS = (
     "/",
     "/runs/",
     "/retries/",
+    "/runs/compare/",
     "/approvals/",
     "/queues/",
     "/tasks/",

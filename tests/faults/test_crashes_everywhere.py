@@ -61,6 +61,8 @@ NOT_BY_WORKERS = {
     "runs.retry_facts": "a page or the API",
     "runs.postpone_retry": "a person who lets a run try later",
     "runs.hurry_retry": "a person who lets a run try now",
+    "runs.fork": "a person's fork",
+    "runs.unanswered_intent": "a person's fork",
     "runs.top_up": "a person's top-up",
     "runs.budget_waited_for": "a person's top-up",
     "runs.end_budget_waits": "a person's top-up",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from runs import Retry, checkpoint, current_run, step, task, usage
-from tests.support.ledger import hold, note
+from typing import Any
+
+from runs import Retry, checkpoint, current_run, step, task, usage, wait
+from tests.support.ledger import first_time, hold, note
 
 FAST = Retry(max_attempts=6, min_delay=0.01, max_delay=0.02)
 
@@ -52,3 +54,47 @@ def tries_much_later() -> str:
     if current_run().attempt == 1:
         raise TimeoutError("not today")
     return "at last"
+
+
+@step
+def says(word: str) -> str:
+    note("said", word)
+    return word
+
+
+@step(safety="unsafe")
+def charges() -> str:
+    note("charged")
+    return "receipt"
+
+
+@task(id="forks")
+def forks() -> dict[str, Any]:
+    state = current_run().state or {"rate": 1}
+    first = says("first")
+    checkpoint(state)
+    second = says("second")
+    third = says(f"third at {state['rate']}")
+    return {"said": [first, second, third], "rate": state["rate"]}
+
+
+@task(id="forks-unsafe")
+def forks_unsafe() -> list[str]:
+    return [says("before"), charges(), says("after")]
+
+
+@task(id="forks-after-trouble", retry=FAST)
+def forks_after_trouble() -> list[Any]:
+    """Its first step's first try fails, its first attempt too, and it waits for a signal."""
+    first = stumbles()
+    if first_time(f"trouble-{current_run().id}"):
+        raise ConnectionError("once")
+    return [first, wait.signal("go", type=int), says("end")]
+
+
+@step(retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.02))
+def stumbles() -> str:
+    if first_time("stumble"):
+        raise TimeoutError("the first try")
+    note("said", "stumbled")
+    return "stumbled"

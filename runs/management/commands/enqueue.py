@@ -37,15 +37,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "payload", nargs="?", default="{}", metavar="JSON", help="Its parameters, as a JSON object; - reads stdin."
         )
-        parser.add_argument("--queue", dest="queue_name", metavar="NAME", help="Another queue than the task's.")
-        parser.add_argument("--priority", type=int, metavar="N", help="-100 to 100; higher starts earlier.")
-        parser.add_argument("--delay", type=float, metavar="SECONDS", help="Start so much later.")
-        parser.add_argument("--run-after", metavar="TIME", help="Start then, such as 2026-01-31T09:00:00Z.")
-        parser.add_argument("--idempotency-key", metavar="KEY", help="The same key starts the same run only once.")
-        parser.add_argument("--concurrency-key", metavar="KEY", help="Runs with one key share the limit per key.")
-        parser.add_argument("--max-attempts", type=int, metavar="N", help="Instead of the task's own.")
-        parser.add_argument("--units", type=int, metavar="N", help="What it counts in a rate that has a unit.")
-        parser.add_argument("--tag", action="append", dest="tags", metavar="TAG", help="May be repeated.")
+        add_options(parser)
         parser.add_argument(
             "--lines",
             metavar="FILE",
@@ -67,8 +59,7 @@ class Command(BaseCommand):
         from runs.api.schemas import RunOut
 
         payload = read_json(options["payload"])
-        chosen = {name: options[name] for name in (*_OPTIONS, "tags") if options[name] is not None}
-        run_id, created = services.task_enqueue(options["task"], payload, chosen, actor=Actor.local())
+        run_id, created = services.task_enqueue(options["task"], payload, chosen(options), actor=Actor.local())
         run = selectors.run_get(run_id)
         if options["json"]:
             self.stdout.write(to_json(RunOut.of(run).model_dump()).decode())
@@ -97,6 +88,24 @@ class Command(BaseCommand):
             self.stdout.write(f"{lines:,} lines: {created:,} new runs of {task.id}, {refused:,} refused.")
         if refused:
             raise CommandError(f"{refused:,} lines were refused; nothing was stored of them.", returncode=1)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """The options of a run, for whatever starts one."""
+    parser.add_argument("--queue", dest="queue_name", metavar="NAME", help="Another queue than the task's.")
+    parser.add_argument("--priority", type=int, metavar="N", help="-100 to 100; higher starts earlier.")
+    parser.add_argument("--delay", type=float, metavar="SECONDS", help="Start so much later.")
+    parser.add_argument("--run-after", metavar="TIME", help="Start then, such as 2026-01-31T09:00:00Z.")
+    parser.add_argument("--idempotency-key", metavar="KEY", help="The same key starts the same run only once.")
+    parser.add_argument("--concurrency-key", metavar="KEY", help="Runs with one key share the limit per key.")
+    parser.add_argument("--max-attempts", type=int, metavar="N", help="Instead of the task's own.")
+    parser.add_argument("--units", type=int, metavar="N", help="What it counts in a rate that has a unit.")
+    parser.add_argument("--tag", action="append", dest="tags", metavar="TAG", help="May be repeated.")
+
+
+def chosen(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that were given, as the services take them."""
+    return {name: options[name] for name in (*_OPTIONS, "tags") if options[name] is not None}
 
 
 def _opened(name: str) -> BinaryIO:

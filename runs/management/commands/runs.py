@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|why|stack|tail|retries|retry|hurry|postpone|cancel|resolve|replay|signal|update|top-up`."""
+"""`manage.py runs list|show|why|stack|tail|retry|cancel|replay|fork|compare|…`: what runs are, and what is done to them."""
 
 import json
 import time
@@ -15,8 +15,8 @@ from holdfast.words import status_words
 from runs import answers, budgets, jsonvalue, registration, selectors, services, spending, updates
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, InvalidFilter, RunFilter, parse_cursor, parse_limit
-from runs.management import retries
-from runs.management.commands.enqueue import read_json
+from runs.management import comparing, forking, retries
+from runs.management.commands.enqueue import add_options, chosen, read_json
 from runs.models import LogLine, Run
 from runs.retries.services import run_hurry, run_postpone
 from runs.search import pointing
@@ -61,7 +61,10 @@ class Command(VerbCommand):
         replay = verbs.add_parser("replay", help="Start a new run with a run's task, payload and options.")
         replay.add_argument("id", help="The run's id.")
         replay.add_argument("--payload", metavar="JSON", help="Another payload; - reads stdin.")
+        add_options(replay)
         replay.add_argument("--reason", default="", help="Why; kept in the audit log.")
+        forking.add_verbs(verbs)
+        comparing.add_verbs(verbs)
         signal = verbs.add_parser("signal", help="Send a run a signal.")
         signal.add_argument("id", help="The run's id.")
         signal.add_argument("name", help="The signal's name.")
@@ -222,8 +225,19 @@ class Command(VerbCommand):
         if payload is None and options["payload"] is not None:
             raise InvalidPayload("payload must be an object with the task's parameters, not null")
         old = _id(options["id"])
-        new = services.run_replay(old, payload=payload, actor=Actor.local(), reason=options["reason"])
+        new = services.run_replay(
+            old, payload=payload, options=chosen(options), actor=Actor.local(), reason=options["reason"]
+        )
         self._tell(new, f"replays {old} and ", as_json=options["json"])
+
+    def do_compare(self, options: dict[str, Any]) -> None:
+        comparing.do_compare(self, options)
+
+    def do_fork(self, options: dict[str, Any]) -> None:
+        registration.discover()
+        old = _id(options["id"])
+        new = forking.fork(old, options)
+        self._tell(new, f"goes on from {old} after snapshot {options['at']} and ", as_json=options["json"])
 
     def do_signal(self, options: dict[str, Any]) -> None:
         run_id, payload = _id(options["id"]), read_json(options["payload"])

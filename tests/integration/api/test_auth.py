@@ -28,6 +28,7 @@ CALLS = [
     ("GET", f"{RUN}/updates", "viewer"),
     ("GET", UPDATE, "viewer"),
     ("GET", "/retries", "viewer"),
+    ("GET", "/compare", "viewer"),
     ("POST", f"{RUN}/postpone", "operator"),
     ("POST", f"{RUN}/hurry", "operator"),
     ("GET", "/waits", "viewer"),
@@ -106,6 +107,7 @@ CALLS = [
     ("POST", "/tasks/echo/runs", "developer"),
     ("POST", "/tasks/echo/batch", "developer"),
     ("POST", f"{RUN}/replay", "developer"),
+    ("POST", f"{RUN}/fork", "developer"),
     ("PATCH", "/queues/default", "admin"),
     ("POST", "/queues/default/undo", "admin"),
 ]

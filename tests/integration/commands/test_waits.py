@@ -96,10 +96,18 @@ def test_a_run_is_replayed_with_its_own_or_another_payload() -> None:
     latest = Run.objects.order_by("-id")[0]
     assert text.strip() == f"{latest.id} replays {old['id']} and is queued."
     assert latest.payload == {"count": 4}
+    edited = answered("runs", "replay", old["id"], "--priority", "5", "--tag", "b", "--delay", "60")
+    assert (edited["priority"], edited["tags"], edited["status"], edited["payload"]) == (
+        5,
+        ["b"],
+        "scheduled",
+        {"count": 3},
+    )
+    assert "priority" in mistake("runs", "replay", old["id"], "--priority", "5000")
     assert "payload.count" in mistake("runs", "replay", old["id"], "--payload", '{"count": "x"}')
     assert "null" in mistake("runs", "replay", old["id"], "--payload", "null")
     assert NOBODY in mistake("runs", "replay", NOBODY)
-    assert Run.objects.count() == 3
+    assert Run.objects.count() == 4
 
 
 def test_a_cancelled_run_says_what_it_is_now() -> None:

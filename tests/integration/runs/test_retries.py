@@ -44,7 +44,7 @@ def working(retrying: Fleet) -> Iterator[Fleet]:
     retrying.worker("worker-1")
     retrying.scheduler()
     yield retrying
-    (retrying.ledger.folder / "gate-retries").touch()
+    retrying.ledger.open_gate("retries")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_attempts_that_come_further_are_progress_and_those_that_pay_for_one_erro
     assert (summary.burning, summary.counts[Verdict.PROGRESS], summary.looked_at, summary.more) == (1, 1, 2, False)
     [group] = summary.groups
     assert (group.name, group.runs, group.tasks, group.attempts) == ("ConnectionError", 1, ["burns"], 1)
-    (working.ledger.folder / "gate-retries").touch()
+    working.ledger.open_gate("retries")
     all_final([gains.id, burns.id])
     assert gains.result(timeout=5) == 4
     assert selectors.page(Asked()).rows == [], "what is over retries no more"

@@ -375,12 +375,15 @@ def test_a_payload_is_edited_before_it_is_replayed(typed: Run) -> None:
     client, path = signed_in("developer"), f"/tasks/typed/?payload_of={typed.id}"
     text = page(client, path)
     assert re.search(r'name="payload/count"[^>]* value="3"', text)
-    assert "With the payload of" in text
+    assert "With the payload and options of" in text
     refused = client.post(path, {"payload/count": "x"})
     assert refused.status_code == 422
-    client.post(path, {"payload/count": "4"})
+    assert 'value="nightly"' in text, "its options stand there, to be edited too"
+    assert client.post(path, {"payload/count": "4", "reason": "x" * 501}).status_code == 422
+    client.post(path, {"payload/count": "4", "options-priority": "7", "reason": "the input was wrong"})
     new = Run.objects.exclude(pk=typed.pk).get()
-    assert (new.payload, new.tags, new.replay_of) == ({"count": 4}, ["nightly"], typed.id)
+    assert (new.payload, new.tags, new.priority, new.replay_of) == ({"count": 4}, ["nightly"], 7, typed.id)
+    assert AuditEntry.objects.get(action="runs.replay").reason == "the input was wrong"
 
 
 @pytest.mark.parametrize("text", ["5", "01900000-0000-7000-8000-000000000000", "%00"])

@@ -1,0 +1,1 @@
+"""Forks: new runs that begin where another one was at a snapshot."""
