@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|why|stack|tail|retry|cancel|replay|fork|compare|…`: what runs are, and what is done to them."""
+"""`manage.py runs list|show|why|stack|tail|retry|cancel|fork|…`: what runs are, and what people do to them."""
 
 import json
 import time
