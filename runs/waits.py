@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import re
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import DateTimeField, Func, Q, QuerySet
+from django.db.models import DateTimeField, Func, Q, QuerySet, Value
 from django.http import HttpRequest
 
 from holdfast.access.selectors import database_now
+from runs.alerts.model import Firing
 from runs.errors import UnknownWait
 from runs.filters import DEFAULT_LIMIT, InvalidFilter
 from runs.models import ANSWERED_KINDS, Wait
@@ -23,6 +26,8 @@ MAX_COUNTED: Final = 100
 #: Open waits that the page of a run lists.
 MAX_SHOWN: Final = 20
 
+#: The places whose number stands in the menu.
+_COUNTED: Final = ("/approvals/", "/alerts/")
 _CURSOR: Final = re.compile(r"(\d{1,17})-([0-9a-f]{32})")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: What a list of waits does not read of their runs.
@@ -58,14 +63,24 @@ def open_of_run(run_id: uuid.UUID) -> list[Wait]:
 
 def approvals_count() -> int:
     """How many approvals are open: exact below MAX_COUNTED."""
-    found = Wait.objects.filter(_STANDS, kind="approval", resolved_at=None)
-    return found.order_by()[:MAX_COUNTED].count()
+    return _approvals()[:MAX_COUNTED].count()
 
 
 def badges(request: HttpRequest) -> dict[str, Any]:
-    """Context processor: what the menu counts. Nothing is read until a menu is drawn."""
+    """Context processor: what the menu counts. Nothing is read until a menu is drawn, and then all of it at once."""
     del request
-    return {"badges": {"/approvals/": approvals_count}}
+    counts = functools.cache(_counts)
+    return {"badges": {place: functools.partial(lambda place: counts()[place], place) for place in _COUNTED}}
+
+
+def _counts() -> dict[str, int]:
+    """What waits at each place: approvals that are open, alerts that fire and that nobody has acknowledged."""
+    firings = Firing.objects.filter(until=None, acknowledged_at=None).order_by()
+    parts = [
+        found.annotate(place=Value(place)).values_list("place", flat=True)[:MAX_COUNTED]
+        for place, found in zip(_COUNTED, (_approvals(), firings), strict=True)
+    ]
+    return Counter(parts[0].union(parts[1], all=True))
 
 
 def wait_get(wait_id: uuid.UUID) -> Wait:
@@ -82,6 +97,10 @@ def is_open(found: Wait) -> bool:
 
 
 _STANDS: Final = Q(due_at=None) | Q(due_at__gt=Func(function="holdfast_now", output_field=DateTimeField()))
+
+
+def _approvals() -> QuerySet[Wait]:
+    return Wait.objects.filter(_STANDS, kind="approval", resolved_at=None).order_by()
 
 
 def _open() -> QuerySet[Wait]:

@@ -223,6 +223,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.request": {"level": "ERROR"},  # strangers ask for all kinds of addresses
+        "httpx": {"level": "WARNING"},  # it says the addresses of its requests, and some of them are secrets
         "django_tasks": {"level": "WARNING"},  # a line for each start and end: they are on the run's page
         "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
         "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},

@@ -52,18 +52,18 @@ class Point(NamedTuple):
     why: str = ""
 
 
-def measure(rule: Alert, end: datetime, *, patience: int = PATIENCE) -> Point:
+def measure(rule: Alert, end: datetime, *, patience: int | None = None) -> Point:
     """What a rule says of the time until `end`, a full minute. Raises TooSlow."""
     return points(rule, end - MINUTE, end, patience=patience)[-1]
 
 
-def points(rule: Alert, start: datetime, end: datetime, *, patience: int = PATIENCE) -> list[Point]:
+def points(rule: Alert, start: datetime, end: datetime, *, patience: int | None = None) -> list[Point]:
     """A value at the end of each minute from `start` to `end`, which are full minutes; `end` is about now.
 
     Raises:
-        TooSlow: a statement took longer than `patience` milliseconds.
+        TooSlow: a statement took longer than `patience` milliseconds, or PATIENCE.
     """
-    with _patience(patience):
+    with _patience(patience or PATIENCE):
         return _KINDS[Kind(rule.kind)](rule, start, end)
 
 

@@ -1,4 +1,4 @@
-"""Alerts in a browser: the form asks for what the kind has, and shows what a rule would have done before it is made."""
+"""Alerts in a browser: the form asks for what the kind has, and tries the rule on the last week before it is made."""
 
 from __future__ import annotations
 

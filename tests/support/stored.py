@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
+from holdfast import db
 from queues.models import Entry, Lease, Queue, Worker
 from runs import histogram
 from runs.engine.waiting import wait_id
@@ -124,6 +127,15 @@ def ended(
         count=count,
         seconds=seconds * count,
     )
+
+
+@contextmanager
+def locked(table: str) -> Iterator[None]:
+    """Whoever reads the table waits."""
+    with db.connect("test") as conn, conn.transaction():
+        conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        conn.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
 
 
 def chunks(of: Run, *data: Any, name: str = "answer", **fields: Any) -> list[int]:

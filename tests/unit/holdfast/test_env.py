@@ -44,6 +44,17 @@ def test_everything_set_is_taken_over(tmp_path: Path) -> None:
     assert (found.public_url, found.demo, found.payload_limit) == ("https://holdfast.example.com", False, 2048)
 
 
+def test_a_mail_server_is_taken_apart_and_its_password_shown_to_nobody(tmp_path: Path) -> None:
+    found = load(
+        tmp_path, HOLDFAST_EMAIL_URL="smtp+tls://ann%40x:s3%2Fcret@mail.example", HOLDFAST_EMAIL_FROM="H <h@x.org>"
+    )
+    assert found.mail == env.Mail("mail.example", 587, "ann@x", "s3/cret", starttls=True)
+    assert "s3/cret" not in repr(found)
+    assert found.mail_from == "H <h@x.org>"
+    assert load(tmp_path, HOLDFAST_EMAIL_URL="smtps://mail.example").mail == env.Mail("mail.example", 465, tls=True)
+    assert load(tmp_path, HOLDFAST_EMAIL_URL="console:", HOLDFAST_DEBUG="1").mail == env.Mail()
+
+
 def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     assert load(tmp_path, DATABASE_URL="", HOLDFAST_TASKS=" ", HOLDFAST_DEMO="") == env.Env(data_dir=tmp_path)
 
@@ -73,6 +84,13 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("HOLDFAST_SECRET_KEY", "short", "it has 5 characters"),
         ("HOLDFAST_ALLOWED_HOSTS", "http://example.com", "'http://example.com' is no host name"),
         ("HOLDFAST_PUBLIC_URL", "holdfast.example.com", "is not a scheme and a host"),
+        ("HOLDFAST_EMAIL_URL", "console:", "reaches nobody, and HOLDFAST_DEBUG is off"),
+        ("HOLDFAST_EMAIL_URL", "imap://u:s3cret@mail.example", "the scheme is 'imap'"),
+        ("HOLDFAST_EMAIL_URL", "mail.example", "it has no scheme"),
+        ("HOLDFAST_EMAIL_URL", "smtp://u:s3cret@mail.example:99999", "its port is not a number"),
+        ("HOLDFAST_EMAIL_URL", "smtp://", "it is not a scheme and a host"),
+        ("HOLDFAST_EMAIL_URL", "smtp://u:s3cret@mail.example/box", "it is not a scheme and a host"),
+        ("HOLDFAST_EMAIL_FROM", "Holdfast", "is no address"),
         ("HOLDFAST_DEMO", "maybe", "'maybe' is neither yes nor no"),
         ("HOLDFAST_PAYLOAD_LIMIT", "1MB", "'1MB' is not a number of bytes"),
         ("HOLDFAST_PAYLOAD_LIMIT", "0", "'0' is not a number of bytes"),
