@@ -303,6 +303,28 @@ def test_a_pause_stops_ticks_and_those_meanwhile_are_none(minutely: Schedule) ->
     assert actions == [f"schedules.{verb}" for verb in ("create", "pause", "resume", "run", "delete")]
 
 
+def test_of_many_who_make_a_schedule_of_one_name_one_does_and_the_others_are_told(registered: None) -> None:
+    together = threading.Barrier(6)
+    told: list[str] = []
+
+    def make() -> None:
+        together.wait()
+        try:
+            told.append(services.schedule_create("wanted", ACTOR, task_id="echo", every=60, payload={"value": 1}).name)
+        except InvalidSchedule as error:
+            told.append(error.data["errors"][0]["field"])
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["name"] * 5 + ["wanted"]
+    assert AuditEntry.objects.filter(action="schedules.create").count() == 1
+
+
 def test_every_field_that_does_not_fit_is_named(minutely: Schedule) -> None:
     with pytest.raises(InvalidSchedule) as found:
         services.schedule_update("minutely", ACTOR, every=0, overlap="maybe", jitter="x", colour="red")
