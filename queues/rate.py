@@ -18,8 +18,9 @@ NO_PERIOD: Final = f"has no period, such as 10 per minute; {PERIOD_WORDS}"
 UNIT_WORDS: Final = "a unit is 1 to 60 letters, digits or underscores, beginning with a letter, such as tokens"
 RATE_WORDS: Final = "write a rate such as 10 per minute, 9000 tokens per minute, 100 per 30 s, or nothing for no rate"
 
+#: What stands at the number itself is no unit if it is a part of the number: 1e12, 10k.
 _TEXT: Final = re.compile(
-    r"(?P<amount>[0-9][0-9,_]*)\s*(?P<unit>[a-z][a-z0-9_]*?)?\s*(?:/|\bper\b)\s*"
+    r"(?P<amount>[0-9][0-9,_]*)(?!e[0-9]|[a-z]\b)\s*(?P<unit>[a-z][a-z0-9_]*?)?\s*(?:/|\bper\b)\s*"
     r"(?P<per>[a-z]+|[0-9.]+\s*(?:s|seconds?)?)",
     re.I,
 )

@@ -9,7 +9,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
@@ -60,11 +60,13 @@ def schedule_create(name: Any, actor: Actor, reason: str = "", **values: Any) ->
         raise invalid([("name", "has to be 1 to 100 letters, digits, dots, dashes or underscores")])
     made = Schedule(name=name, created_at=database_now())
     _apply(made, values)
+    made.next_at = timing_of(made).after(made.created_at)
     with transaction.atomic():
-        if Schedule.objects.filter(name=name).exists():
-            raise invalid([("name", f"{name!r} is in use; choose another one, or edit that schedule")])
-        made.next_at = timing_of(made).after(made.created_at)
-        made.save(force_insert=True)
+        try:
+            with transaction.atomic():
+                made.save(force_insert=True)
+        except IntegrityError:  # of many at once, one has the name
+            raise invalid([("name", f"{name!r} is in use; choose another one, or edit that schedule")]) from None
         record(actor, "create", name, reason, before={}, after=_told(made))
     return made
 

@@ -38,7 +38,24 @@ def test_a_period_is_a_word_seconds_or_a_timedelta() -> None:
     assert Rate(10, per=90).words == "10 per 90 s"
 
 
-@pytest.mark.parametrize("text", ["", "ten per minute", "10", "0/min", "10 per fortnight", "10/0", "9" * 99, "1/1.2.3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ten per minute",
+        "10",
+        "0/min",
+        "10 per fortnight",
+        "10/0",
+        "9" * 99,
+        "1/1.2.3",
+        "1e12 per minute",
+        "1E9 tokens per minute",
+        "10k per minute",
+        "1,000e3/min",
+        "10k",
+    ],
+)
 def test_words_that_are_no_rate_are_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(RateError, match=r"write a rate such as|from 1 to|a period is"):
         Rate.parse(text)
