@@ -20,6 +20,7 @@ from queues import tickets
 from queues.store import Conn
 from runs import partitions, registration, store
 from runs.alerts import evaluating
+from runs.bulk import retention as bulk_retention
 from runs.engine import recovery
 from runs.outbound import telling
 from runs.schedules import firing
@@ -198,6 +199,13 @@ def forget_deliveries(conn: Conn) -> None:
         webhook_retention.forget(settings.HOLDFAST_WEBHOOK_RETENTION)
 
 
+def forget_bulk_jobs(conn: Conn) -> None:
+    """Drops bulk jobs of long ago."""
+    del conn
+    with _callers():
+        bulk_retention.forget()
+
+
 def forget_keys(conn: Conn) -> None:
     """Drops idempotency keys that have expired, and debounces that are over."""
     store.forget_keys(conn)
@@ -239,6 +247,7 @@ def poller() -> Poller:
     sweeper = Sweeper()
     found = Poller("schedule")
     found.every(FORGET, queue_store.forget)
+    found.every(FORGET, forget_bulk_jobs)
     found.every(FORGET, forget_deliveries)
     found.every(FORGET, forget_keys)
     found.every(FORGET, forget_stacks)

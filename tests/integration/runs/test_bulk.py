@@ -15,7 +15,7 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from holdfast.access.roles import Role
 from runs import services as run_services
-from runs.bulk import scope, selectors, services, working
+from runs.bulk import retention, scope, selectors, services, working
 from runs.bulk.choices import Action
 from runs.bulk.model import BulkItem, BulkJob
 from runs.errors import HoldfastError, InvalidFilter, InvalidOption, WrongState
@@ -261,6 +261,18 @@ def test_a_replay_of_the_run_that_worked_a_job_does_nothing(worked: Fleet) -> No
     again = run_services.run_replay(job.id, actor=ANN)
     with pytest.raises(Abort, match="Make another job"):
         working.work(again)
+
+
+def test_jobs_of_long_ago_are_dropped_part_by_part_but_none_that_is_not_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "CHUNK", 2)
+    ids = failed(3)
+    old, young = (services.bulk_create(action="retry", ids=ids, actor=ANN) for _ in range(2))
+    assert retention.forget() == 0
+    assert retention.forget(-60) == 0, "it is not over"
+    services.bulk_abort(old.id, actor=ANN)
+    assert [retention.forget(-60) for _ in range(3)] == [2, 1, 0]
+    assert list(BulkJob.objects.all()) == [young]
+    assert BulkItem.objects.filter(job=young).count() == 3
 
 
 # ── the canary ───────────────────────────────────────────────────────────────────────────────────────────────────────
