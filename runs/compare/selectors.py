@@ -24,6 +24,7 @@ MAX_STEPS: Final = 500
 MAX_LINE: Final = 500
 #: A step whose time differs by this factor, and by so many seconds, is marked.
 SLOWER, SECONDS = 1.5, 0.05
+STARTED: Final = "Started"
 MAX_ATTEMPT: Final = 2**31 - 1
 
 
@@ -67,7 +68,7 @@ class Fact:
 
     @property
     def differs(self) -> bool:
-        return self.a != self.b
+        return self.a != self.b and self.name != STARTED  # no two runs start at once
 
 
 @dataclass(slots=True)
@@ -206,7 +207,7 @@ _FACTS: Final[list[tuple[str, Callable[[Side], str]]]] = [
     ("Code version", lambda side: side.run.version),
     ("Queue", lambda side: str(side.run.queue.name)),
     ("Attempts", lambda side: f"{side.run.attempt} of {max(side.run.max_attempts, side.run.attempt)}"),
-    ("Started", lambda side: exact(side.started_at) if side.started_at else "not yet"),
+    (STARTED, lambda side: exact(side.started_at) if side.started_at else "not yet"),
     ("Took", _took),
     ("Worker", lambda side: side.attempt.worker.name if side.attempt and side.attempt.worker else ""),
     ("Error", lambda side: f"{side.error['type']}: {side.error.get('message', '')}"[:300] if side.error else ""),

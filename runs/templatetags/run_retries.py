@@ -41,7 +41,7 @@ def strip(story: Story) -> SafeString:
 
 @register.filter
 def tally(story: Story) -> str:
-    """`4 retries, 2 new steps: 2.0 for each`."""
+    """`4 retries, 2 new (2.0 each)`."""
     tried = sum(number > 1 for number, _ in story.counted)
     if not tried:
         return "no retry yet"
@@ -49,7 +49,7 @@ def tally(story: Story) -> str:
     shown = f"last {shown}" if len(story.facts.numbers) >= ATTEMPTS else shown
     made = "nothing new" if not story.new_steps else f"{story.new_steps} new"
     each = story.attempts_per_step
-    return f"{shown}, {made}" if each is None else f"{shown}, {made}: {each:.1f} for each"
+    return f"{shown}, {made}" if each is None else f"{shown}, {made} ({each:.1f} each)"
 
 
 @register.filter
