@@ -45,6 +45,7 @@ KINDS: Final = (
     Kind("deploys", "Deploys", (DEPLOY,)),
     Kind("queues", "Queues", ("queues.", "breakers."), "queues.view"),
     Kind("runs", "Runs", ("runs.", "waits.")),
+    Kind("errors", "Errors", ("errors.",)),
     Kind("schedules", "Schedules", ("schedules.",)),
     Kind("webhooks", "Webhooks", ("webhooks.",), "webhooks.view"),
     Kind("access", "Access", ("access.",), "access.manage"),
@@ -53,6 +54,7 @@ KINDS: Final = (
 _PAGES: Final = {
     "task": "runs:task",
     "run": "runs:run",
+    "error": "runs:error",
     "schedule": "runs:schedule",
     "webhook": "runs:webhook",
     "endpoint": "runs:endpoint",
@@ -69,6 +71,9 @@ _VERBS: Final = {
     "runs.resolve": "resolved",
     "runs.signal": "signalled",
     "runs.update": "asked",
+    "errors.resolve": "resolved",
+    "errors.reopen": "reopened",
+    "errors.snooze": "snoozed",
     "access.sign_in": "signed in",
 }
 

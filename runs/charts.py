@@ -7,7 +7,7 @@ current theme in its place, and themes what is not said here, so one figure serv
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -117,6 +117,39 @@ def _marks(deploys: Iterable[tuple[datetime, str]], size: timedelta) -> Figure:
         hover = names if len(names) <= MAX_NAMES else names[:MAX_NAMES] + "…"
         notes.append({**_note(_utc(at), words, 1), "hovertext": f"{at.astimezone(UTC):%H:%M} new code of {hover}"})
     return {"shapes": shapes, "annotations": notes}
+
+
+def failed_tries(
+    counts: Sequence[int], *, start: datetime, hours: int, deploys: Iterable[tuple[datetime, str]] = ()
+) -> Figure:
+    """How often something failed, in bins of so many hours from `start`, with a mark for each deploy. Without any
+    failure it has no trace."""
+    size = timedelta(hours=hours)
+    ends = [start + size * (n + 1) for n in range(len(counts))]
+    middles = [_utc(end - size / 2) for end in ends]
+    texts = [f"{end - size:%a %d %b %H:%M} – {end:%H:%M}" for end in ends]
+    trace = {
+        "type": "bar",
+        "name": "failed tries",
+        "x": middles,
+        "y": list(counts),
+        "text": texts,
+        "textposition": "none",
+        "marker": {"color": "--bad-fill"},
+        "hovertemplate": "%{text} UTC: %{y:,} failed<extra></extra>",
+    }
+    highest = max(counts, default=0)
+    layout = _layout(
+        xaxis={
+            "type": "date",
+            "range": [_utc(start), _utc(start + size * len(counts))],
+            "tickangle": 0,
+            "nticks": 5,
+            "tickformat": "%H:%M" if hours == 1 else "%-d %b",
+        },
+        yaxis={"rangemode": "tozero", "tickformat": ",d", **_count_ticks(highest)},
+    )
+    return {"data": [trace] if highest else [], "layout": layout | {"bargap": 0.1} | _marks(deploys, size)}
 
 
 def duration_histogram(cells: Iterable[Cell]) -> Figure:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import changes, endpoints, errors, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
 
 app_name = "runs"
 urlpatterns = [
@@ -57,6 +57,12 @@ urlpatterns = [
     path("webhooks/out/<str:name>/test/", endpoints.endpoint_test, name="endpoint_test"),
     path("webhooks/out/<str:name>/delete/", endpoints.endpoint_delete, name="endpoint_delete"),
     path("webhooks/out/<str:name>/deliveries/<uuid:run_id>/resend/", endpoints.endpoint_resend, name="endpoint_resend"),
+    path("errors/", errors.errors, name="errors"),
+    path("errors/<str:fingerprint>/", errors.error, name="error"),
+    path("errors/<str:fingerprint>/chart/", errors.error_chart, name="error_chart"),
+    path("errors/<str:fingerprint>/resolve/", errors.error_resolve, name="error_resolve"),
+    path("errors/<str:fingerprint>/reopen/", errors.error_reopen, name="error_reopen"),
+    path("errors/<str:fingerprint>/snooze/", errors.error_snooze, name="error_snooze"),
     path("changes/", changes.changes, name="changes"),
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<str:task_id>/", tasks.task, name="task"),

@@ -31,6 +31,7 @@ def badge(number: int) -> str:
 PLACES: Final = (
     Place("/", "Now", "now"),
     Place("/runs/", "Runs", "runs"),
+    Place("/errors/", "Errors", "errors"),
     Place("/approvals/", "Approvals", "approvals", also="/waits/"),
     Place("/queues/", "Queues", "queues", "queues.view"),
     Place("/tasks/", "Tasks", "tasks"),

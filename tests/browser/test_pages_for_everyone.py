@@ -18,6 +18,7 @@ from tests.support.waiting import eventually
 PATHS = (
     "/",
     "/runs/",
+    "/errors/",
     "/approvals/",
     "/queues/",
     "/tasks/",

@@ -94,7 +94,7 @@ def request_of(role: Role | None, path: str = "/"):
 def test_the_navigation_marks_where_the_person_is(path, current):
     nav = ElementTree.fromstring(render("{% nav %}", request=request_of(Role.VIEWER, path)))
     links = {"".join(a.itertext()).strip(): a.get("aria-current") for a in nav.iter("a")}
-    assert list(links) == ["Now", "Runs", "Approvals", "Queues", "Tasks", "Schedules", "Webhooks", "Changes"]
+    assert list(links) == ["Now", "Runs", "Errors", "Approvals", "Queues", "Tasks", "Schedules", "Webhooks", "Changes"]
     assert [name for name, mark in links.items() if mark] == ([current] if current else [])
 
 
