@@ -45,6 +45,7 @@ KINDS: Final = (
     Kind("deploys", "Deploys", (DEPLOY,)),
     Kind("queues", "Queues", ("queues.", "breakers."), "queues.view"),
     Kind("runs", "Runs", ("runs.", "waits.", "bulk.")),
+    Kind("errors", "Errors", ("errors.",)),
     Kind("schedules", "Schedules", ("schedules.",)),
     Kind("webhooks", "Webhooks", ("webhooks.",), "webhooks.view"),
     Kind("alerts", "Alerts", ("alerts.",)),
@@ -54,6 +55,7 @@ KINDS: Final = (
 _PAGES: Final = {
     "task": "runs:task",
     "run": "runs:run",
+    "error": "runs:error",
     "schedule": "runs:schedule",
     "webhook": "runs:webhook",
     "endpoint": "runs:endpoint",
@@ -80,6 +82,9 @@ _VERBS: Final = {
     "bulk.cancel": "cancelled in",
     "bulk.replay": "replayed in",
     "bulk.abort": "aborted",
+    "errors.resolve": "resolved",
+    "errors.reopen": "reopened",
+    "errors.snooze": "snoozed",
     "access.sign_in": "signed in",
 }
 

@@ -37,6 +37,7 @@ PLACES: Final = (
     Place("/", "Now", "now"),
     Place("/runs/", "Runs", "runs"),
     Place("/retries/", "Retries", "retries"),
+    Place("/errors/", "Errors", "errors"),
     Place("/approvals/", "Approvals", "approvals", also="/waits/"),
     Place("/queues/", "Queues", "queues", "queues.view"),
     Place("/tasks/", "Tasks", "tasks"),

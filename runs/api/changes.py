@@ -18,7 +18,7 @@ class ChangeOut(Schema):
 
     id: int
     at: datetime
-    kind: str = Field(description="deploys, queues, runs, schedules, webhooks, access or other.")
+    kind: str = Field(description="deploys, queues, runs, errors, schedules, webhooks, access or other.")
     action: str
     object_type: str
     object_id: str

@@ -59,3 +59,71 @@ DELETE FROM runs_errorgroup g WHERE g.fingerprint = ANY (ARRAY(
     SELECT n.fingerprint FROM runs_errorgroup n
     WHERE n.last_seen < holdfast_now() - make_interval(secs => %(age)s) ORDER BY n.last_seen LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED));
+
+-- name: error_look
+-- The groups that were seen since a moment, the latest first, each with what its state is judged by. What a group's
+-- counts are asked for begins with the earliest of what is asked; %(task)s narrows what is counted for the list.
+WITH looked AS (
+    SELECT g.* FROM runs_errorgroup g
+    WHERE g.last_seen >= %(seen_since)s
+      AND (%(before_at)s::timestamptz IS NULL OR (g.last_seen, g.fingerprint) < (%(before_at)s, %(before_print)s::text))
+      AND (%(task)s::text IS NULL OR g.tasks @> ARRAY[%(task)s::varchar])
+      AND (%(fingerprint)s::text IS NULL OR g.fingerprint = %(fingerprint)s)
+    ORDER BY g.last_seen DESC, g.fingerprint DESC
+    LIMIT %(most)s
+)
+SELECT l.fingerprint, l.type, l.message, l.tasks, l.first_seen, l.last_seen, l.example, l.resolved_at, l.resolved_by,
+       l.resolved_in, l.snoozed_at, l.snoozed_by, l.snoozed_until, l.snoozed_for, l.reason, c.tries, c.ended, c.lately,
+       c.before, c.today, greatest(0, c.since - l.snoozed_base) AS since, c.relapsed
+FROM looked l
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(n.count) FILTER (WHERE n.hour >= %(start)s AND {of_task}), 0)::bigint AS tries,
+           coalesce(sum(n.ended) FILTER (WHERE n.hour >= %(start)s AND {of_task}), 0)::bigint AS ended,
+           coalesce(sum(n.count) FILTER (WHERE n.hour >= %(lately)s), 0)::bigint AS lately,
+           coalesce(sum(n.count) FILTER (WHERE n.hour >= %(baseline)s AND n.hour < %(lately)s), 0)::bigint AS before,
+           coalesce(sum(n.count) FILTER (WHERE n.hour >= %(today)s), 0)::bigint AS today,
+           coalesce(sum(n.count) FILTER (WHERE n.hour >= date_trunc('hour', l.snoozed_at, 'UTC')), 0)::bigint AS since,
+           coalesce(bool_or(n.hour >= date_trunc('hour', l.resolved_at, 'UTC') AND n.version <> ALL(l.resolved_seen)),
+                    false) AS relapsed
+    FROM runs_errorcount n
+    WHERE n.fingerprint = l.fingerprint
+      AND n.hour >= least(%(start)s, %(baseline)s, date_trunc('hour', l.snoozed_at, 'UTC'),
+                          date_trunc('hour', l.resolved_at, 'UTC'))
+) c
+ORDER BY l.last_seen DESC, l.fingerprint DESC;
+
+-- name: of_task
+-- A part of what reads counts.
+(%(task)s::text IS NULL OR n.task_id = %(task)s)
+
+-- name: error_bins
+-- Failed tries by bins of time.
+SELECT n.fingerprint, date_bin(make_interval(hours => %(hours)s), n.hour, %(start)s) AS bin, sum(n.count)::bigint AS count
+FROM runs_errorcount n
+WHERE n.fingerprint = ANY(%(fingerprints)s) AND n.hour >= %(start)s AND {of_task}
+GROUP BY n.fingerprint, bin;
+
+-- name: error_parts
+-- Failed tries by task, step and version, the most of each group first.
+SELECT p.* FROM (
+    SELECT n.fingerprint, n.task_id, n.step, n.version, sum(n.count)::bigint AS count, sum(n.ended)::bigint AS ended,
+           min(n.hour) AS first, max(n.hour) AS last,
+           row_number() OVER (PARTITION BY n.fingerprint ORDER BY sum(n.count) DESC, max(n.hour) DESC) AS place
+    FROM runs_errorcount n
+    WHERE n.fingerprint = ANY(%(fingerprints)s) AND n.hour >= %(start)s AND {of_task}
+    GROUP BY n.fingerprint, n.task_id, n.step, n.version
+) p
+WHERE p.place <= %(most)s
+ORDER BY p.fingerprint, p.place;
+
+-- name: error_open
+-- Runs that are not over and whose last error it is, counted up to a bound. Its conditions are those of run_open_by_error.
+SELECT f.fingerprint, o.count
+FROM unnest(%(fingerprints)s::text[]) AS f (fingerprint)
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT 1 FROM runs_run r
+        WHERE (r.error ->> 'fingerprint') = f.fingerprint AND r.error IS NOT NULL AND r.finished_at IS NULL
+        LIMIT %(most)s
+    ) found
+) o;

@@ -22,6 +22,7 @@ PATHS = (
     "/runs/",
     "/retries/",
     "/runs/compare/",
+    "/errors/",
     "/approvals/",
     "/queues/",
     "/tasks/",

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models import F
 from django.utils import timezone
 
 from holdfast import db
 from queues.models import Entry, Lease, Queue, Worker
 from runs import histogram
 from runs.engine.waiting import wait_id
+from runs.errorgroups.model import ErrorCount, ErrorGroup
 from runs.models import Attempt, Chunk, LogLine, Rollup, Run, Snapshot, Task, Wait
 from runs.states import FINAL
 from runs.stuck.model import Stack
@@ -107,6 +109,36 @@ def lines(of: Run, *messages: str, level: int = 20, **fields: Any) -> list[int]:
     values = {"at": timezone.now(), "level": level, "attempt": 1, "step": "", **fields}
     made = LogLine.objects.bulk_create(LogLine(run=of, message=message, **values) for message in messages)
     return [line.sequence for line in made]
+
+
+def failures(
+    count: int = 1,
+    *,
+    fingerprint: str = "f00d",
+    name: str = "sums",
+    step: str = "",
+    version: str = "1",
+    hours_ago: float = 0.0,
+    ends: int = 0,
+    **fields: Any,
+) -> ErrorGroup:
+    """So many failed tries in an hour, and their group; `first_seen` is the earliest unless it is said."""
+    at = timezone.now() - timedelta(hours=hours_ago)
+    hour = at.replace(minute=0, second=0, microsecond=0)
+    counted, made = ErrorCount.objects.get_or_create(
+        fingerprint=fingerprint, hour=hour, task_id=name, step=step, version=version, worker_id=1,
+        defaults={"count": count, "ended": ends},
+    )  # fmt: skip
+    if not made:
+        ErrorCount.objects.filter(pk=counted.pk).update(count=F("count") + count, ended=F("ended") + ends)
+    defaults = {"type": "builtins.ValueError", "message": "no order #", "tasks": [name], "first_seen": at}
+    group, _ = ErrorGroup.objects.get_or_create(fingerprint=fingerprint, defaults={**defaults, "last_seen": at})
+    group.first_seen, group.last_seen = min(group.first_seen, at), max(group.last_seen, at)
+    group.tasks = sorted({*group.tasks, name})
+    for field, value in fields.items():
+        setattr(group, field, value)
+    group.save()
+    return group
 
 
 def ended(

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     # another attempt: it is dropped first.
     atomic = False
 
-    dependencies = [("runs", "0017_search_indexes")]
+    dependencies = [("runs", "0025_forks")]
 
     operations = [
         migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS run_by_end", migrations.RunSQL.noop),
