@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+#: What stands above places that belong together: what happens, what it flows through, what became of it.
+WORK, FLOW, INSIGHT, SETUP = "Work", "Flow", "Insight", "Set-up"
 #: A badge shows numbers up to here.
 MOST: Final = 99
 
@@ -15,6 +17,7 @@ class Place:
     name: str
     icon: str
     grant: str = "runs.view"
+    group: str = ""
     also: str = ""  # another address whose pages belong to it
 
     @property
@@ -33,21 +36,22 @@ def badge(number: int) -> str:
     return f"{MOST}+" if number > MOST else str(number or "")
 
 
+#: In the order of the menu; those of one group stand together.
 PLACES: Final = (
     Place("/", "Now", "now"),
-    Place("/runs/", "Runs", "runs"),
-    Place("/retries/", "Retries", "retries"),
-    Place("/errors/", "Errors", "errors"),
-    Place("/approvals/", "Approvals", "approvals", also="/waits/"),
-    Place("/queues/", "Queues", "queues", "queues.view"),
-    Place("/tasks/", "Tasks", "tasks"),
-    Place("/schedules/", "Schedules", "schedules"),
-    Place("/webhooks/", "Webhooks", "webhooks", "webhooks.view"),
-    Place("/explore/", "Explore", "explore"),
-    Place("/alerts/", "Alerts", "alerts"),
-    Place("/changes/", "Changes", "changes"),
-    Place("/bulk/", "Bulk jobs", "bulk"),
-    Place("/admin/", "Admin", "admin", "access.manage"),
+    Place("/runs/", "Runs", "runs", group=WORK),
+    Place("/approvals/", "Approvals", "approvals", group=WORK, also="/waits/"),
+    Place("/retries/", "Retries", "retries", group=WORK),
+    Place("/errors/", "Errors", "errors", group=WORK),
+    Place("/bulk/", "Bulk jobs", "bulk", group=WORK),
+    Place("/queues/", "Queues", "queues", "queues.view", group=FLOW, also="/workers/"),
+    Place("/tasks/", "Tasks", "tasks", group=FLOW),
+    Place("/schedules/", "Schedules", "schedules", group=FLOW),
+    Place("/webhooks/", "Webhooks", "webhooks", "webhooks.view", group=FLOW),
+    Place("/explore/", "Explore", "explore", group=INSIGHT),
+    Place("/alerts/", "Alerts", "alerts", group=INSIGHT),
+    Place("/changes/", "Changes", "changes", group=INSIGHT),
+    Place("/admin/", "Admin", "admin", "access.manage", group=SETUP),
 )
 
 #: `g` and then the letter lead to the place. Each letter stands once; a place without one is found by Ctrl-K.

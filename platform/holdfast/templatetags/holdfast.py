@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
+from itertools import groupby
 from typing import Any
 
 from django import template
@@ -128,7 +129,8 @@ def nav(context: RequestContext) -> dict[str, Any]:
     badges: Mapping[str, Callable[[], int]] = context.get("badges") or {}
     places = _places(context)
     counts = {place.path: badge(badges[place.path]()) for place in places if place.path in badges}
-    return {"places": [(place, place.is_current(path), counts.get(place.path)) for place in places]}
+    shown = [(place, place.is_current(path), counts.get(place.path)) for place in places]
+    return {"groups": [(name, list(of)) for name, of in groupby(shown, lambda entry: entry[0].group)]}
 
 
 @register.inclusion_tag("holdfast/_shortcuts.html", takes_context=True)
