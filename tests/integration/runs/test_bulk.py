@@ -234,34 +234,34 @@ def test_a_replay_starts_a_run_for_each_and_says_which_one_failed_and_why(worked
 
 def test_a_worker_that_is_killed_in_the_middle_leaves_no_run_out_and_none_is_acted_upon_twice(worked: Fleet) -> None:
     queues.queue_pause("default", ANN)  # what is replayed need not run as well
-    ids = completed(400)
+    ids = completed(250)
     job = services.bulk_create(action="replay", ids=ids, actor=ANN)
     victim = worked.worker("worker-1")
-    eventually(lambda: BulkJob.objects.get(pk=job.pk).done > 120, "it is in the middle", 60)
+    eventually(lambda: BulkJob.objects.get(pk=job.pk).done > 60, "it is in the middle", 60)
     victim.signal(signal.SIGKILL)
     victim.wait()
     cut = BulkJob.objects.get(pk=job.pk)
-    assert 120 < cut.done < 400
+    assert 60 < cut.done < 250
     worked.worker("worker-2")
     found = ended(job, 120)
-    assert (found.done, found.left) == (400, 0)
+    assert (found.done, found.left) == (250, 0)
     replays = Counter(Run.objects.filter(replay_of__isnull=False).values_list("replay_of", flat=True))
     assert set(replays) == set(ids)
     assert set(replays.values()) == {1}
-    assert AuditEntry.objects.filter(action="runs.replay").count() == 400
+    assert AuditEntry.objects.filter(action="runs.replay").count() == 250
     assert run(job.id).attempt == 2
 
 
 def test_an_abort_stops_at_the_next_batch_and_says_what_was_done(worked: Fleet) -> None:
     queues.queue_pause("default", ANN)  # what is replayed need not run as well
-    ids = completed(1_500)
+    ids = completed(1_000)
     job = services.bulk_create(action="replay", ids=ids, actor=ANN)
     worked.worker("worker-1")
-    eventually(lambda: BulkJob.objects.get(pk=job.pk).done > 120, "it is in the middle", 60)
+    eventually(lambda: BulkJob.objects.get(pk=job.pk).done > 60, "it is in the middle", 60)
     assert services.bulk_abort(job.id, actor=ANN, reason="wrong ones") == "cancelling"
     found = ended(job)
     assert run(job.id).status == "cancelled"
-    assert 120 < found.done < 1_500
+    assert 60 < found.done < 1_000
     assert snapshots(job.id)[-1].output["upto"] == found.done, "a batch that was begun is finished"
     assert Run.objects.filter(replay_of__isnull=False).count() == found.done
     assert ("", "", found.left) in outcomes(job)
