@@ -7,6 +7,7 @@ transaction: whoever dies in the middle has done nothing, and whoever comes seco
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,8 +26,8 @@ logger = logging.getLogger("holdfast.alerts")
 
 #: After the end of a minute its last rollups are written.
 SETTLE: Final = timedelta(seconds=5)
-#: Rules that one turn looks at: timers wait for it.
-MOST: Final = 10
+#: Seconds after which a turn begins with no other rule: timers wait for it.
+TURN: Final = 0.5
 #: Milliseconds for which a statement may hold up the scheduler.
 PATIENCE: Final = 2_000
 #: Firings that a rule remembers.
@@ -36,7 +37,11 @@ MAX_NOTE, MAX_SUMMARY, MAX_LINK = 300, 500, 1_000
 
 def evaluate_due() -> bool:
     """Looks at rules that are due. True: there may be more."""
-    return all(_evaluate_one() for _ in range(MOST))
+    until = time.monotonic() + TURN
+    while _evaluate_one():
+        if time.monotonic() >= until:
+            return True
+    return False
 
 
 def _evaluate_one() -> bool:

@@ -35,7 +35,7 @@ def test_a_rule_is_tried_on_the_last_week_and_made_and_fires(visitor: Visitor) -
     expect(page.locator("#preview")).to_contain_text("It would have fired once")
     expect(page.locator("#preview .plot svg.main-svg").first).to_be_visible()
     assert not Alert.objects.exists()
-    page.get_by_label("ops").check()
+    page.get_by_label("ops", exact=True).check()
     page.get_by_role("button", name="Make it").click()
     expect(page.get_by_role("heading", name="invoices-fail")).to_be_visible()
     expect(page.locator("#preview .plot svg.main-svg").first).to_be_visible()

@@ -8,10 +8,10 @@ import pytest
 from django.utils import timezone
 
 from holdfast.access.models import AuditEntry
-from runs.alerts import evaluating
 from runs.alerts.model import Alert, Firing
 from runs.models import Run
 from tests.support import stored
+from tests.support.alerts import look_at_alerts
 
 NEW: dict[str, Any] = {"name": "rate", "kind": "failure_rate", "task": "sums", "threshold": 10, "min_runs": 5}
 HOOK = {"name": "ops", "kind": "json", "url": "https://example.org/hook?token=s3cret"}
@@ -40,7 +40,7 @@ def test_an_alert_is_made_shown_changed_and_deleted(api: Any) -> None:
 def test_what_fires_is_told_acknowledged_and_listed(api: Any) -> None:
     stored.ended(6, "failed")
     api.post("/alerts", NEW)
-    evaluating.evaluate_due()
+    look_at_alerts()
     shown = api.get("/alerts/rate").json()
     assert (shown["state"], shown["value"], shown["firing"]["until"]) == ("firing", 100, None)
     assert shown["firing"]["examples"].startswith("/runs/?q=task:sums")

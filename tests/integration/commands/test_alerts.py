@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from runs.alerts import evaluating
 from runs.alerts.model import Alert, Channel
 from runs.models import Rollup
 from tests.support import stored
+from tests.support.alerts import look_at_alerts
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -48,7 +48,7 @@ def test_an_alert_from_its_making_to_its_end() -> None:
     )  # fmt: skip
     assert made == "Alert rate is made. It fires when: failure rate of sums over 30m above 10 %."
     stored.ended(6, "failed")
-    evaluating.evaluate_due()
+    look_at_alerts()
     assert "firing" in said("alerts", "list")
     assert said("alerts", "show", "rate") == "rate is firing: 100.0 %. 6 runs ended in 30m"
     assert told("alerts", "show", "rate")["firing"]["value"] == 100

@@ -11,11 +11,12 @@ from django.utils import timezone
 
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
-from runs.alerts import channels, evaluating, measuring, services
+from runs.alerts import channels, measuring, services
 from runs.alerts.model import Alert, Channel, Firing
 from runs.models import Run
 from runs.views.alerts import FIRINGS
 from tests.support import stored
+from tests.support.alerts import look_at_alerts
 from tests.support.counting import statements
 from tests.support.people import signed_in
 
@@ -47,7 +48,7 @@ def firing() -> Alert:
     stored.ended(6, "failed")
     channels.channel_create("pager", "json", url="https://example.org/hook", actor=ACTOR)
     services.alert_create("rate", actor=ACTOR, channels=["pager"], **RATE)
-    evaluating.evaluate_due()
+    look_at_alerts()
     return Alert.objects.get()
 
 
@@ -69,7 +70,7 @@ def test_empty_lists_teach_and_viewers_make_nothing() -> None:
 def test_what_fires_stands_first_and_unmeasured_is_not_green(firing: Alert) -> None:
     services.alert_create("a-blind-one", actor=ACTOR, **{**RATE, "min_runs": 100})
     services.alert_create("b-calm", actor=ACTOR, kind="head_wait", threshold=60)
-    evaluating.evaluate_due()
+    look_at_alerts()
     services.alert_create("c-off", actor=ACTOR, enabled=False, **RATE)
     page = text_of(signed_in("viewer"), "/alerts/")
     states = re.findall(r'<tr>.*?data-status="(\w+)"', page, re.DOTALL)
@@ -97,7 +98,7 @@ def test_the_pages_ask_the_same_for_many_as_for_one(firing: Alert) -> None:
     for number in range(8):
         channels.channel_create(f"c{number}", "json", url="https://example.org/hook", actor=ACTOR)
         services.alert_create(f"a{number}", actor=ACTOR, channels=["pager", f"c{number}"], **RATE)
-    evaluating.evaluate_due()
+    look_at_alerts()
     Firing.objects.filter(alert=firing).update(until=timezone.now(), ended="recovered")
     Firing.objects.create(alert=firing, since=timezone.now(), peak_at=timezone.now(), **PAST)
     for path, number in paths.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from holdfast.access.grants import Actor
@@ -26,7 +26,9 @@ from runs.alerts.services import InvalidAlert, UnknownAlert
 from runs.errors import InvalidOption, WrongState
 from runs.models import Rollup, Run, UsageRollup
 from runs.schedules.model import Schedule, Tick
+from runs.store import SQL
 from tests.support import stored
+from tests.support.alerts import look_at_alerts
 from tests.support.runs import the
 
 ACTOR = Actor.local()
@@ -55,7 +57,7 @@ def bad(of: int = 6, **fields: Any) -> None:
 def look(name: str = "rate") -> Alert:
     """The next look at an alert, now."""
     Alert.objects.filter(name=name).update(due_at=timezone.now())
-    assert not evaluating.evaluate_due()
+    look_at_alerts()
     return Alert.objects.get(name=name)
 
 
@@ -188,6 +190,31 @@ def test_what_takes_too_long_is_unmeasured_and_does_not_hold_the_others_up(monke
     assert look("slow").note == "nobody has said yet to use cost"
 
 
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        ("alert_ends", "rollup_unique"),
+        ("alert_durations", "rollup_unique"),
+        ("alert_activity", "rollup_unique"),
+        ("alert_usage", "usage_rollup_unique"),
+        ("alert_unit_known", "usage_rollup_unique"),
+        ("alert_work_of_task", "run_by_task"),
+        ("alert_work_of_queue", "run_by_queue"),
+    ],
+)
+def test_what_is_measured_is_read_from_an_index(statement: str, index: str) -> None:
+    asked = {
+        "start": ago(hours=1), "end": timezone.now(), "task": "sums", "queue": "", "unit": "cost", "most": 1_000,
+        "counted": ["completed", "failed"], "failed": ["failed"],
+    }  # fmt: skip
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {getattr(SQL, statement)}", asked)
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert index in plan
+    assert "Seq Scan" not in plan
+
+
 # ── state, and who is told ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -222,8 +249,7 @@ def test_many_schedulers_at_once_look_at_each_alert_once(pager: Channel) -> None
 
     def scheduler(_: int) -> None:
         try:
-            while evaluating.evaluate_due():
-                pass
+            look_at_alerts()
         finally:
             close_old_connections()
             connection.close()
