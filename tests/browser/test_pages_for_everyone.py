@@ -12,6 +12,7 @@ from holdfast.access import services as access
 from holdfast.access.grants import Actor
 from runs import services
 from runs.models import Run
+from tests.support import stored
 from tests.support.browsing import Site, Visitor
 from tests.support.waiting import eventually
 
@@ -44,6 +45,15 @@ def a_finished_run(site: Site) -> str:
     return f"/runs/{run}/"
 
 
+def an_error() -> str:
+    """The path of the page of an error that a run has met."""
+    trace = 'Traceback (most recent call last):\n  File "/srv/shop/tasks.py", line 3, in work\n    fetch()\n'
+    error = {**stored.error(), "fingerprint": "f00d", "traceback": trace, "step": "send#1"}
+    run = stored.run("retrying", error=error)
+    stored.failures(40, step="send", version="4f9c2a77aa01", example=run.pk)
+    return "/errors/f00d/"
+
+
 def violations(page: Page, path: str) -> list[str]:
     """What axe finds on a page, and whether the page is wider than the screen."""
     page.goto(path)
@@ -63,7 +73,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(visitor: Visitor, theme:
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 800})
     found = {}
-    for path in (*PATHS, a_finished_run(visitor.site)):
+    for path in (an_error(), *PATHS, a_finished_run(visitor.site)):
         found[path] = violations(page, path)
     visitor.complaints.clear()  # the 404 that was asked for
     assert {path: said for path, said in found.items() if said} == {}
