@@ -14,6 +14,7 @@ from holdfast.access import services as access
 from holdfast.access.grants import Actor
 from runs import services
 from runs.models import Run
+from tests.support import stored
 from tests.support.browsing import Site, Visitor
 from tests.support.waiting import eventually
 
@@ -58,6 +59,15 @@ def a_finished_run(site: Site) -> str:
     return f"/runs/{run}/"
 
 
+def an_error() -> str:
+    """The path of the page of an error that a run has met."""
+    trace = 'Traceback (most recent call last):\n  File "/srv/shop/tasks.py", line 3, in work\n    fetch()\n'
+    error = {**stored.error(), "fingerprint": "f00d", "traceback": trace, "step": "send#1"}
+    run = stored.run("retrying", error=error)
+    stored.failures(40, step="send", version="4f9c2a77aa01", example=run.pk)
+    return "/errors/f00d/"
+
+
 def violations(page: Page, path: str) -> list[str]:
     """What axe finds on a page, and whether the page is wider than the screen."""
     page.goto(path)
@@ -85,7 +95,7 @@ def weeks_of_work(site: Site) -> list[str]:
 
 
 def trouble(site: Site) -> list[str]:
-    """No worker is left although there is work, a breaker is held open, and addresses ask for what cannot be."""
+    """An error that comes again and again, no worker left although there is work, and addresses ask for what cannot be."""
     worker = site.fleet.worker("kelp")
     run, _ = services.task_enqueue("count-words", {"text": "kelp"}, {}, actor=Actor.system("test"))
     eventually(lambda: Run.objects.get(pk=run).status == "completed", "the worker has its tasks registered", timeout=30)
@@ -94,20 +104,21 @@ def trouble(site: Site) -> list[str]:
     waiting, _ = services.task_enqueue("count-words", {"text": "more kelp"}, {}, actor=Actor.system("test"))
     services.run_cancel(waiting, actor=Actor.system("test"), reason="nobody is there")
     services.task_enqueue("count-words", {"text": "no kelp"}, {}, actor=Actor.system("test"))
-    return [f"/runs/{waiting}/", *REFUSED]
+    return [an_error(), f"/runs/{waiting}/", *REFUSED]
 
 
 @pytest.mark.parametrize("state", [nothing_yet, weeks_of_work, trouble])
-@pytest.mark.parametrize(("theme", "width"), THEMES)
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(
-    visitor: Visitor, theme: Theme, width: int, state: Callable[[Site], list[str]]
-) -> None:
-    page = visitor.page
-    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-    page.set_viewport_size({"width": width, "height": 800})
-    found = {path: violations(page, path) for path in (*PATHS, *state(visitor.site))}
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(visitor: Visitor, state: Callable[[Site], list[str]]) -> None:
+    """Each page is fetched once and looked at in both themes, wide and narrow."""
+    page, found = visitor.page, {}
+    for path in (*PATHS, *state(visitor.site)):
+        page.goto(path)
+        for theme, width in THEMES:
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            page.set_viewport_size({"width": width, "height": 800})
+            found[path, theme, width] = still_violates(page)
     visitor.complaints.clear()  # the 404 that was asked for
-    assert {path: said for path, said in found.items() if said} == {}
+    assert {where: said for where, said in found.items() if said} == {}
 
 
 def test_the_keyboard_reaches_the_content_the_menu_and_the_way_out(visitor: Visitor) -> None:

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from holdfast import db
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from holdfast.demo.history.incidents import before
@@ -20,6 +21,7 @@ from runs.errorgroups.selectors import MAX_LOOKED, Asked, UnknownErrorGroup
 from runs.errorgroups.states import State
 from runs.errors import InvalidFilter, InvalidOption, WrongState
 from runs.models import Task
+from runs.store import SQL
 from tests.support import stored
 from tests.support.counting import statements
 from tests.support.people import signed_in
@@ -338,3 +340,21 @@ def test_a_seeded_history_shows_its_outage_and_the_bad_deploy_that_was_mended() 
     assert found.bad_deploy.fingerprint not in page
     figure = json.loads(client.get(f"/errors/{found.bad_deploy.fingerprint}/chart/").content)
     assert [note["text"] for note in figure["layout"]["annotations"]] == ["deploy", "deploy"]
+
+
+def test_runs_under_way_are_counted_by_their_index_alone() -> None:
+    queue = stored.task().queue
+    with db.callers() as conn:
+        conn.execute(
+            """INSERT INTO runs_run (id, task_id, queue_id, status, payload, error, created_at, finished_at, trace_id)
+            SELECT uuidv7(), 'sums', %s, CASE WHEN n %% 9 = 0 THEN 'retrying' ELSE 'failed' END, '{}',
+                   jsonb_build_object('fingerprint', 'g' || n %% 50), now(), CASE WHEN n %% 9 > 0 THEN now() END, ''
+            FROM generate_series(1, 4500) n""",
+            [queue.pk],
+        )
+        conn.execute("ANALYZE runs_run")
+        asked = {"fingerprints": ["g7", "g8"], "most": 1_001}
+        plan = "\n".join(row[0] for row in conn.execute(f"EXPLAIN {SQL.error_open}", asked).fetchall())
+        found = dict(conn.execute(SQL.error_open, asked).fetchall())
+    assert "run_open_by_error" in plan
+    assert found == {"g7": 10, "g8": 10}
