@@ -32,7 +32,7 @@ PLACES: Final = (
     Place("/", "Now", "now"),
     Place("/runs/", "Runs", "runs"),
     Place("/approvals/", "Approvals", "approvals", also="/waits/"),
-    Place("/queues/", "Queues", "queues", "queues.view"),
+    Place("/queues/", "Queues", "queues", "queues.view", also="/workers/"),
     Place("/tasks/", "Tasks", "tasks"),
     Place("/schedules/", "Schedules", "schedules"),
     Place("/webhooks/", "Webhooks", "webhooks", "webhooks.view"),

@@ -93,13 +93,13 @@ def test_now_takes_as_many_queries_for_much_as_for_little() -> None:
     client = signed_in("viewer")
     stored.worker()
     stored.run("running")
-    with statements(WHO + MENU + 7):
+    with statements(WHO + MENU + 8):
         page(client, "/")
     for number in range(12):
         stored.run("failed", f"task-{number}", error=stored.error(f"m{number}"))
         stored.run("queued", f"task-{number}")
         stored.queue(f"queue-{number}")
-    with statements(WHO + MENU + 7):
+    with statements(WHO + MENU + 8):
         page(client, "/")
 
 
@@ -208,7 +208,7 @@ def test_waiting_runs_say_why() -> None:
         stored.run("queued", name)
     stored.run("retrying", next_at=timezone.now() + timedelta(seconds=300), error=stored.error())
     client = signed_in("viewer")
-    with statements(WHO + MENU + 7):
+    with statements(WHO + MENU + 8):
         text = page(client, "/runs/")
     for words in ("queue paused: key is spent", "no worker for pool gpu", "next in line", "next attempt"):
         assert words in text
