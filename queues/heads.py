@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from django.utils import timezone
+
 from holdfast import db
-from holdfast.access.selectors import database_now
 from queues import backlog, tickets
 from queues.backlog import Backlog
 from queues.selectors import QueueFlow
 from queues.workers import AliveWorker
 
 #: Seconds for which the first entry of a queue may wait that a worker with room could start.
-HEAD_WAIT: Final = 60.0
+HEAD_WAIT: Final = 120.0
 
 
 def standing(flows: Sequence[QueueFlow], workers: Sequence[AliveWorker]) -> list[Backlog]:
@@ -23,7 +24,8 @@ def standing(flows: Sequence[QueueFlow], workers: Sequence[AliveWorker]) -> list
     asked = [flow for flow in flows if flow.depth and not flow.queue.paused and flow.queue.pool in roomy]
     if not (waits := [flow.waiting_since for flow in asked if flow.waiting_since is not None]):
         return []
-    if (database_now() - min(waits)).total_seconds() < HEAD_WAIT or tickets.suspended():
+    # By this machine's clock: PostgreSQL's own is asked below, if it may be so.
+    if (timezone.now() - min(waits)).total_seconds() < HEAD_WAIT or tickets.suspended():
         return []
     with db.callers() as conn:
         found = backlog.backlogs(conn, sorted({flow.queue.pool for flow in asked}))

@@ -208,7 +208,7 @@ def test_waiting_runs_say_why() -> None:
         stored.run("queued", name)
     stored.run("retrying", next_at=timezone.now() + timedelta(seconds=300), error=stored.error())
     client = signed_in("viewer")
-    with statements(WHO + MENU + 8):
+    with statements(WHO + MENU + 7):
         text = page(client, "/runs/")
     for words in ("queue paused: key is spent", "no worker for pool gpu", "next in line", "next attempt"):
         assert words in text
