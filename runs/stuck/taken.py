@@ -22,10 +22,14 @@ class Frame:
     own: bool
 
     @property
-    def short(self) -> str:
-        """The end of the file's path: a page has no room for more."""
-        parts = self.file.rsplit("/", 2)
-        return "/".join(parts[-2:])
+    def folder(self) -> str:
+        """The last one of the file's path, with its slash: a page has no room for more, and may break the line here."""
+        return f"{self.file.rsplit('/', 2)[-2]}/" if "/" in self.file else ""
+
+    @property
+    def name(self) -> str:
+        """The file's, without its folders."""
+        return self.file.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,6 @@ def seen(page: Page, path: str) -> dict[str, list[str]]:
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 900})
         found[f"{path} {theme}"] = still_violates(page)
-        page.screenshot(
-            path=f"/tmp/look-stuck-{path.strip('/').replace('/', '-')[:14] or 'now'}-{theme}.png", full_page=True
-        )
     return {name: said for name, said in found.items() if said}
 
 

@@ -58,7 +58,7 @@ def test_a_run_s_page_shows_where_it_was_when_somebody_asked(kelp: Worker, viewe
         run, stored.frame("sums"), stored.frame("read", "await <socket>.read()"), stored.frame("recv", own=False)
     )
     text = page(viewer, f"/runs/{run.id}/")
-    assert "shop/read.py:12 <b>read</b>" in text
+    assert "shop/<wbr>read.py:12 <b>read</b>" in text
     assert "await &lt;socket&gt;.read()" in text
     assert re.search(r'<li aria-current="true"><span class="where" title="/srv/shop/read.py">', text)
     assert '<li class="foreign">' in text
@@ -91,7 +91,7 @@ def test_the_page_of_a_worker_lists_what_it_has_in_its_hands(kelp: Worker, viewe
     text = page(viewer, f"/workers/{kelp.pk}/")
     assert text.index(str(old.id)) < text.index(str(new.id)), "the longest first"
     assert "2 runs" in text
-    assert "shop/read.py:12 read" in text
+    assert "shop/<wbr>read.py:12 read" in text
     assert "none of its code was at work" in text
     assert f'href="/workers/{kelp.pk}/"' in page(viewer, "/queues/")
 
@@ -185,7 +185,7 @@ def test_now_counts_them_and_shows_the_longest_with_where_they_stand(kelp: Worke
     assert '<span class="label">Stuck</span><span class="value">9</span>' in text
     assert "all 9" in text
     assert str(lost.id) in text, "the longest"
-    assert text.count("shop/read.py:12 read") == MAX_LONGEST - 1
+    assert text.count("shop/<wbr>read.py:12 read") == MAX_LONGEST - 1
     assert re.search(r"Nothing new for 18 m \d\d s; step fetch usually takes 4.0 s at most \(p99\)", text)
 
 
