@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from holdfast.access.gate import ActorRequest, requires
-from queues import breakerviews, selectors, services, tickets
+from queues import breakerviews, heads, selectors, services, tickets
 from queues.editable import SETTINGS
 from queues.errors import InvalidChange, QueueNotFound
 from queues.forms import LimitForm, PauseForm
@@ -29,6 +29,7 @@ class Row:
     pause_form: PauseForm
     open: str = ""  # which of the row's forms stands open
     changed: bool = False  # just now, so that it may be undone
+    stuck: bool = False  # its first entry waits for long, and nothing holds it
 
     @property
     def limits(self) -> str:
@@ -70,7 +71,8 @@ def queues(request: ActorRequest) -> HttpResponse:
     page = selectors.queues_page(after=_plain(request, "after"), search=_plain(request, "search"))
     workers = workers_alive()
     served = pools_served(workers)
-    rows = [_row(flow, served) for flow in page.items]
+    still = {one.queue for one in heads.standing(page.items, workers)}
+    rows = [_row(flow, served, stuck=flow.queue.name in still) for flow in page.items]
     context = {
         "rows": rows,
         "next": page.next,

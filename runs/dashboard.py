@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from holdfast import db
+from holdfast import db, words
+from queues import heads
+from queues.backlog import Backlog
 from queues.selectors import QueueFlow, queues_page
 from queues.workers import AliveWorker, pools_served, workers_alive
 from runs import histogram
@@ -17,6 +19,7 @@ from runs.models import Run
 from runs.retries import selectors as retries
 from runs.states import Status
 from runs.store import SQL
+from runs.stuck.selectors import Standstills, standstills
 from runs.words import EXACT_UP_TO, count
 
 #: Failures of each status that are looked at, and groups that are shown.
@@ -84,6 +87,7 @@ class Now:
     paused: list[QueueFlow]
     nothing_yet: bool  # no run was ever enqueued
     burning: int = 0  # runs whose attempts finish nothing new
+    stuck: Standstills = Standstills()  # noqa: RUF009 - it is frozen
 
     @property
     def lost(self) -> int:
@@ -123,7 +127,7 @@ def now() -> Now:
     workers = workers_alive()
     counts = status_counts(COUNTED_TILES)
     return Now(
-        verdict=verdict(counts, hours, flows, workers),
+        verdict=verdict(counts, hours, flows, workers, heads.standing(flows, workers)),
         counts=counts,
         failed=sum(hour.failed for hour in hours),
         ended=sum(hour.ended for hour in hours),
@@ -132,6 +136,7 @@ def now() -> Now:
         paused=[flow for flow in flows if flow.queue.paused],
         nothing_yet=not Run.objects.exists(),
         burning=retries.summary().burning,
+        stuck=standstills(),
     )
 
 
@@ -169,13 +174,19 @@ def task_stats(tasks: Collection[str]) -> dict[str, TaskStats]:
 
 
 def verdict(
-    counts: dict[str, int], hours: Sequence[TaskHour], flows: Sequence[QueueFlow], workers: Sequence[AliveWorker]
+    counts: dict[str, int],
+    hours: Sequence[TaskHour],
+    flows: Sequence[QueueFlow],
+    workers: Sequence[AliveWorker],
+    still: Sequence[Backlog] = (),
 ) -> Verdict:
-    """The sentence: the worst that is true. A paused queue is no fault; what waits in one is not stuck."""
+    """The sentence: the worst that is true. A paused queue is no fault; what waits in one is not stuck. `still`: queues
+    whose first entry waits for long although nothing holds it."""
     ready = [flow for flow in flows if flow.depth and not flow.queue.paused]
     served = pools_served(workers)
     return (
         _stalled([flow for flow in ready if flow.queue.pool not in served])
+        or _standing(still)
         or _failing(hours)
         or _saturated([flow for flow in ready if _full(flow)])
         or _flowing(counts, ready)
@@ -194,6 +205,21 @@ def _stalled(flows: Sequence[QueueFlow]) -> Verdict | None:
         f"Stalled: {ready}, but no worker is alive for pool {' or '.join(pools)}.",
         "bad",
         f"manage.py work {' '.join(f'--pool {pool}' for pool in pools)}",
+    )
+
+
+def _standing(queues: Sequence[Backlog]) -> Verdict | None:
+    if not queues:
+        return None
+    first = queues[0]
+    waits = "1 run is ready" if first.startable == 1 else f"{count(first.startable)} runs are ready"
+    others = f" So do {len(queues) - 1} more queues." if len(queues) > 2 else ""
+    others = " So does one more queue." if len(queues) == 2 else others
+    waited = words.duration(first.head_wait)
+    return Verdict(
+        "stalled",
+        f"Stalled: {waits} in {first.queue} and nothing holds them, but the first has waited for {waited}.{others}",
+        "bad",
     )
 
 

@@ -80,9 +80,9 @@ def _parts(run: ActiveRun, frames: dict[int, FrameType], home: int | None, alone
         for task in _tasks(run):
             coroutine = task.get_coro()
             if getattr(coroutine, "cr_running", False) and home in frames:
-                yield _part("task", _task_name(task), _within(frames[home], coroutine))
+                yield _part("task", _task_name(run, task), _within(frames[home], coroutine))
             else:
-                yield _part("task", _task_name(task), list(_chain(coroutine)))
+                yield _part("task", _task_name(run, task), list(_chain(coroutine)))
     elif alone and home in frames:
         stay = _outward(frames[home])
         before = next((at for at, frame in enumerate(stay) if frame.f_code.co_name == _STAY), 0)
@@ -98,7 +98,9 @@ def _tasks(run: ActiveRun) -> Sequence[asyncio.Task[Any]]:
     return others if main is None or main.done() else [main, *others]
 
 
-def _task_name(task: asyncio.Task[Any]) -> str:
+def _task_name(run: ActiveRun, task: asyncio.Task[Any]) -> str:
+    if task is run.main:
+        return run.task_id
     coroutine: Any = task.get_coro()
     return str(getattr(coroutine, "__qualname__", "") or task.get_name())
 

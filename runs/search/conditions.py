@@ -15,6 +15,7 @@ from queues.models import Queue, Worker
 from runs.models import Task
 from runs.search.terms import PAYLOAD, WORD, Term
 from runs.search.values import Json, Moment, first_id
+from runs.stuck.model import Stuck
 
 #: A run's id holds the clock of the moment it was written, `created_at` that of its statement's begin: a bulk enqueue
 #: may write its last id this much later.
@@ -107,6 +108,11 @@ def _not(q: Q) -> Q:
 def _tag(term: Term, _: datetime) -> tuple[Q, None]:
     # The index leaves untagged runs out.
     return Q(tags__overlap=list(term.values)) & ~Q(tags=[]), None
+
+
+def _is(_: Term, __: datetime) -> tuple[Q, None]:
+    # The table holds some thousands of runs at most: `plan` begins there.
+    return Q(pk__in=Stuck.objects.filter(token=F("run__lease_token")).values("pk")), None
 
 
 def _attempt(term: Term, _: datetime) -> tuple[Q, None]:
@@ -213,6 +219,7 @@ def _json(text: str) -> Any:
 
 
 _CONDITIONS: Final[dict[str, Any]] = {
+    "is": _is,
     "tag": _tag,
     "attempt": _attempt,
     "age": _age,

@@ -19,7 +19,7 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from runs.errors import InvalidFilter
 from runs.models import STATUSES
 from runs.search import values
-from runs.search.terms import FIELDS, NAMES, PAYLOAD, WORD, Comparing, Field, Term, Value, is_id
+from runs.search.terms import FIELDS, NAMES, PAYLOAD, STATES, WORD, Comparing, Field, Term, Value, is_id
 
 MAX_SEARCH: Final = 4_000
 MAX_TERMS: Final = 40
@@ -229,7 +229,8 @@ def _read(field: str, item: Token, text: str, found: list[Value], faults: list[F
     try:
         found.append(known.read(text))
     except (ValueError, OverflowError):
-        near = get_close_matches(text.lower(), STATUSES, n=1) if field == "status" else []
+        named = {"status": STATUSES, "is": STATES}.get(field, ())
+        near = get_close_matches(text.lower(), named, n=1)
         hint = f"did you mean {near[0]}?" if near else f"write {known.wants}"
         faults.append(_over(item, item, f"does not fit {field}; {hint}", near[0] if near else None))
 

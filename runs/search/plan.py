@@ -129,7 +129,7 @@ def walks(found: Sequence[Condition], within: Q = _NONE) -> list[Walk]:
     rest = [one for one in found if not one.timed]
     if not rest:
         return [Walk((bounds,))]
-    if few := _few_tagged(rest, bounds):
+    if few := _few_stuck(rest, bounds) or _few_tagged(rest, bounds):
         return [few]
     listed = [_retried(rest, bounds)] if any(one.retried for one in rest) else []
     for index in _INDEXES:
@@ -158,6 +158,14 @@ def _along(index: tuple[str, ...], rest: Sequence[Condition], bounds: Q) -> Walk
 
 def _holds(index: tuple[str, ...], statuses: Sequence[Any]) -> bool:
     return set(statuses) <= set(BAD) if len(index) > 1 else Status.COMPLETED not in statuses
+
+
+def _few_stuck(rest: Sequence[Condition], bounds: Q) -> Walk | None:
+    """Runs that are stuck are few: the scheduler calls no more than some thousands so (`runs.stuck.watch.MOST`)."""
+    stuck = [one for one in rest if one.field == "is" and not one.negated]
+    if not stuck:
+        return None
+    return Walk((everything(stuck),), bounds & everything([one for one in rest if one not in stuck]), sorts=True)
 
 
 def _few_tagged(rest: Sequence[Condition], bounds: Q) -> Walk | None:

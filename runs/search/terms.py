@@ -16,6 +16,8 @@ from runs.search.values import Json, Moment
 Value = str | int | uuid.UUID | timedelta | Moment | Json
 WORD: Final = "word"
 PAYLOAD: Final = "payload"
+#: What a run may be, whatever its status is.
+STATES: Final = ("stuck",)
 #: An attempt's number is an integer of PostgreSQL.
 MAX_ATTEMPT: Final = 2**31 - 1
 
@@ -61,6 +63,12 @@ def _status(text: str) -> str:
     return text
 
 
+def _state(text: str) -> str:
+    if text not in STATES:
+        raise ValueError(text)
+    return text
+
+
 def _attempt(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= MAX_ATTEMPT):
         raise ValueError(text)
@@ -74,6 +82,7 @@ _ID_WANTED: Final = "the UUID of a run"
 #: What a search can ask for, in the order in which it is offered. A bare word and `payload.…` are beside them.
 FIELDS: Final[dict[str, Field]] = {
     "status": Field(_status, f"one of {', '.join(STATUSES)}", "the run's status", "status:failed,crashed"),
+    "is": Field(_state, f"one of {', '.join(STATES)}", "stuck: nothing new comes of it for too long", "is:stuck"),
     "task": Field(str, "a task's id", "the task's id", "task:research-agent"),
     "queue": Field(str, "a queue's name", "the queue's name", "queue:llm-calls"),
     "tag": Field(str, "a tag", "a tag that the run has", "tag:nightly"),

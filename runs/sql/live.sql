@@ -11,7 +11,8 @@ SELECT r.status, r.attempt, r.failures, r.max_attempts, r.next_at, r.created_at,
        concat((SELECT sum(u.amount) FROM runs_usage u WHERE u.run_id = r.id),
               (SELECT string_agg(concat('/', b.spent, '/', b.amount), '') FROM runs_budget b
                WHERE b.run_id = ANY(r.accounts))) AS spending,
-       (SELECT concat(p.value, '/', p.words, md5(p.metadata::text)) FROM runs_progress p WHERE p.run_id = r.id) AS progress
+       (SELECT concat(p.value, '/', p.words, md5(p.metadata::text)) FROM runs_progress p WHERE p.run_id = r.id) AS progress,
+       (SELECT concat(s.why, s.since) FROM runs_stuck s WHERE s.run_id = r.id AND s.token = r.lease_token) AS stuck
 FROM runs_run r WHERE r.id = %(run)s;
 
 -- name: live_attempts

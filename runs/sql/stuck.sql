@@ -123,3 +123,15 @@ LEFT JOIN runs_stuck s ON s.run_id = r.id AND s.token = r.lease_token
 LEFT JOIN queues_worker w ON w.id = r.worker_id
 WHERE r.id = ANY(%(ids)s::uuid[]) AND r.lease_token IS NOT NULL
   AND (s.why = 'nothing_new' OR w.heartbeat_at < holdfast_now() - make_interval(secs => %(timeout)s));
+
+-- name: stuck_longest
+-- For the page Now: the longest, and how many there are; the table holds what is stuck now and nothing else.
+SELECT s.run_id, r.task_id, s.step, s.since, s.usual, w.name, s.why = 'lost_heartbeat' AS lost, w.heartbeat_at,
+       holdfast_now(),
+       (SELECT k.stack::text FROM runs_stack k WHERE k.run_id = s.run_id AND k.token = s.token) AS stack,
+       count(*) OVER () AS count
+FROM runs_stuck s
+JOIN runs_run r ON r.id = s.run_id AND r.lease_token = s.token
+LEFT JOIN queues_worker w ON w.id = r.worker_id
+ORDER BY s.since, s.run_id
+LIMIT %(limit)s;

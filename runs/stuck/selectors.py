@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,10 +17,13 @@ from queues.workers import AliveWorker, workers_alive
 from runs.models import Run
 from runs.store import SQL
 from runs.stuck.model import Stack
-from runs.stuck.taken import Taken
+from runs.stuck.standstill import Standstill
+from runs.stuck.taken import Frame, Taken, here_of, parts_of
 
 #: Runs that the page of a worker lists.
 MAX_HELD: Final = 200
+#: Runs that do not get on that the page Now lists.
+MAX_LONGEST: Final = 6
 
 
 def stack_of(run: Run) -> Taken | None:
@@ -31,6 +36,35 @@ def stack_of(run: Run) -> Taken | None:
         .first()
     )
     return Taken.of(row) if row is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Longest:
+    """A run that does not get on, and where it stands."""
+
+    run_id: uuid.UUID
+    task: str
+    still: Standstill
+    here: Frame | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standstills:
+    """How many runs do not get on, and those that have not for longest."""
+
+    count: int = 0
+    longest: Sequence[Longest] = ()
+
+
+def standstills() -> Standstills:
+    """What the page Now shows."""
+    with db.callers() as conn:
+        rows = conn.execute(SQL.stuck_longest, {"limit": MAX_LONGEST}).fetchall()
+    found = []
+    for run_id, task, step, since, usual, worker, lost, beat, now, stack, _ in rows:
+        still = Standstill(since, now, step, usual, lost, worker or "", beat)
+        found.append(Longest(run_id, task, still, here_of(parts_of(json.loads(stack or "{}")))))
+    return Standstills(rows[0][-1] if rows else 0, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,10 +22,14 @@ class Frame:
     own: bool
 
     @property
-    def short(self) -> str:
-        """The end of the file's path: a page has no room for more."""
-        parts = self.file.rsplit("/", 2)
-        return "/".join(parts[-2:])
+    def folder(self) -> str:
+        """The last one of the file's path, with its slash: a page has no room for more, and may break the line here."""
+        return f"{self.file.rsplit('/', 2)[-2]}/" if "/" in self.file else ""
+
+    @property
+    def name(self) -> str:
+        """The file's, without its folders."""
+        return self.file.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,18 @@ class Part:
     def here(self) -> Frame | None:
         """Where it is, in code that its reader knows: the innermost frame of it."""
         return next((frame for frame in reversed(self.frames) if frame.own), None)
+
+
+def parts_of(told: dict[str, Any]) -> list[Part]:
+    """From what a worker has said."""
+    return [Part(p["kind"], p["name"], [Frame(**f) for f in p["frames"]]) for p in told.get("parts", ())]
+
+
+def here_of(parts: Sequence[Part]) -> Frame | None:
+    """Of the parts of a run, where the first one is that is in code of its own. The first of several is their parent,
+    which only waits for them: one of the others tells more."""
+    found = [frame for part in parts if (frame := part.here)]
+    return found[1] if len(found) > 1 else found[0] if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +75,7 @@ class Taken:
         """From a row that was answered, read with its worker."""
         assert row.captured_at is not None
         told = row.stack or {}
-        parts = [Part(p["kind"], p["name"], [Frame(**f) for f in p["frames"]]) for p in told.get("parts", ())]
+        parts = parts_of(told)
         return cls(
             row.run_id, row.worker.name, row.captured_at, parts, told.get("steps", []), told.get("waits", False),
             told.get("more", 0),
@@ -67,8 +83,8 @@ class Taken:
 
     @property
     def here(self) -> Frame | None:
-        """Where the run is: of its parts, the first that is in code of its own."""
-        return next((frame for part in self.parts if (frame := part.here)), None)
+        """Where the run is."""
+        return here_of(self.parts)
 
     def as_json(self) -> dict[str, Any]:
         """By the names of the API."""

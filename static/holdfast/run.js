@@ -32,13 +32,13 @@
     const summary = document.getElementById("run-summary");
     streams.tell(run.status);
     const now = JSON.stringify([
-      run.status, run.attempt, run.next_at, run.error_message, run.waits_for, run.spending, run.progress,
+      run.status, run.attempt, run.next_at, run.error_message, run.waits_for, run.spending, run.progress, run.stuck,
     ]);
     const drawn = summary.dataset.drawn ?? null;
     summary.dataset.drawn = now;
     const asRendered = summary.dataset.statusNow === run.status && summary.dataset.attemptNow === String(run.attempt);
     // What it has used is not told by the status: whether that is as rendered is asked once.
-    if (drawn !== now && !(drawn === null && asRendered && run.spending === "" && run.progress === null)) refresh();
+    if (drawn !== now && !(drawn === null && asRendered && run.spending === "" && run.progress === null && run.stuck === null)) refresh();
   }
 
   // The summary, the buttons and the result are the server's to draw.

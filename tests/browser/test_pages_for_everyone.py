@@ -95,7 +95,7 @@ def weeks_of_work(site: Site) -> list[str]:
 
 
 def trouble(site: Site) -> list[str]:
-    """An error that comes again and again, no worker left although there is work, and addresses ask for what cannot be."""
+    """An error that comes again and again, no worker left though there is work, and addresses that ask for nonsense."""
     worker = site.fleet.worker("kelp")
     run, _ = services.task_enqueue("count-words", {"text": "kelp"}, {}, actor=Actor.system("test"))
     eventually(lambda: Run.objects.get(pk=run).status == "completed", "the worker has its tasks registered", timeout=30)

@@ -13,13 +13,13 @@ from runs.filters import InvalidFilter, RunFilter
 from runs.models import STATUSES
 from runs.search import pointing
 from runs.search.grammar import MAX_SEARCH, parse
-from runs.search.terms import FIELDS, MAX_ATTEMPT, PAYLOAD, WORD, Comparing, Term, text_of
+from runs.search.terms import FIELDS, MAX_ATTEMPT, PAYLOAD, STATES, WORD, Comparing, Term, text_of
 from runs.search.values import Json, Moment, duration, duration_text, instant, scalar
 
 DOCS = Path(__file__).parents[3] / "platform/docs/search.md"
 ALL = (
-    "queue:llm -task:sync status:retrying,failed age:>10m duration:<=1h30m tag:x created:2026-01-31 attempt:>2 key:c-1 "
-    'worker:kelp version:4f error:5e1f finished:>2026-01-31T09:00Z payload.user.id:42 payload."odd key":"42" '
+    "queue:llm -task:sync is:stuck status:retrying,failed age:>10m duration:<=1h30m tag:x created:2026-01-31 attempt:>2 "
+    'key:c-1 worker:kelp version:4f error:5e1f finished:>2026-01-31T09:00Z payload.user.id:42 payload."odd key":"42" '
     "total:>2s started:<2026-01-31T09:00Z research"
 )
 
@@ -53,6 +53,7 @@ def values_of(field: str) -> st.SearchStrategy[Any]:
         "started": TIMES.map(instant),
         "finished": TIMES.map(instant),
         "attempt": st.integers(0, MAX_ATTEMPT),
+        "is": st.sampled_from(STATES),
         "parent": st.uuids(),
         "id": st.uuids(),
         PAYLOAD: SCALARS,
