@@ -13,5 +13,7 @@ from runs.charts.durations import FEWEST_BUCKETS as FEWEST_BUCKETS
 from runs.charts.durations import duration_histogram as duration_histogram
 from runs.charts.durations import heatmap as heatmap
 from runs.charts.durations import percentiles as percentiles
+from runs.charts.flow import depth as depth
+from runs.charts.flow import slots as slots
 from runs.charts.rates import failure_rate as failure_rate
 from runs.charts.rates import throughput as throughput

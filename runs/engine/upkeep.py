@@ -35,6 +35,8 @@ LATE: Final = 5.0
 TIMERS, DEADLINES, SWEEP, RECOVERY, HOMES, PAUSES, FORGET, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 2.0, 1.0, 60.0, 3_600.0
 #: Seconds after which a schedule that was just made or changed is noticed.
 TICKS: Final = 1.0
+#: Seconds between looks at how queues stand.
+SAMPLES: Final = 60.0
 #: Seconds after which endpoints are told of a run that has ended.
 TELL: Final = 1.0
 #: Deadlines that one transaction acts upon.
@@ -188,6 +190,11 @@ def tell_endpoints(conn: Conn) -> float | None:
         return 0.0 if telling.tell() else None
 
 
+def sample_queues(conn: Conn) -> float:
+    """How queues stand, for charts. Returns the seconds until the next minute."""
+    return queue_store.sample(conn)
+
+
 def make_partitions(conn: Conn) -> None:
     """Partitions for the weeks to come."""
     partitions.ensure_partitions(conn)
@@ -207,6 +214,7 @@ def poller() -> Poller:
     found.every(RECOVERY, Rescuer().look_for_the_dead)
     found.every(HOMES, leave_homes)
     found.every(PAUSES, end_pauses)
+    found.every(SAMPLES, sample_queues)
     found.every(TELL, tell_endpoints)
     found.every(TICKS, Clockwork().turn)
     return found

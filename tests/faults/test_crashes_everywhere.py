@@ -34,6 +34,7 @@ NOT_BY_WORKERS = {
     "runs.join_debounce": "an enqueue with a debounce",
     "runs.change_scheduled": "an enqueue with a debounce",
     "runs.forget_keys": "the scheduler",
+    "queues.sample": "the scheduler",
     "queues.postpone": "an enqueue with a debounce",
     "runs.crash": "recovery: the rescuer of this test makes it",
     "runs.record_overlap": "a worker that comes back from the dead",
