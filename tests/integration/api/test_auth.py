@@ -42,6 +42,8 @@ CALLS = [
     ("POST", "/queues/default/what-if", "admin"),
     ("GET", "/workers", "viewer"),
     ("GET", "/changes", "viewer"),
+    ("GET", "/explore", "viewer"),
+    ("GET", "/explore/differences", "viewer"),
     ("POST", "/workers/{worker_id}/drain", "operator"),
     ("POST", "/events", "developer"),
     ("GET", "/endpoints", "viewer"),
