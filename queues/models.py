@@ -9,6 +9,7 @@
     Note    a key for whose place something has changed                   (few rows)
     Start   how much of a queue or key with a rate started in a slice     (60 a window)
     Breaker what steps call, and whether they may now                     (few rows)
+    Sample  how a queue stood at a minute                                 (a month of minutes)
     Worker  a process that leases: its lock, heartbeat and last commit    (few rows)
 
 An id is in exactly one of Entry, Timer and Lease while it is alive, in none of them before and after.
@@ -442,3 +443,23 @@ class BreakerCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.calls} of {self.breaker_id}"
+
+
+class Sample(models.Model):
+    """How a queue stood in a minute, for charts: the scheduler looks once. Written by `queues.store` alone."""
+
+    minute = models.DateTimeField()
+    queue = models.ForeignKey(Queue, models.CASCADE, db_constraint=False, db_index=False, related_name="samples")
+    depth = models.IntegerField(help_text="Entries that were due and waited, counted up to 10,001.")
+    running = models.IntegerField(help_text="Entries in the hands of workers.")
+    concurrency_limit = models.IntegerField(null=True)
+    paused = models.BooleanField()
+
+    class Meta:
+        constraints = (
+            # Any number of schedulers write one row. Serves charts, which ask for a time, and what is too old.
+            models.UniqueConstraint(fields=("minute", "queue"), name="sample_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.queue_id}"

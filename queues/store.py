@@ -37,6 +37,10 @@ RECORDED: Final = "HF002"
 #: Notes that one lease takes of a queue at most.
 MOST_NOTES: Final = 5_000
 
+#: Where the depth of a sample stops counting, which means "more"; and days for which samples are kept.
+MOST_SAMPLED: Final = 10_001
+SAMPLE_DAYS: Final = 31
+
 Conn = Connection[TupleRow]
 
 
@@ -237,10 +241,17 @@ def leave_homes(conn: Conn, *, grace: float) -> list[tuple[str, str]]:
 
 
 def forget(conn: Conn) -> None:
-    """Drops what no window of a rate or a breaker reaches any more, and homes of what is gone."""
+    """Drops what no window of a rate or a breaker reaches any more, homes of what is gone, and old samples."""
     conn.execute(SQL.forget_homes)
     conn.execute(SQL.forget_starts)
     conn.execute(SQL.forget_calls)
+    conn.execute(SQL.forget_samples, {"days": SAMPLE_DAYS})
+
+
+def sample(conn: Conn) -> float:
+    """Keeps how all queues stand, once a minute. Returns the seconds until the next time."""
+    row = conn.execute(SQL.sample, {"pools": None, "most": MOST_SAMPLED}).fetchone()
+    return 60.0 if row is None else row[0]
 
 
 def note_all_keys(conn: Conn, queue_id: int) -> None:

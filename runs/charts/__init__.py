@@ -14,6 +14,8 @@ from runs.charts.durations import duration_histogram as duration_histogram
 from runs.charts.durations import heatmap as heatmap
 from runs.charts.durations import percentiles as percentiles
 from runs.charts.failures import failed_tries as failed_tries
+from runs.charts.flow import depth as depth
+from runs.charts.flow import slots as slots
 from runs.charts.rates import failure_rate as failure_rate
 from runs.charts.rates import throughput as throughput
 from runs.charts.watched import watched as watched

@@ -39,6 +39,8 @@ LATE: Final = 5.0
 TIMERS, DEADLINES, SWEEP, RECOVERY, HOMES, PAUSES, FORGET, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 2.0, 1.0, 60.0, 3_600.0
 #: Seconds after which a schedule that was just made or changed is noticed.
 TICKS: Final = 1.0
+#: Seconds between looks at how queues stand.
+SAMPLES: Final = 60.0
 #: Seconds after which endpoints are told of a run that has ended.
 TELL: Final = 1.0
 #: Seconds after which an alert that is due is looked at.
@@ -237,6 +239,11 @@ def look_at_alerts(conn: Conn) -> float | None:
         return 0.0 if evaluating.evaluate_due() else None
 
 
+def sample_queues(conn: Conn) -> float:
+    """How queues stand, for charts. Returns the seconds until the next minute."""
+    return queue_store.sample(conn)
+
+
 def make_partitions(conn: Conn) -> None:
     """Partitions for the weeks to come."""
     partitions.ensure_partitions(conn)
@@ -259,6 +266,7 @@ def poller() -> Poller:
     found.every(RECOVERY, Rescuer().look_for_the_dead)
     found.every(HOMES, leave_homes)
     found.every(PAUSES, end_pauses)
+    found.every(SAMPLES, sample_queues)
     found.every(TELL, tell_endpoints)
     floor, timeout = settings.HOLDFAST_STUCK_FLOOR, settings.HOLDFAST_HEARTBEAT_TIMEOUT
     found.every(min(LOOK_AT_ALL, floor), Lookout(floor, timeout).look)

@@ -18,7 +18,7 @@ from runs.charts import Cell, Window
 from runs.explore import links
 from runs.explore.asked import Asked
 from runs.explore.sample import BESIDE, INSIDE, OUTSIDE, SAMPLE, about, parameters, slices
-from runs.search.terms import PAYLOAD, Term
+from runs.search.terms import PAYLOAD, Term, text_of
 from runs.search.values import Json
 from runs.store import SQL
 
@@ -45,7 +45,7 @@ class Side:
 
     @property
     def whole(self) -> bool:
-        """Whether these are all of them; how many there are is a guess where a box cuts a bin or a bucket."""
+        """Whether these are all of them. How many there are is a guess where the box cuts a bin or a bucket."""
         return self.runs <= SAMPLE and self.looked_at >= NEARLY * self.runs
 
 
@@ -92,6 +92,11 @@ class Differences:
     def url(self) -> str:
         """The runs in the box."""
         return links.runs_of(self.terms)
+
+    @property
+    def searches(self) -> list[tuple[Difference, str]]:
+        """Each with the search for its runs in the box."""
+        return [(item, text_of([*self.terms, item.term])) for item in self.items]
 
     @property
     def rows(self) -> list[tuple[Difference, str]]:

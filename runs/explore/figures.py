@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from holdfast.access.selectors import database_now
+from queues.samples import SampleBin, sample_bins
 from runs import changes, charts, histogram
 from runs.charts import Cell, Figure, Window
 from runs.charts.base import utc
 from runs.charts.durations import place
-from runs.errors import SearchTooSlow
+from runs.errors import InvalidFilter, SearchTooSlow
 from runs.explore import links, selectors
 from runs.explore.asked import Asked, Box
 from runs.explore.differences import Differences, differences
@@ -38,6 +39,11 @@ class Look:
         if kind not in self._cells:
             self._cells[kind] = selectors.cells(self.asked, self.window, kind)
         return self._cells[kind]
+
+    def samples(self) -> list[SampleBin]:
+        """How queues stood. Of what was asked only the queue and the time narrow it."""
+        window = self.window
+        return sample_bins(window.start, window.end, minutes=window.minutes, queue=self.asked.queue)
 
     def deploys(self) -> Sequence[tuple[datetime, str]]:
         return changes.deploys(self.window.start, self.window.end, self.asked.task)
@@ -77,10 +83,14 @@ class Row:
 def page(asked: Asked) -> Page:
     """Raises SearchTooSlow."""
     with _patience():
-        look = Look(asked, asked.window(database_now()))
-        cells, window = look.cells(), look.window
-        groups = selectors.tags(asked, window, cells) if asked.by == "tag" else selectors.groups(asked, window)
-        compared = differences(asked, window, cells) if asked.box else None
+        return _page(Look(asked, asked.window(database_now())))
+
+
+def _page(look: Look) -> Page:
+    asked = look.asked
+    cells, window = look.cells(), look.window
+    groups = selectors.tags(asked, window, cells) if asked.by == "tag" else selectors.groups(asked, window)
+    compared = differences(asked, window, cells) if asked.box else None
     terms = [*links.terms_of(asked), *links.during(window)]
     return Page(
         window,
@@ -107,6 +117,50 @@ def draw(name: str, asked: Asked) -> Figure:
     """The figure of a chart, by its name in FIGURES. Raises SearchTooSlow."""
     with _patience():
         return FIGURES[name](Look(asked, asked.window(database_now())))
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What the charts show, as numbers: of each bin how runs ended, and percentiles of their waits."""
+
+    window: Window
+    page: Page
+    bins: list[tuple[selectors.Totals, dict[float, float | None]]]
+    histogram: list[list[float | None]]  # lower bound, upper bound, count
+    queues: list[dict[str, Any]]
+
+
+def numbers(asked: Asked) -> Numbers:
+    """Raises SearchTooSlow."""
+    asked = replace(asked, box=Box())
+    with _patience():
+        look = Look(asked, asked.window(database_now()))
+        found, starts = _page(look), _waited(look)
+        ended = selectors.by_bin(look.cells(), look.window)
+        samples = [asdict(sample) for sample in look.samples()]
+    buckets = [
+        [low, None if high == math.inf else high, count]
+        for (low, high), count in ((histogram.bounds(n), c) for n, c in sorted(found.totals.buckets.items()))
+    ]
+    return Numbers(look.window, found, list(zip(ended, starts, strict=True)), buckets, samples)
+
+
+def _waited(look: Look) -> list[dict[float, float | None]]:
+    bins: list[dict[int, int]] = [{} for _ in range(look.window.bins)]
+    for cell in look.cells(RollupKind.DELAY):
+        if (number := look.window.place(cell.minute)) is not None:
+            bins[number][cell.bucket] = bins[number].get(cell.bucket, 0) + cell.count
+    return [{q: histogram.percentile(found, q) for q in (0.5, 0.95, 0.99)} for found in bins]
+
+
+def compare(asked: Asked) -> Differences:
+    """The differences of the box. Raises InvalidFilter where there is none, SearchTooSlow."""
+    if not asked.box:
+        message = "is missing, and so are until, over and under; write one of them at least"
+        raise InvalidFilter(f"since {message}.", errors=[{"field": "since", "message": message}])
+    with _patience():
+        look = Look(asked, asked.window(database_now()))
+        return differences(asked, look.window, look.cells())
 
 
 @contextmanager
@@ -191,6 +245,28 @@ def waits(look: Look) -> Figure:
     return figure
 
 
+def depth(look: Look) -> Figure:
+    """A point leads to the runs that waited or ran then and have started, or ended, since."""
+    queue = look.asked.queue
+    figure = charts.depth(look.samples(), look.window, limit=bool(queue), deploys=look.deploys())
+    own = [Term("queue", (queue,))] if queue else []
+    pairs = {"waiting": ("created", "started"), "running": ("started", "finished")}
+    for trace in figure["data"]:
+        if trace["name"] in pairs:
+            trace["meta"] = links.meta(Asked(), *own, x=links.across(look.window, *pairs[trace["name"]]))
+    return figure
+
+
+def slots(look: Look) -> Figure:
+    """A cell leads to the runs of its queue that were running then and have ended since."""
+    figure = charts.slots(look.samples(), look.window, deploys=look.deploys())
+    names = figure["layout"].pop("meta")["queues"]
+    for trace in figure["data"]:
+        rows = [[Term("queue", (name,))] for name in names]
+        trace["meta"] = links.meta(Asked(), x=links.across(look.window, "started", "finished"), y=rows)
+    return figure
+
+
 def _box(box: Box, window: Window, numbers: Sequence[int]) -> Figure:
     """The box that was dragged, on the map."""
     low = numbers[0] - 1 if box.over is None else place(box.over.total_seconds())
@@ -209,4 +285,6 @@ FIGURES: Final[dict[str, Callable[[Look], dict[str, Any]]]] = {
     "durations": durations,
     "heatmap": heatmap,
     "waits": waits,
+    "depth": depth,
+    "slots": slots,
 }

@@ -91,6 +91,12 @@ def bins(window: Window, field: str = "finished") -> list[list[Term]]:
     return [within(field, start, end) for start, end in pairwise(edges)]
 
 
+def across(window: Window, begun: str, over: str) -> list[list[Term]]:
+    """Of each column: the runs in which one thing had happened by its end, and the other not before its beginning."""
+    edges = window.edges
+    return [[*within(begun, None, end), *within(over, start, None)] for start, end in pairwise(edges)]
+
+
 def during(window: Window) -> list[Term]:
     """Of the whole time."""
     return within("finished", window.start, window.end)

@@ -39,6 +39,12 @@ CHARTS: Final = (
         "Percentiles of waits over time",
         "p50, p95 and p99 of the time from when a run could start to its start, by the minute of the start.",
     ),
+    (
+        "depth",
+        "Waiting and running",
+        "Runs that waited and ran, over time",
+        "The highest of each bin; the scheduler looks once a minute. Of the filters only the queue narrows it.",
+    ),
 )
 
 
@@ -64,6 +70,7 @@ def explore(request: ActorRequest) -> HttpResponse:
         "page": page,
         "without_box_url": asked.without_box(),
         "charts": [(*chart, _chart_url(chart[0], asked)) for chart in CHARTS],
+        "slots_url": _chart_url("slots", asked),
         "map_url": _chart_url("heatmap", asked),
     }
     return render(request, "runs/explore.html", context, status=422 if refusal else 200)

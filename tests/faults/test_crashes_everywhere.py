@@ -37,6 +37,7 @@ NOT_BY_WORKERS = {
     "runs.note_errors": "recovery, or deadlines",
     "runs.merge_error_counts": "the scheduler",
     "runs.forget_errors": "the scheduler",
+    "queues.sample": "the scheduler",
     "queues.postpone": "an enqueue with a debounce",
     "runs.crash": "recovery: the rescuer of this test makes it",
     "runs.record_overlap": "a worker that comes back from the dead",

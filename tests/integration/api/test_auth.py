@@ -58,6 +58,8 @@ CALLS = [
     ("POST", "/errors/{fingerprint}/resolve", "operator"),
     ("POST", "/errors/{fingerprint}/reopen", "operator"),
     ("POST", "/errors/{fingerprint}/snooze", "operator"),
+    ("GET", "/explore", "viewer"),
+    ("GET", "/explore/differences", "viewer"),
     ("POST", "/workers/{worker_id}/drain", "operator"),
     ("POST", "/events", "developer"),
     ("GET", "/endpoints", "viewer"),

@@ -22,7 +22,7 @@ from holdfast.demo.history import catalog
 from holdfast.demo.history.changes import KIND
 from holdfast.demo.history.incidents import before
 from holdfast.demo.history.plan import Plan
-from queues.models import Entry, Lease, Queue, Timer, Worker
+from queues.models import Entry, Lease, Queue, Sample, Timer, Worker
 from runs import histogram, registration, services
 from runs.errorgroups.model import ErrorCount, ErrorGroup
 from runs.models import (
@@ -113,6 +113,17 @@ def test_rollups_have_the_minutes_and_durations_of_the_runs() -> None:
     assert different.total() <= 2  # PostgreSQL keeps microseconds: one at a bucket's bound may be at its other side
     total = Rollup.objects.filter(kind="run").aggregate(n=Sum("seconds"))["n"]
     assert total == pytest.approx(seconds, rel=1e-6)
+
+
+def test_samples_say_what_waited_and_ran_at_each_minute() -> None:
+    said("--small")
+    assert Sample.objects.values("queue").distinct().count() == len(catalog.QUEUES)
+    assert not Sample.objects.filter(running__gt=F("concurrency_limit")).exists()
+    assert Sample.objects.filter(paused=True).count() == 12
+    fullest = Sample.objects.order_by("-running", "-depth")[0]
+    assert fullest.running == fullest.concurrency_limit
+    begun = Run.objects.filter(queue=fullest.queue, started_at__lte=fullest.minute, finished_at__gt=fullest.minute)
+    assert begun.count() >= fullest.running
 
 
 def test_usage_of_attempts_snapshots_and_minutes_is_the_same() -> None:

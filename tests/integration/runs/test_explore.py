@@ -164,6 +164,20 @@ def test_percentiles_lead_to_the_slow_ones_and_waits_to_those_that_started_then(
     assert behind(waits[0], longest) > 0
 
 
+def test_depth_and_slots_tell_of_the_noisy_tenant_and_lead_to_who_waited(incidents: Incidents) -> None:
+    client, noisy = signed_in("viewer"), incidents.noisy_tenant
+    of = query(noisy, queue=noisy.queue)
+    waiting, running, limit = figure(client, "depth", of)["data"]
+    deepest = max(range(len(waiting["y"])), key=lambda n: waiting["y"][n] or 0)
+    assert behind(waiting, deepest) >= waiting["y"][deepest] > 20
+    assert behind(running, deepest) >= running["y"][deepest] == limit["y"][deepest]
+    [map_of_slots] = figure(client, "slots", query(noisy))["data"]
+    cells = [(share, column, row) for row, line in enumerate(map_of_slots["z"]) for column, share in enumerate(line)]
+    share, column, row = max(cell for cell in cells if cell[0] is not None)
+    assert share == 1
+    assert behind(map_of_slots, column, row) >= 1
+
+
 def boxed(incident: Incident, **more: Any) -> str:
     """A box around the time of an incident."""
     start, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M}" for at in (incident.start, incident.end))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from queues.samples import SampleBin
 from runs import charts, histogram
 from runs.charts import Cell, Window
 from tests.support.plotly import validated
@@ -22,7 +23,14 @@ def cell(minute: int, status: str = "completed", count: int = 1, seconds: float 
 
 CELLS = [cell(0, count=8), cell(1, "failed", 2, 20), cell(6, "cancelled", 3), cell(16, "crashed", seconds=0)]
 DEPLOYS = [(START + timedelta(minutes=3), "sums"), (START + timedelta(minutes=4), "mail")]
+SAMPLES = [
+    SampleBin("llm", START, 12, 8, 8, 1.0, False),
+    SampleBin("mail", START, 3, 1, None, None, False),
+    SampleBin("llm", START + timedelta(minutes=10), 0, 2, 8, 0.25, True),
+]
 FIGURES = {
+    "depth": lambda cells: charts.depth(SAMPLES if cells else [], WINDOW, limit=True, deploys=DEPLOYS),
+    "slots": lambda cells: charts.slots(SAMPLES if cells else [], WINDOW, deploys=DEPLOYS),
     "throughput": lambda cells: charts.throughput(cells, WINDOW, deploys=DEPLOYS),
     "percentiles": lambda cells: charts.percentiles(cells, WINDOW, deploys=DEPLOYS),
     "heatmap": lambda cells: charts.heatmap(cells, WINDOW, deploys=DEPLOYS),
@@ -99,3 +107,17 @@ def test_deploys_far_from_each_other_have_words_of_their_own() -> None:
     layout = charts.throughput([cell(0)], window, deploys=far)["layout"]
     assert [note["text"] for note in layout["annotations"]] == ["deploy", "2 deploys"]
     assert len(layout["shapes"]) == 3
+
+
+def test_depth_is_that_of_all_queues_and_a_minute_without_a_sample_is_a_gap() -> None:
+    waiting, running, limit = charts.depth(SAMPLES, WINDOW, limit=True)["data"]
+    assert (waiting["y"], running["y"]) == ([15, None, 0, None], [9, None, 2, None])
+    assert limit["name"] == "limit"
+    assert [trace["name"] for trace in charts.depth(SAMPLES, WINDOW, limit=False)["data"]] == ["waiting", "running"]
+
+
+def test_slots_are_those_of_queues_with_a_limit() -> None:
+    figure = charts.slots(SAMPLES, WINDOW)
+    assert figure["layout"]["meta"]["queues"] == ["llm"]
+    assert figure["data"][0]["z"] == [[1.0, None, 0.25, None]]
+    assert figure["data"][0]["text"][0][2] == "llm: 2 of 8 slots, paused, 0 waiting"

@@ -18,9 +18,9 @@ from runs.search.values import Json, Moment, duration, duration_text, instant, s
 
 DOCS = Path(__file__).parents[3] / "platform/docs/search.md"
 ALL = (
-    "queue:llm -task:sync is:stuck status:retrying,failed age:>10m duration:<=1h30m tag:x created:2026-01-31 attempt:>2 "
-    'key:c-1 worker:kelp version:4f error:5e1f finished:>2026-01-31T09:00Z payload.user.id:42 payload."odd key":"42" '
-    "total:>2s started:<2026-01-31T09:00Z research"
+    "queue:llm -task:sync is:stuck status:retrying,failed age:>10m duration:<=1h30m tag:x created:2026-01-31 "
+    "attempt:>2 key:c-1 worker:kelp version:4f error:5e1f finished:>2026-01-31T09:00Z payload.user.id:42 "
+    'payload."odd key":"42" total:>2s started:<2026-01-31T09:00Z research'
 )
 
 # --- what there is ----------------------------------------------------------------------------------------------------

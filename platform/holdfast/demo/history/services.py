@@ -75,14 +75,14 @@ def history_seed(
         queues = _make_queues(plan)
         _make_tasks(plan)
         workers = _make_workers(plan)
-        written = write(conn, plan, {name: queue.pk for name, queue in queues.items()}, workers, told)
+        written = write(conn, plan, {name: queues[name].pk for name in catalog.QUEUES}, workers, told)
         conn.execute(_DRAINED, [workers])
         _resolve(plan)
         AuditEntry.objects.bulk_create(changes(plan))
         about = {"end": plan.end, "days": days, "asked": runs, "seed": seed, "runs": written}
         audit(actor, "demo.seed", "history", catalog.TAG, after=about)
     with db.callers() as conn:
-        for table in ("runs_run", "runs_attempt", "runs_rollup"):
+        for table in ("runs_run", "runs_attempt", "runs_rollup", "queues_sample"):
             conn.execute(f"ANALYZE {table}")
     return plan, written
 
@@ -256,7 +256,7 @@ def _remove_queues(conn: db.Conn) -> None:
         f"DELETE FROM queues_queue q WHERE q.name = ANY(%s) AND {free} RETURNING q.id",  # noqa: S608
         [list(catalog.QUEUES)],
     ).fetchall()
-    for table in ("queues_turn", "queues_note", "queues_start"):
+    for table in ("queues_turn", "queues_note", "queues_start", "queues_sample"):
         conn.execute(f"DELETE FROM {table} t WHERE t.queue_id = ANY(%s)", [[row[0] for row in rows]])  # noqa: S608
 
 

@@ -8,6 +8,8 @@ from typing import Any, Final
 from holdfast.db import Conn
 from holdfast.demo.history.plan import Plan
 from holdfast.demo.history.rows import COLUMNS, Rows, moment
+from holdfast.demo.history.samples import COLUMNS as SAMPLE_COLUMNS
+from holdfast.demo.history.samples import samples
 
 #: Runs of one batch.
 BATCH: Final = 5_000
@@ -23,7 +25,7 @@ ON CONFLICT (fingerprint) DO UPDATE SET first_seen = least(g.first_seen, exclude
 def write(conn: Conn, plan: Plan, queues: dict[str, int], workers: list[int], told: Callable[[int], None]) -> int:
     """In the caller's transaction. `told` hears how many runs each batch had. Returns how many there were in all."""
     rows, written = Rows(plan, queues, workers), 0
-    for runs in plan.by_queue():
+    for (name, queue_id), runs in zip(queues.items(), plan.by_queue(), strict=True):
         for at in range(0, len(runs), BATCH):
             batch = runs[at : at + BATCH]
             for run in batch:
@@ -33,6 +35,7 @@ def write(conn: Conn, plan: Plan, queues: dict[str, int], workers: list[int], to
             told(len(batch))
         for table, found in rows.take_rollups().items():
             copy(conn, table, found)
+        copy(conn, "queues_sample", samples(plan, name, queue_id, runs))
         written += len(runs)
     for fingerprint, group in sorted(rows.groups.items()):
         seen = moment(group.first), moment(group.last)
@@ -42,6 +45,7 @@ def write(conn: Conn, plan: Plan, queues: dict[str, int], workers: list[int], to
 
 def copy(conn: Conn, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
     # The names are our own.
-    with conn.cursor() as cur, cur.copy(f"COPY {table} ({', '.join(COLUMNS[table])}) FROM STDIN") as into:
+    columns = SAMPLE_COLUMNS if table == "queues_sample" else COLUMNS[table]
+    with conn.cursor() as cur, cur.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as into:
         for row in rows:
             into.write_row(row)
