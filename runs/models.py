@@ -18,6 +18,7 @@
     DebounceKey     calls that come close upon each other, and their one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
     UsageRollup     one-minute sums of usage per task
+    SavedView       a search of the list of runs under a name, one's own or everybody's       (few)
 
 Snapshots, log lines and chunks are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
 partition is a span of time, one run's rows are in one partition, and retention drops whole partitions.
@@ -38,6 +39,7 @@ from queues.models import Lane, Queue, Worker
 from runs.keys.model import DebounceKey as DebounceKey
 from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
+from runs.savedviews.model import SavedView as SavedView
 from runs.schedules import model as schedules  # noqa: F401 - Django finds the tables by this
 from runs.states import FINAL, AttemptStatus, Status
 from runs.updatemodel import Update as Update

@@ -2,7 +2,22 @@
 
 from django.urls import path
 
-from runs.views import changes, endpoints, finding, now, run, runs, schedules, stream, tasks, waits, webhooks, whatif
+from runs.views import (
+    changes,
+    endpoints,
+    export,
+    finding,
+    now,
+    run,
+    runs,
+    savedviews,
+    schedules,
+    stream,
+    tasks,
+    waits,
+    webhooks,
+    whatif,
+)
 
 app_name = "runs"
 urlpatterns = [
@@ -11,6 +26,9 @@ urlpatterns = [
     path("charts/durations.json", now.durations, name="chart_durations"),
     path("assets/plotly-<str:name>.min.js", now.plotly_js, name="plotly"),
     path("runs/", runs.runs, name="runs"),
+    path("runs/views/save/", savedviews.view_save, name="view_save"),
+    path("runs/views/<int:view_id>/delete/", savedviews.view_delete, name="view_delete"),
+    path("runs/export/", export.export, name="export"),
     path("runs/suggestions/", runs.suggestions, name="suggestions"),
     path("runs/<uuid:run_id>/", run.run, name="run"),
     path("runs/<uuid:run_id>/live/", run.run_live, name="run_live"),

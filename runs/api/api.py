@@ -14,10 +14,12 @@ from runs.api import (
     changes,
     endpoints,
     events,
+    export,
     finding,
     problems,
     queues,
     runs,
+    savedviews,
     schedules,
     streams,
     tasks,
@@ -84,6 +86,7 @@ api = Api(
 problems.install(api)
 for _router in (
     tasks.router,
+    export.router,  # before /runs/{run_id}
     runs.router,
     streams.router,
     waits.router,
@@ -94,6 +97,7 @@ for _router in (
     workers.router,
     changes.router,
     finding.router,
+    savedviews.router,
     queues.router,
     breakers.router,
     schedules.router,

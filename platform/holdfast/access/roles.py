@@ -24,6 +24,7 @@ _OPERATOR = _VIEWER | {
     "runs.signal",
     "runs.answer",
     "runs.top_up",
+    "views.share",
     "queues.pause",
     "schedules.run",
     "webhooks.resend",
