@@ -49,6 +49,12 @@ class UnknownRun(HoldfastError):
     status, code = 404, "unknown_run"
 
 
+class UnknownView(HoldfastError):
+    """No such saved view."""
+
+    status, code = 404, "unknown_view"
+
+
 class UnknownQueue(HoldfastError):
     """No such queue."""
 

@@ -20,6 +20,18 @@ MAX_ARRIVALS: Final = 100
 #: Tasks and queues offered in the filter's choices.
 MAX_CHOICES: Final = 500
 
+#: Columns that a person may show or hide in the browser: key and name. `columns.js` knows the usual ones.
+COLUMNS: Final = (
+    ("queue", "Queue"),
+    ("why", "Why, or what went wrong"),
+    ("tags", "Tags"),
+    ("key", "Concurrency key"),
+    ("version", "Version"),
+    ("started", "Started"),
+    ("took", "Took"),
+    ("created", "Created"),
+)
+
 #: The tabs: name and statuses.
 TABS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("All", ()),

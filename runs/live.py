@@ -40,7 +40,7 @@ BATCH: Final = 500
 #: A page that opens gets this many of the last log lines; it asks for earlier ones.
 TAIL: Final = 1_000
 #: A page that asks for the last snapshots gets this many; it asks for others when they come in sight.
-LAST_STEPS: Final = 500
+LAST_STEPS: Final = 400
 #: Characters of one log line that are told live; the download has all, in batches of fewer lines.
 LINE: Final = 8_000
 #: Snapshots of a run that are looked for a second time.

@@ -19,6 +19,7 @@
     Rollup          one-minute counts and duration histograms, what charts and pages read
     UsageRollup     one-minute sums of usage per task
     ErrorGroup      failed tries that are the same failure; ErrorCount: how often, by hour, task, step, version
+    SavedView       a search of the list of runs under a name, one's own or everybody's       (few)
 
 Snapshots, log lines and chunks are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
 partition is a span of time, one run's rows are in one partition, and retention drops whole partitions.
@@ -48,6 +49,7 @@ from runs.rollupmodel import DIGITS, PLACES
 from runs.rollupmodel import Rollup as Rollup
 from runs.rollupmodel import RollupKind as RollupKind
 from runs.rollupmodel import UsageRollup as UsageRollup
+from runs.savedviews.model import SavedView as SavedView
 from runs.schedules import model as schedules  # noqa: F401 - Django finds the tables by this
 from runs.states import FINAL, AttemptStatus, Status
 from runs.stuck import model as stuck  # noqa: F401 - Django finds the tables by this

@@ -29,15 +29,13 @@ NEVER_WAITED: Final = frozenset({Status.SCHEDULED, Status.QUEUED})
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """The runs that a run started: how many are in which status, and the first of them."""
+    """The runs that a run started: how many are in which status, and a page of them, the first ones first."""
 
     counts: list[tuple[str, int]]
-    first: list[Run]
+    page: list[Run]
     total: int
-
-    @property
-    def more(self) -> bool:
-        return self.total > len(self.first)
+    after: uuid.UUID | None = None  # which the page comes after; None on the first one
+    next: uuid.UUID | None = None  # which the next page comes after; None on the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +142,18 @@ def run_page(run_id: uuid.UUID, *, actor: Actor, base: str) -> RunPage:
     return RunPage(run, attempt, held_back, rows, children(run_id), stack_of(run))
 
 
-def children(run_id: uuid.UUID) -> Children | None:
-    """Counts are exact up to 10,000 children; of more, the first 10,000 are counted."""
+def children(run_id: uuid.UUID, after: uuid.UUID | None = None) -> Children | None:
+    """A page of them. Counts are exact up to 10,000 children; of more, the first 10,000 are counted."""
     found = Run.objects.filter(parent_id=run_id).order_by("id")
-    first = list(found.select_related("queue").defer("payload", "output")[:MAX_CHILDREN])
-    if not first:
+    here = found.filter(pk__gt=after) if after else found
+    page = list(here.select_related("queue").defer("payload", "output")[: MAX_CHILDREN + 1])
+    if not page and not after:
         return None
     counted = Run.objects.filter(pk__in=found.values("pk")[: EXACT_UP_TO + 1])
     of = dict(counted.order_by().values_list("status").annotate(n=Count("*")))
-    return Children([(str(s), of[s]) for s in Status if s in of], first, sum(of.values()))
+    following = page[MAX_CHILDREN - 1].id if len(page) > MAX_CHILDREN else None
+    counts = [(str(s), of[s]) for s in Status if s in of]
+    return Children(counts, page[:MAX_CHILDREN], sum(of.values()), after, following)
 
 
 def run_exists(run_id: uuid.UUID) -> None:

@@ -94,7 +94,7 @@ def run_why(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 @requires("runs.view")
 def snapshot(request: ActorRequest, run_id: uuid.UUID, sequence: int) -> HttpResponse:
     """What one snapshot holds, as a fragment."""
-    found = pages.snapshot_get(run_id, sequence)
+    found = pages.snapshot_get(run_id, sequence) if sequence <= MAX_SEQUENCE else None
     if found is None:
         raise Http404(f"Run {run_id} has no snapshot {sequence}.")
     return render(request, "runs/_snapshot.html", {"snapshot": found})
@@ -185,9 +185,10 @@ def run_updates(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
 @require_safe
 @requires("runs.view")
 def run_children(request: ActorRequest, run_id: uuid.UUID) -> HttpResponse:
-    """The runs that it started, as a fragment."""
+    """A page of the runs that it started, as a fragment."""
     _or_404(pages.run_exists, run_id)
-    return render(request, "runs/_run_children.html", {"run_id": run_id, "children": pages.children(run_id)})
+    found = pages.children(run_id, after=_uuid(request.GET.get("after", "")))
+    return render(request, "runs/_run_children.html", {"run_id": run_id, "children": found})
 
 
 def _send(request: ActorRequest, run_id: uuid.UUID, service: Callable[..., Any], done: str) -> HttpResponse:

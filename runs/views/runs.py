@@ -9,9 +9,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from holdfast.access.gate import ActorRequest, requires
+from holdfast.access.grants import Actor
 from queues.selectors import queue_names
-from runs import lists
+from runs import exporting, lists
 from runs.filters import InvalidFilter, RunFilter, parse_cursor
+from runs.savedviews import selectors as savedviews
+from runs.savedviews.model import SavedView
 from runs.search import pointing
 from runs.search.suggest import suggest
 
@@ -30,8 +33,17 @@ def runs(request: ActorRequest) -> HttpResponse:
         if fragment:  # the page keeps what it shows
             return HttpResponse(status=204)
         return render(request, "runs/runs.html", _refused(error, request.GET.get("q", "")), status=422)
-    context = {"list": listing, "cursor": cursor, **_choices(filters), **_links(filters, cursor, listing)}
-    return render(request, "runs/_list.html" if fragment else "runs/runs.html", context)
+    context: dict[str, object] = {
+        "list": listing,
+        "cursor": cursor,
+        "text": filters.text,
+        **_links(filters, cursor, listing),
+    }
+    if fragment:
+        return render(request, "runs/_list.html", context)
+    context |= {"views": _views(request.actor, filters), "columns": lists.COLUMNS, "most_exported": exporting.MOST}
+    context |= _choices(filters)
+    return render(request, "runs/runs.html", context)
 
 
 @require_safe
@@ -65,10 +77,20 @@ def _choices(filters: RunFilter) -> dict[str, object]:
     }
 
 
+def _views(actor: Actor, filters: RunFilter) -> list[tuple[SavedView, str, bool]]:
+    """Saved views, the address of each, and whether it is what the page shows."""
+    return [
+        (view, savedviews.address(view), view.search == filters.text and bool(view.search))
+        for view in savedviews.visible(actor)
+    ]
+
+
 def _links(filters: RunFilter, cursor: uuid.UUID | None, listing: lists.Listing) -> dict[str, str]:
     here = [("cursor", str(cursor))] if cursor else []
     return {
         "newest_url": filters.address(),
+        "csv_url": filters.address(("format", "csv")),
+        "json_url": filters.address(("format", "json")),
         "older_url": filters.address(("cursor", str(listing.next))) if listing.next else "",
         "refresh_url": filters.address(*here, ("shown", ",".join(str(row.run.id) for row in listing.rows))),
     }

@@ -4,7 +4,7 @@
   "use strict";
   const ROW = 20; // pixels; --row in tokens.css
   const OVERSCAN = 20;
-  const KEEP = 200000, KEEP_TEXT = 32 << 20; // lines and characters held; beyond that the oldest quarter goes
+  const KEEP = 50000, KEEP_TEXT = 32 << 20; // lines and characters held; beyond that the oldest quarter goes
   const STEPS = 200; // offered in the choice of steps; searching finds the others
   const LEVELS = ["debug", "info", "warning", "error", "critical"];
   const ANSI = /\u001b\[([0-9;]*)m/g;

@@ -3,19 +3,20 @@
   "use strict";
   const page = document.getElementById("run");
   const id = page.dataset.run;
-  const SHOWN = 200; // snapshots in the table until all are asked for
   const FINAL = ["completed", "failed", "cancelled", "expired", "timed_out", "crashed", "unknown"];
 
   const log = HoldfastLog.attach(document.getElementById("log"));
-  const waterfall = new HoldfastWaterfall.Waterfall(document.getElementById("waterfall"), openSnapshot);
-  const table = document.getElementById("snapshots"), body = table.tBodies[0];
+  const steps = new HoldfastSteps.Steps(page.dataset.stepsUrl, () => draw());
+  const snapshots = new HoldfastSnapshots.Snapshots(steps, `${page.dataset.pageUrl}snapshots/`);
+  const waterfall = new HoldfastWaterfall.Waterfall(document.getElementById("waterfall"), (sequence) => snapshots.open(sequence));
   const streams = HoldfastStreams.attach(document.getElementById("streams"));
-  const state = { after: null, chunks: null, snapshots: 0, run: null, attempts: new Map(), steps: [], known: new Set(), all: false, skew: 0, earliest: null };
+  const state = { after: null, chunks: null, snapshots: "last", run: null, attempts: new Map(), skew: 0, earliest: null };
 
   function message(data) {
     if (data.type === "hello") hello(data);
     else if (data.type === "run") setRun(data.run);
     else if (data.type === "attempts") for (const attempt of data.items) state.attempts.set(attempt.number, attempt);
+    else if (data.type === "steps") begin(data);
     else if (data.type === "snapshots") addSnapshots(data);
     else if (data.type === "logs") addLines(data);
     else if (data.type === "chunks") addChunks(data);
@@ -97,103 +98,42 @@
     document.querySelector("#log .bar").append(button);
   }
 
-  // Snapshots ---------------------------------------------------------------------------------------------------------
+  // Steps -------------------------------------------------------------------------------------------------------------
+  function begin(data) {
+    state.snapshots = data.after;
+    steps.begin(data.after);
+  }
+
   function addSnapshots(data) {
-    const fresh = data.items.filter((s) => !state.known.has(s.sequence));
-    for (const s of fresh) state.known.add(s.sequence);
+    const fresh = data.items.filter((s) => !steps.held.has(s.sequence));
     state.snapshots = data.next;
-    state.steps.push(...fresh);
-    table.hidden = false;
-    document.getElementById("snapshots-none").hidden = true;
-    for (const snapshot of fresh) body.append(snapshotRow(snapshot));
-    trim();
+    steps.add(fresh);
+    snapshots.add(fresh);
   }
 
-  function trim() {
-    const button = document.getElementById("snapshots-all");
-    if (state.all) return;
-    while (body.querySelectorAll("tr[data-sequence]").length > SHOWN) dropFirst();
-    button.hidden = state.steps.length <= SHOWN;
-    button.textContent = `Show all ${state.steps.length.toLocaleString("en")}`;
-  }
-
-  function dropFirst() {
-    const first = body.firstElementChild;
-    if (first.nextElementSibling?.matches(".detail")) first.nextElementSibling.remove();
-    first.remove();
-  }
-
-  function showAll() {
-    state.all = true;
-    document.getElementById("snapshots-all").hidden = true;
-    const known = new Set([...body.querySelectorAll("tr[data-sequence]")].map((row) => Number(row.dataset.sequence)));
-    const missing = document.createDocumentFragment();
-    for (const snapshot of state.steps) if (!known.has(snapshot.sequence)) missing.append(snapshotRow(snapshot));
-    body.prepend(missing);
-  }
-  document.getElementById("snapshots-all").addEventListener("click", showAll);
-
-  const KINDS = { step: "step", checkpoint: "checkpoint", wait: "wait", failure: "failed try", intent: "intent", cleared: "did not happen", handed: "handed over" };
-  function snapshotRow(snapshot) {
-    const row = document.createElement("tr");
-    row.dataset.sequence = snapshot.sequence;
-    if (snapshot.kind === "failure") row.dataset.status = "failed";
-    const cell = (text, className) => {
-      const td = document.createElement("td");
-      td.className = className ?? "";
-      td.append(text);
-      row.append(td);
-    };
-    const open = document.createElement("button");
-    Object.assign(open, { type: "button", className: "wf-open", textContent: snapshot.key || snapshot.name });
-    open.setAttribute("aria-expanded", "false");
-    open.addEventListener("click", () => toggle(row, open));
-    const at = document.createElement("time");
-    at.dateTime = snapshot.finished_at;
-    at.title = snapshot.finished_at;
-    at.textContent = new Date(snapshot.finished_at).toLocaleTimeString("en-GB");
-    cell(String(snapshot.sequence), "num muted");
-    cell(open);
-    cell(KINDS[snapshot.kind] ?? snapshot.kind, "nowrap");
-    cell(snapshot.attempt > 0 ? String(snapshot.attempt) : "kept", "num");
-    cell(snapshot.kind === "checkpoint" ? "–" : Holdfast.duration((Date.parse(snapshot.finished_at) - Date.parse(snapshot.started_at)) / 1000), "num");
-    cell(at, "nowrap");
-    return row;
-  }
-
-  function toggle(row, open) {
-    const detail = row.nextElementSibling;
-    if (detail?.matches(".detail")) {
-      detail.remove();
-      open.setAttribute("aria-expanded", "false");
-      return;
-    }
-    const made = document.createElement("tr"), cell = document.createElement("td");
-    made.className = "detail";
-    cell.colSpan = 6;
-    cell.textContent = "Loading …";
-    made.append(cell);
-    row.after(made);
-    open.setAttribute("aria-expanded", "true");
-    htmx.ajax("GET", `${page.dataset.pageUrl}snapshots/${row.dataset.sequence}/`, { target: cell, swap: "innerHTML" });
-  }
-
-  function openSnapshot(sequence) {
-    if (!body.querySelector(`tr[data-sequence="${sequence}"]`)) showAll();
-    const row = body.querySelector(`tr[data-sequence="${sequence}"]`);
-    const open = row.querySelector("button");
-    if (open.getAttribute("aria-expanded") !== "true") toggle(row, open);
-    row.scrollIntoView({ block: "nearest" });
-    open.focus({ preventScroll: true });
-  }
+  const ways = document.getElementById("steps-ways"), failure = document.getElementById("steps-failure");
+  ways.addEventListener("submit", (event) => {
+    event.preventDefault();
+    waterfall.reveal(Number(new FormData(ways).get("step")));
+  });
+  let failures = 0;
+  failure.addEventListener("click", () => {
+    const known = steps.overview?.failures ?? [];
+    if (known.length) waterfall.reveal(known[failures++ % known.length]);
+  });
 
   // Drawing -----------------------------------------------------------------------------------------------------------
   function draw() {
     if (!state.run) return;
     const attempts = [...state.attempts.values()].sort((a, b) => a.number - b.number);
-    waterfall.set(state.run, attempts, state.steps, Date.now() + state.skew);
-    const steps = state.steps.filter((s) => s.kind === "step").length;
-    document.getElementById("steps-count").textContent = `${attempts.length} attempt${attempts.length === 1 ? "" : "s"}, ${steps.toLocaleString("en")} step${steps === 1 ? "" : "s"} finished`;
+    waterfall.set(state.run, attempts, steps, Date.now() + state.skew);
+    ways.hidden = steps.whole;
+    ways.elements.step.max = steps.last;
+    failure.hidden = !steps.overview?.failed;
+    if (!failure.hidden) failure.textContent = `Next of ${steps.overview.failed.toLocaleString("en")} failed tr${steps.overview.failed === 1 ? "y" : "ies"}`;
+    if (!steps.whole && !steps.overview) return; // their number is not known yet
+    const done = steps.finished;
+    document.getElementById("steps-count").textContent = `${attempts.length} attempt${attempts.length === 1 ? "" : "s"}, ${done.toLocaleString("en")} step${done === 1 ? "" : "s"} finished`;
   }
   setInterval(() => { if (state.run && !FINAL.includes(state.run.status) && !document.hidden && !Holdfast.live.paused) draw(); }, 500);
 
@@ -217,5 +157,6 @@
       more = data.more;
     }
   }
+  window.HoldfastRun = Object.freeze({ steps });
   HoldfastLive.connect({ address: () => `/ws/runs/${id}?${cursors()}`, message, poll });
 })();

@@ -1,5 +1,6 @@
 // Attempts as lanes, their steps below them, on one time scale in which long idle gaps are folded. Rows are kept and
-// updated, not rebuilt; of a long run only the rows in sight are in the document, so 20,000 steps stay quick.
+// updated, not rebuilt; of a long run only the rows in sight are in the document, and only the steps around them in the
+// browser (steps.js), under one row that has the density of all.
 (() => {
   "use strict";
   const ROW = 28, OVERSCAN = 12, ALL_AT_ONCE = 300;
@@ -56,60 +57,75 @@
   const seconds = (from, to) => Holdfast.duration((to - from) / 1000);
   const ms = (text) => (text ? Date.parse(text) : null);
 
-  // The rows of a run: {key, name, status, depth, icon, bars: [{kind, from, to}], time, title, snapshot}
-  function rows(run, attempts, snapshots, now) {
-    const made = [];
+  // The rows of a run are pieces: lists of rows {key, name, status, depth, icon, bars: [{kind, from, to}], time, title,
+  // snapshot}, and of a long run spans of steps {first, last}, whose rows are made when they come in sight.
+  function pieces(run, attempts, steps, now) {
+    const made = [[]];
+    const push = (row) => made.at(-1).push(row);
     const created = ms(run.created_at), ended = ms(run.finished_at) ?? now;
-    const last = new Map(); // an intent that has been answered is shown by its answer
-    for (const s of snapshots) last.set(s.key, Math.max(s.sequence, last.get(s.key) ?? 0));
     const first = attempts.length ? ms(attempts[0].started_at) : ended;
     const whole = [{ kind: "soft", from: created, to: first }];
-    const byAttempt = new Map();
-    for (const snapshot of snapshots) {
-      if (!byAttempt.has(snapshot.attempt)) byAttempt.set(snapshot.attempt, []);
-      byAttempt.get(snapshot.attempt).push(snapshot);
-    }
-    made.push({ key: "run", name: "whole run", status: run.status, depth: 0, bars: whole, time: seconds(created, ended) });
+    const below = steps.whole ? byAttempt(steps.sorted()) : null;
+    push({ key: "run", name: "whole run", status: run.status, depth: 0, bars: whole, time: seconds(created, ended) });
     let before = null;
     // What a fork was started with: facts of another run, at another time, so they have no bars.
-    const inherited = snapshots.filter((s) => s.attempt < 1 && s.kind !== "intent");
-    if (inherited.length) {
-      made.push({ key: "inherited", name: "kept from the run it was forked from", status: "completed", depth: 1, bars: [], time: "" });
-      for (const s of inherited) made.push({ ...step(s), bars: [], time: "kept" });
+    const kept = [...(below ?? steps.attempts)].filter(([number]) => number < 1);
+    if (kept.length) {
+      push({ key: "inherited", name: "kept from the run it was forked from", status: "completed", depth: 1, bars: [], time: "" });
+      for (const [, part] of kept) {
+        if (below) made.at(-1).push(...part.filter((row) => row.icon !== "intent").map((row) => ({ ...row, bars: [], time: "kept" })));
+        else made.push(part, []);
+      }
     }
     for (const attempt of attempts) {
       const from = ms(attempt.started_at), to = ms(attempt.finished_at) ?? now;
       if (before !== null && from - before > 50) {
-        made.push({ key: `gap${attempt.number}`, name: "waited before the next attempt", status: "retrying", depth: 1, icon: "wait", bars: [{ kind: "wait", from: before, to: from }], time: seconds(before, from) });
+        push({ key: `gap${attempt.number}`, name: "waited before the next attempt", status: "retrying", depth: 1, icon: "wait", bars: [{ kind: "wait", from: before, to: from }], time: seconds(before, from) });
       }
       whole.push({ kind: "", from, to });
-      made.push({
+      push({
         key: `attempt${attempt.number}`, name: `attempt ${attempt.number}`, status: attempt.status, depth: 1,
         bars: [{ kind: "", from, to }], time: seconds(from, to), title: attempt.worker ? `on ${attempt.worker}` : "",
       });
-      for (const s of byAttempt.get(attempt.number) ?? []) if (s.kind !== "intent" || last.get(s.key) === s.sequence) made.push(step(s));
+      if (below) made.at(-1).push(...(below.get(attempt.number) ?? []));
+      else if (steps.attempts.has(attempt.number)) made.push(steps.attempts.get(attempt.number), []);
       before = to;
     }
     if (run.status === "retrying" && before !== null) {
       const due = ms(run.next_at);
-      made.push({ key: "next", name: "waits for the next attempt", status: "retrying", depth: 1, icon: "wait", bars: [{ kind: "wait", from: before, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(before, now) });
+      push({ key: "next", name: "waits for the next attempt", status: "retrying", depth: 1, icon: "wait", bars: [{ kind: "wait", from: before, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(before, now) });
     }
     if (run.status === "waiting" && before !== null) {
-      const since = waitingSince(run, attempts, snapshots), due = ms(run.next_at);
-      made.push({ key: "waits", name: run.waits_for ? `waits for ${run.waits_for}` : "waits", status: "waiting", depth: 2, icon: "wait", bars: [{ kind: "wait", from: since, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(since, now) });
+      const since = waitingSince(run, attempts, steps), due = ms(run.next_at);
+      push({ key: "waits", name: run.waits_for ? `waits for ${run.waits_for}` : "waits", status: "waiting", depth: 2, icon: "wait", bars: [{ kind: "wait", from: since, to: now }], time: due && due > now ? `in ${seconds(now, due)}` : seconds(since, now) });
     }
     return made;
   }
 
+  // The rows of steps; an intent that has been answered is shown by its answer.
+  function byAttempt(snapshots) {
+    const last = new Map(), found = new Map();
+    for (const s of snapshots) last.set(s.key, s.sequence);
+    for (const s of snapshots) {
+      if (s.kind === "intent" && last.get(s.key) !== s.sequence) continue;
+      if (!found.has(s.attempt)) found.set(s.attempt, []);
+      found.get(s.attempt).push(step(s));
+    }
+    return found;
+  }
+
+  const sizeOf = (piece) => (Array.isArray(piece) ? piece.length : piece.last - piece.first + 1);
+
   // Since when a run waits: as its waits say, else since it last did something.
-  const waitingSince = (run, attempts, snapshots) =>
-    ms(run.waits_since) ?? Math.max(ms(attempts.at(-1).started_at), ...snapshots.slice(-1).map((s) => ms(s.finished_at)));
+  const waitingSince = (run, attempts, steps) =>
+    ms(run.waits_since) ?? Math.max(ms(attempts.at(-1).started_at), ms(steps.latest()?.finished_at) ?? 0);
 
   // When something was done: the attempts, less the time in which they only waited.
-  function busy(run, attempts, all, now) {
-    const snapshots = all.filter((s) => s.attempt > 0); // its own
-    const waits = snapshots.filter((s) => s.kind === "wait").map((s) => [ms(s.started_at), ms(s.finished_at)]);
-    if (run.status === "waiting" && attempts.length) waits.push([waitingSince(run, attempts, snapshots), now]);
+  function busy(run, attempts, steps, now) {
+    const snapshots = steps.whole ? steps.sorted().filter((s) => s.attempt > 0) : [];
+    const long = steps.whole ? snapshots.filter((s) => s.kind === "wait") : steps.overview?.waits ?? [];
+    const waits = long.map((s) => [ms(s.started_at), ms(s.finished_at)]);
+    if (run.status === "waiting" && attempts.length) waits.push([waitingSince(run, attempts, steps), now]);
     const spans = attempts.map((a) => [ms(a.started_at), ms(a.finished_at) ?? now]);
     if (!waits.length) return spans;
     waits.sort((a, b) => a[0] - b[0]);
@@ -134,6 +150,11 @@
     };
   }
 
+  // One that is on its way, or (of numbers that a rolled back transaction took) was never stored.
+  const blank = (sequence, missing) => ({
+    key: `${missing ? "m" : "p"}${sequence}`, name: missing ? `number ${sequence} was not stored` : `step ${sequence} …`, status: "waiting", depth: 2, bars: [], time: "",
+  });
+
   class Waterfall {
     constructor(holder, onOpen) {
       this.holder = holder;
@@ -145,13 +166,20 @@
       this.axis.className = "wf-axis";
       this.axis.setAttribute("aria-hidden", "true");
       this.axis.innerHTML = '<span class="wf-name"></span><svg class="wf-track"></svg><span class="wf-time"></span>';
+      this.density = document.createElement("li");
+      this.density.className = "wf-density";
+      this.density.setAttribute("aria-hidden", "true");
+      this.density.innerHTML = '<span class="wf-name"><span></span></span><svg class="wf-track"></svg><span class="wf-time"></span>';
+      this.density.addEventListener("click", (event) => {
+        if (event.target.dataset.first) this.reveal(Number(event.target.dataset.first));
+      });
       this.kept = new Map();
       holder.append(this.list);
       holder.addEventListener("scroll", () => this.plan(), { passive: true });
     }
 
-    set(run, attempts, snapshots, now) {
-      this.data = [run, attempts, snapshots, now];
+    set(run, attempts, steps, now) {
+      this.data = [run, attempts, steps, now];
       this.plan();
     }
 
@@ -162,18 +190,22 @@
     }
 
     draw() {
-      const [run, attempts, snapshots, now] = this.data;
-      const all = rows(run, attempts, snapshots, now);
+      const [run, attempts, steps, now] = this.data;
+      this.pieces = pieces(run, attempts, steps, now);
+      const count = this.pieces.reduce((sum, piece) => sum + sizeOf(piece), 0);
       const start = ms(run.created_at), end = Math.max(ms(run.finished_at) ?? now, start + 1);
-      const map = scale(start, end, busy(run, attempts, snapshots, now));
-      const [first, last] = this.range(all.length);
+      const map = scale(start, end, busy(run, attempts, steps, now));
+      const [first, last] = this.range(count);
       this.list.style.paddingTop = `${first * ROW}px`;
-      this.list.style.paddingBottom = `${(all.length - last) * ROW}px`;
+      this.list.style.paddingBottom = `${(count - last) * ROW}px`;
       this.drawAxis(map, start);
+      this.drawDensity(map, steps);
       const wanted = new Set();
-      let place = this.axis;
+      let place = steps.whole ? this.axis : this.density;
       if (this.list.firstChild !== this.axis) this.list.prepend(this.axis);
-      for (const row of all.slice(first, last)) {
+      if (steps.whole) this.density.remove();
+      else if (this.axis.nextSibling !== this.density) this.axis.after(this.density);
+      for (const row of this.between(first, last, steps)) {
         wanted.add(row.key);
         const item = this.kept.get(row.key) ?? this.make(row);
         this.update(item, row, map);
@@ -181,6 +213,61 @@
         place = item;
       }
       for (const [key, item] of this.kept) if (!wanted.has(key)) { item.remove(); this.kept.delete(key); }
+    }
+
+    // The rows from one place to another; steps among them that are not here are asked for.
+    between(first, last, steps) {
+      const found = [], seen = [];
+      let at = 0;
+      for (const piece of this.pieces) {
+        const size = sizeOf(piece), from = Math.max(first - at, 0), to = Math.min(last - at, size);
+        at += size;
+        if (to <= from) continue;
+        if (Array.isArray(piece)) { found.push(...piece.slice(from, to)); continue; }
+        seen.push(piece.first + from, piece.first + to - 1);
+        for (let sequence = piece.first + from; sequence < piece.first + to; sequence++) {
+          const snapshot = steps.at(sequence);
+          found.push(snapshot ? step(snapshot) : blank(sequence, snapshot === undefined));
+        }
+      }
+      if (seen.length) steps.look(Math.min(...seen), Math.max(...seen));
+      return found;
+    }
+
+    // Scrolls to a step.
+    reveal(sequence) {
+      let at = 0;
+      for (const piece of this.pieces ?? []) {
+        const index = Array.isArray(piece) ? piece.findIndex((row) => row.snapshot === sequence)
+          : sequence >= piece.first && sequence <= piece.last ? sequence - piece.first : -1;
+        if (index >= 0) {
+          this.holder.scrollTop = Math.max(0, (at + index) * ROW - this.holder.clientHeight / 2);
+          this.holder.focus({ preventScroll: true });
+          return;
+        }
+        at += sizeOf(piece);
+      }
+      Holdfast.toast("There is no such step.", "warning");
+    }
+
+    // Groups of consecutive steps on the time scale: the higher, the more of them there are in their time.
+    drawDensity(map, steps) {
+      if (steps.whole || !steps.overview) return;
+      const track = this.density.children[1], { groups, from, first } = steps.overview;
+      const bars = groups.map((group) => {
+        const left = map.place(ms(group.from)), width = Math.max(map.place(ms(group.to)) - left, NARROWEST);
+        return { group, left: Math.min(left, 100 - NARROWEST), width, dense: group.count / width };
+      });
+      const most = Math.max(...bars.map((bar) => bar.dense));
+      while (track.childElementCount > bars.length) track.lastChild.remove();
+      while (track.childElementCount < bars.length) track.append(document.createElementNS(SVG, "rect"));
+      bars.forEach(({ group, left, width, dense }, index) => {
+        const rect = track.children[index], height = 4 + 20 * Math.sqrt(dense / most);
+        const set = { x: `${left.toFixed(3)}%`, width: `${width.toFixed(3)}%`, y: (26 - height).toFixed(1), height: height.toFixed(1), "data-first": group.first, class: group.failed ? "bad" : "" };
+        for (const [k, v] of Object.entries(set)) if (rect.getAttribute(k) !== String(v)) rect.setAttribute(k, v);
+      });
+      const all = steps.last - steps.first + 1;
+      this.density.children[0].firstChild.textContent = from > first ? `the last ${(steps.last - from + 1).toLocaleString("en")} of ${all.toLocaleString("en")}` : `all ${all.toLocaleString("en")}`;
     }
 
     range(count) {
@@ -255,5 +342,5 @@
     }
   }
 
-  window.HoldfastWaterfall = Object.freeze({ Waterfall, scale, rows });
+  window.HoldfastWaterfall = Object.freeze({ Waterfall, scale });
 })();

@@ -81,19 +81,67 @@ def test_a_filter_is_in_the_address_and_back_brings_the_page_before(visitor: Vis
     expect(page.locator("tr[data-run]")).to_have_count(1)
 
 
+def bounded(page: Page) -> bool:
+    """Whether the browser holds a part of the run, and not all of it."""
+    rows, snapshots = page.locator("#waterfall li").count(), page.locator("#snapshots tr[data-sequence]").count()
+    return rows < 100 and snapshots <= 200 and page.evaluate("document.getElementsByTagName('*').length") < 4_000
+
+
 def test_a_run_of_twenty_thousand_steps_keeps_the_page_quick(visitor: Visitor) -> None:
     run = stored.run("running", age=3)
     stored.attempt(run, worker=stored.worker())
-    stored.snapshots(run, 1, MANY)
+    stored.snapshots(run, 1, 11_999)
+    stored.snapshots(run, 12_000, 12_000, kind="failure")
+    stored.snapshots(run, 12_001, MANY)
     page, _ = opened(visitor, f"/runs/{run.id}/")
-    expect(page.locator("#steps-count")).to_have_text("1 attempt, 20,000 steps finished", timeout=30_000)
-    assert page.locator("#waterfall li").count() < 100
-    page.locator("#waterfall").evaluate("e => { e.scrollTop = e.scrollHeight; }")
-    last = page.locator("#waterfall").get_by_role("button", name=f"add#{MANY}", exact=True)
+    expect(page.locator("#steps-count")).to_have_text("1 attempt, 19,999 steps finished", timeout=30_000)
+    assert bounded(page)
+    waterfall = page.locator("#waterfall")
+    waterfall.evaluate("e => { e.scrollTop = e.scrollHeight; }")
+    last = waterfall.get_by_role("button", name=f"add#{MANY}", exact=True)
     expect(last).to_be_visible()
     last.click()
     expect(page.locator("#snapshots .detail")).to_contain_text("Step add#20000")
-    assert page.locator("#snapshots tr[data-sequence]").count() == 200
+
+    page.get_by_label("Go to step").fill("5000")
+    page.keyboard.press("Enter")
+    early = waterfall.get_by_role("button", name="add#5000", exact=True)
+    expect(early).to_be_visible()
+    early.click()
+    expect(page.locator("#snapshots .detail")).to_contain_text("Step add#5000")
+    page.get_by_role("button", name="Next of 1 failed try").click()
+    expect(waterfall.get_by_role("button", name="add#12000", exact=True)).to_be_visible()
+    assert waterfall.locator(".wf-density rect.bad").count() == 1
+    pager = page.locator("#snapshots-pager")
+    pager.get_by_role("button", name="Newest").click()
+    expect(pager).to_contain_text("19,801 to 20,000 of 20,000")
+    pager.get_by_role("button", name="Earlier").click()
+    expect(pager).to_contain_text("19,601 to 19,800 of 20,000")
+    stored.snapshots(run, MANY + 1, MANY + 7)
+    expect(page.locator("#steps-count")).to_have_text("1 attempt, 20,006 steps finished")
+    expect(pager).to_contain_text("of 20,007")
+    for place in range(0, MANY, 2_500):  # what is out of sight is let go
+        waterfall.evaluate(f"e => {{ e.scrollTop = {place * 28}; }}")
+        there = waterfall.get_by_role("button", name=f"add#{place + 3}", exact=True)
+        expect(there).to_be_attached(timeout=20_000)
+    assert bounded(page)
+    assert page.evaluate("HoldfastRun.steps.held.size") < 2_500
+
+
+def test_children_are_shown_page_by_page(visitor: Visitor) -> None:
+    run = stored.run("running")
+    stored.attempt(run)
+    for number in range(120):
+        stored.run("completed", parent_id=run.id, age=59 - number / 10)
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    children = page.locator("#run-children")
+    expect(children.locator("tbody tr")).to_have_count(50)
+    children.get_by_role("button", name="Next").click()
+    expect(children.get_by_role("button", name="First")).to_be_visible()
+    children.get_by_role("button", name="Next").click()
+    expect(children.locator("tbody tr")).to_have_count(20)
+    children.get_by_role("button", name="First").click()
+    expect(children.get_by_role("button", name="First")).to_have_count(0)
 
 
 def test_steps_open_to_what_they_hold_and_the_log_is_narrowed(visitor: Visitor) -> None:

@@ -25,6 +25,7 @@ _OPERATOR = _VIEWER | {
     "runs.answer",
     "runs.top_up",
     "errors.judge",
+    "views.share",
     "queues.pause",
     "schedules.run",
     "webhooks.resend",

@@ -1,4 +1,4 @@
-"""`manage.py runs list|show|why|stack|tail|retry|cancel|fork|…`: what runs are, and what people do to them."""
+"""`manage.py runs list|export|show|why|stack|tail|retry|cancel|fork|…`: what runs are, and what people do to them."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import MISTAKE, VerbCommand
 from holdfast.words import status_words
-from runs import answers, budgets, jsonvalue, registration, selectors, services, spending, updates
+from runs import answers, budgets, exporting, jsonvalue, registration, selectors, services, spending, updates
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, InvalidFilter, RunFilter, parse_cursor, parse_limit
 from runs.management import comparing, forking, retries
@@ -35,13 +35,16 @@ class Command(VerbCommand):
 
     def add_verbs(self, verbs: Any) -> None:
         listing = verbs.add_parser("list", help="Show runs, newest first.")
-        for name, words in (("status", "May be repeated: any of them."), ("tag", "May be repeated: all of them.")):
-            listing.add_argument(f"--{name}", action="append", default=[], metavar=name.upper(), help=words)
-        for name in ("task", "queue", "parent", "created-after", "created-before", "cursor"):
-            listing.add_argument(f"--{name}", metavar=name.upper().replace("-", "_"))
-        listing.add_argument(
-            "--search", metavar="TEXT", help="Such as: queue:llm age:>10m; behind = when it begins with -."
-        )
+        export = verbs.add_parser("export", help=f"Print up to {exporting.MOST:,} runs as CSV, or JSON.")
+        for verb in (listing, export):
+            for name, words in (("status", "May be repeated: any of them."), ("tag", "May be repeated: all of them.")):
+                verb.add_argument(f"--{name}", action="append", default=[], metavar=name.upper(), help=words)
+            for name in ("task", "queue", "parent", "created-after", "created-before"):
+                verb.add_argument(f"--{name}", metavar=name.upper().replace("-", "_"))
+            verb.add_argument(
+                "--search", metavar="TEXT", help="Such as: queue:llm age:>10m; behind = when it begins with -."
+            )
+        listing.add_argument("--cursor", metavar="CURSOR")
         listing.add_argument("--limit", metavar="N", help=f"At most {MAX_LIMIT}.")
         show = verbs.add_parser("show", help="Show one run with its attempts and snapshots.")
         reason = verbs.add_parser("why", help="Say why a run is not running, and when it will probably start.")
@@ -87,11 +90,9 @@ class Command(VerbCommand):
             verb.add_argument("--reason", default="", help="Why; kept in the audit log.")
 
     def do_list(self, options: dict[str, Any]) -> None:
-        names = ("status", "tag", "task", "queue", "parent", "created_after", "created_before")
-        asked = {name: options[name] for name in names if options[name]} | {"q": options["search"] or ""}
         try:
             page = selectors.runs_page(
-                RunFilter.parse(asked),
+                _filter(options),
                 cursor=parse_cursor(options["cursor"]),
                 limit=parse_limit(options["limit"]),
                 bodies=options["json"],
@@ -112,6 +113,10 @@ class Command(VerbCommand):
             self.stdout.write(f"Looked at runs back to {page.searched_to:%Y-%m-%d %H:%M:%S} (UTC).")
         if page.next:
             self.stdout.write(f"There are more: --cursor {page.next}")
+
+    def do_export(self, options: dict[str, Any]) -> None:
+        for piece in exporting.texts(_filter(options), "json" if options["json"] else "csv"):
+            self.stdout.write(piece, ending="")
 
     def do_show(self, options: dict[str, Any]) -> None:
         from runs.api.schemas import AttemptOut, SnapshotOut
@@ -277,6 +282,11 @@ class Command(VerbCommand):
         step = f" [{line.step}]" if line.step else ""
         fields = f"  {json.dumps(line.fields, ensure_ascii=False)}" if line.fields else ""
         self.stdout.write(f"{line.at:%H:%M:%S.%f} {level_name(line.level):<8}{step} {line.message}{fields}")
+
+
+def _filter(options: dict[str, Any]) -> RunFilter:
+    names = ("status", "tag", "task", "queue", "parent", "created_after", "created_before")
+    return RunFilter.parse({name: options[name] for name in names if options[name]} | {"q": options["search"] or ""})
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""What an actor sees of saved views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from holdfast.access.grants import Actor
+from runs.errors import UnknownView
+from runs.filters import RunFilter
+from runs.savedviews.model import SavedView
+
+
+def visible(actor: Actor) -> list[SavedView]:
+    """One's own and the shared ones, in order of name. Both are few (services.MAX_OWN, MAX_SHARED)."""
+    return list(_visible(actor).order_by("name", "-shared"))
+
+
+def view_get(view_id: int, actor: Actor) -> SavedView:
+    """One that the actor sees. Raises UnknownView, also for another person's own."""
+    found = _visible(actor).filter(pk=view_id).first() if view_id < 2**63 else None
+    if found is None:
+        raise UnknownView(f"There is no saved view {view_id} of yours or of all.")
+    return found
+
+
+def _visible(actor: Actor) -> QuerySet[SavedView]:
+    return SavedView.objects.filter(own(actor) | Q(shared=True))
+
+
+def own(actor: Actor) -> Q:
+    """The condition of an actor's own ones."""
+    return Q(owner_kind=actor.kind, owner_id=actor.id, shared=False)
+
+
+def address(view: SavedView) -> str:
+    """The query of the list's address."""
+    return RunFilter.link(view.search) if view.search else ""
+
+
+def as_json(view: SavedView) -> dict[str, Any]:
+    """With the names of the API."""
+    return {
+        "id": view.pk,
+        "name": view.name,
+        "q": view.search,
+        "shared": view.shared,
+        "by": view.owner_label,
+        "saved_at": view.saved_at,
+    }
