@@ -82,10 +82,10 @@ _ID_WANTED: Final = "the UUID of a run"
 #: What a search can ask for, in the order in which it is offered. A bare word and `payload.…` are beside them.
 FIELDS: Final[dict[str, Field]] = {
     "status": Field(_status, f"one of {', '.join(STATUSES)}", "the run's status", "status:failed,crashed"),
-    "is": Field(_state, f"one of {', '.join(STATES)}", "stuck: nothing new comes of it for too long", "is:stuck"),
     "task": Field(str, "a task's id", "the task's id", "task:research-agent"),
     "queue": Field(str, "a queue's name", "the queue's name", "queue:llm-calls"),
     "tag": Field(str, "a tag", "a tag that the run has", "tag:nightly"),
+    "is": Field(_state, f"one of {', '.join(STATES)}", "stuck: nothing new comes of it for too long", "is:stuck"),
     "age": Field(values.duration, _SPAN_WANTED, "time since it was created", "age:>10m", Comparing.MUST),
     "duration": Field(
         values.duration, _SPAN_WANTED, "from its start to its end, or to now", "duration:>30s", Comparing.MUST
