@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
-from holdfast.demo.history import catalog
-from holdfast.demo.history.incidents import before
 from queues import services as queue_services
-from runs.alerts import channels, evaluating, measuring, rules, services
+from runs.alerts import channels, evaluating, services
 from runs.alerts.choices import State
 from runs.alerts.evaluating import SETTLE
 from runs.alerts.model import Alert, Channel, Firing
@@ -29,7 +25,6 @@ from runs.schedules.model import Schedule, Tick
 from runs.store import SQL
 from tests.support import stored
 from tests.support.alerts import look_at_alerts
-from tests.support.runs import the
 
 ACTOR = Actor.local()
 pytestmark = pytest.mark.usefixtures("registered")
@@ -462,43 +457,3 @@ def test_all_that_people_do_is_in_the_audit_log_and_no_address_of_a_webhook_is(p
     assert (rows[2].before, rows[2].after, rows[2].reason) == ({"hold": 0}, {"hold": 60}, "it flaps")
     assert "secret" not in str([(row.before, row.after) for row in rows])
     assert "secret" not in Channel.objects.model(url=pager.url).url
-
-
-# ── on history ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_on_the_seeded_history_a_failure_rate_of_invoices_fires_once_in_the_bad_deploy() -> None:
-    call_command("seed", "--small", stdout=io.StringIO())
-    seeded = AuditEntry.objects.get(action="demo.seed").after
-    assert seeded is not None
-    incident = before(seeded["end"]).bad_deploy
-    rule = services.alert_draft(
-        kind="failure_rate", task="seeded-invoice", threshold=10, window=3 * 3_600, min_runs=10, hold=600
-    )
-    end = datetime.fromtimestamp(seeded["end"], UTC)
-    points = measuring.points(rule, end - timedelta(days=7), end)
-    found = rules.spans([(p.at, p.value) for p in points], threshold=rule.threshold, hold=rule.held)
-    [span] = found
-    assert incident.start < span.since.timestamp() < incident.end
-    assert span.until is not None
-    assert incident.end < span.until.timestamp() < incident.end + 25 * 3_600, "at night nothing says that it is well"
-    assert catalog.BY_NAME["invoice"].id == rule.task
-
-
-def test_a_preview_says_what_each_look_would_have_said() -> None:
-    for minutes in range(3, 41, 2):
-        stored.ended(3, minutes_ago=minutes)
-        bad(minutes % 5, minutes_ago=minutes)
-    rule = make(window=300)
-    end = (timezone.now() - SETTLE).replace(second=0, microsecond=0)
-    points = measuring.points(rule, end - timedelta(minutes=30), end)
-    assert len(points) == 30
-    for point in points:
-        assert measuring.measure(rule, point.at) == point
-
-
-def test_a_run_that_works_makes_progress_by_the_engines_own_figures(registered: None) -> None:
-    the("echo").enqueue("x")
-    rule = services.alert_draft(kind="no_progress", task="echo", threshold=60)
-    end = timezone.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
-    assert measuring.measure(rule, end).value == 60, "it waits, and there is no worker"
