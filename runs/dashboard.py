@@ -40,6 +40,11 @@ class Verdict:
     mood: str = ""
     hint: str = ""
 
+    @property
+    def is_down(self) -> bool:
+        """Whether somebody has to look now: then the favicon is red."""
+        return self.mood == "bad"
+
 
 @dataclass(frozen=True, slots=True)
 class TaskHour:
@@ -130,6 +135,12 @@ def now() -> Now:
         paused=[flow for flow in flows if flow.queue.paused],
         nothing_yet=not Run.objects.exists(),
     )
+
+
+def verdict_now() -> Verdict:
+    """The sentence alone."""
+    hours = [TaskHour(*row) for row in _rows("ended_by_task", failed=_FAILED, counted=_COUNTED)]
+    return verdict(status_counts(COUNTED_TILES), hours, queues_page(limit=QUEUES).items, workers_alive())
 
 
 def status_counts(statuses: Iterable[str]) -> dict[str, int]:

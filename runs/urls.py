@@ -77,6 +77,7 @@ urlpatterns = [
     path("webhooks/out/<str:name>/test/", endpoints.endpoint_test, name="endpoint_test"),
     path("webhooks/out/<str:name>/delete/", endpoints.endpoint_delete, name="endpoint_delete"),
     path("webhooks/out/<str:name>/deliveries/<uuid:run_id>/resend/", endpoints.endpoint_resend, name="endpoint_resend"),
+    path("verdict/", now.verdict, name="verdict"),
     path("find/", finding.find, name="find"),
     path("changes/", changes.changes, name="changes"),
     path("tasks/", tasks.tasks, name="tasks"),
