@@ -44,6 +44,11 @@ class Verdict:
     mood: str = ""
     hint: str = ""
 
+    @property
+    def is_down(self) -> bool:
+        """Whether somebody has to look now: then the favicon is red."""
+        return self.mood == "bad"
+
 
 @dataclass(frozen=True, slots=True)
 class TaskHour:
@@ -138,6 +143,12 @@ def now() -> Now:
         burning=retries.summary().burning,
         stuck=standstills(),
     )
+
+
+def verdict_now() -> Verdict:
+    """The sentence alone."""
+    hours = [TaskHour(*row) for row in _rows("ended_by_task", failed=_FAILED, counted=_COUNTED)]
+    return verdict(status_counts(COUNTED_TILES), hours, queues_page(limit=QUEUES).items, workers_alive())
 
 
 def status_counts(statuses: Iterable[str]) -> dict[str, int]:

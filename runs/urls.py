@@ -96,6 +96,7 @@ urlpatterns = [
     path("webhooks/out/<str:name>/deliveries/<uuid:run_id>/resend/", endpoints.endpoint_resend, name="endpoint_resend"),
     path("explore/", explore.explore, name="explore"),
     path("explore/charts/<str:name>.json", explore.chart, name="explore_chart"),
+    path("verdict/", now.verdict, name="verdict"),
     path("find/", finding.find, name="find"),
     path("alerts/", alerts.alerts, name="alerts"),
     path("alerts/channels/", channels.channels, name="channels"),

@@ -11,6 +11,7 @@ from runs import filters
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import refusal
+from runs.api.schemas import ReasonIn
 from runs.errors import UnknownView
 from runs.savedviews import selectors, services
 
@@ -69,12 +70,18 @@ def view_save(request: HttpRequest) -> Any:
     return Status(201, _out(view))
 
 
-@router.delete("/views/{view_id}", response=ViewOut, auth=needs("runs.view"), operation_id="view_delete")
+@router.delete(
+    "/views/{view_id}",
+    response=ViewOut,
+    auth=needs("runs.view"),
+    operation_id="view_delete",
+    openapi_extra=docs.body(ReasonIn, required=False),
+)
 def view_delete(request: HttpRequest, view_id: str) -> Any:
     """Deletes one of the caller's own views, or with views.share a shared one."""
     if not (view_id.isascii() and view_id.isdecimal() and len(view_id) < 19):
         raise refusal(UnknownView, ("view_id", f"is {view_id[:60]!r}, which is no id; write one that GET /views has"))
-    return _out(services.view_delete(int(view_id), actor=actor_of(request)))
+    return _out(services.view_delete(int(view_id), reason=body.reason_of(request), actor=actor_of(request)))
 
 
 def _out(view: Any) -> ViewOut:

@@ -39,6 +39,14 @@ def now(request: ActorRequest) -> HttpResponse:
 
 @require_safe
 @requires("runs.view")
+def verdict(request: ActorRequest) -> JsonResponse:
+    """The front page's sentence, for the favicon of every other page: {kind, words, down}."""
+    found = dashboard.verdict_now()
+    return JsonResponse({"kind": found.kind, "words": found.words, "down": found.is_down})
+
+
+@require_safe
+@requires("runs.view")
 def failure_rate(request: ActorRequest) -> JsonResponse:
     """The failure rate over time, as a Plotly figure."""
     try:

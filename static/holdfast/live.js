@@ -119,16 +119,11 @@
     });
   }
 
-  // The favicon is red while the front page says that things are down.
-  const showAlert = () => { const now = document.getElementById("now"); if (now) Holdfast.alert("alert" in now.dataset); };
-  document.addEventListener("htmx:afterSwap", showAlert);
-
   // A filter applies as soon as it is chosen.
   document.addEventListener("change", (event) => {
     if (event.target.matches("form[data-submits] select")) event.target.form.requestSubmit();
   });
 
   window.HoldfastLive = Object.freeze({ connect });
-  showAlert();
   if (regions().length) lists();
 })();

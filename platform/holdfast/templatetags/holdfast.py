@@ -1,10 +1,12 @@
 """Template tags of the design system: `{% load holdfast %}`."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from itertools import groupby
 from typing import Any
+from urllib.parse import quote
 
 from django import template
 from django.http import HttpRequest
@@ -150,6 +152,23 @@ def may(context: RequestContext, grant: str) -> bool:
 def current_actor(context: RequestContext) -> Actor | None:
     """Who is signed in, or None."""
     return _actor(context)
+
+
+@register.inclusion_tag("holdfast/_elsewhere.html", takes_context=True)
+def elsewhere(context: RequestContext, cli: str, http: str, of: object = "", body: str = "") -> dict[str, str]:
+    """The same action on the command line and over HTTP, to copy.
+
+    `{% elsewhere "runs retry {} --reason …" "POST /runs/{}/retry" page.run.id %}`; `{}` stands for `of`.
+    """
+    request: HttpRequest | None = context.get("request")
+    method, _, path = http.partition(" ")
+    base = request.build_absolute_uri("/api/v1") if request else "/api/v1"
+    sent = f" \\\n  -H 'Content-Type: application/json' -d '{body}'" if body else ""
+    address = shlex.quote(base + path.format(quote(str(of), safe="")))
+    return {
+        "command": f"manage.py {cli.format(shlex.quote(str(of)))}",
+        "request": f'curl -X {method} {address} \\\n  -H "Authorization: Bearer $HOLDFAST_TOKEN"{sent}',
+    }
 
 
 @register.filter

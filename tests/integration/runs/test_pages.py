@@ -190,7 +190,7 @@ def test_pages_follow_each_other_without_gap_or_double() -> None:
     client = signed_in("viewer")
     path, seen = "/runs/", []
     while path:
-        with statements(WHO + MENU + 4):
+        with statements(WHO + MENU + 5):
             text = page(client, path)
         seen += ids(text)
         older = re.search(r'href="(/runs/\?[^"]*cursor=[^"]+)"', text)
@@ -208,7 +208,7 @@ def test_waiting_runs_say_why() -> None:
         stored.run("queued", name)
     stored.run("retrying", next_at=timezone.now() + timedelta(seconds=300), error=stored.error())
     client = signed_in("viewer")
-    with statements(WHO + MENU + 7):
+    with statements(WHO + MENU + 8):
         text = page(client, "/runs/")
     for words in ("queue paused: key is spent", "no worker for pool gpu", "next in line", "next attempt"):
         assert words in text
