@@ -14,6 +14,9 @@ from holdfast.demo.history.incidents import Incidents, before
 from tests.browser.test_pages_for_everyone import THEMES, still_violates
 from tests.support.browsing import Visitor
 
+#: Milliseconds in which a chart is drawn: Plotly is large, and the machine may be busy.
+DRAWN = 30_000
+
 
 def history() -> Incidents:
     call_command("seed", "--small", verbosity=0)
@@ -33,7 +36,7 @@ def plot(page: Page, name: str) -> Locator:
     """A chart that is drawn and lies in sight."""
     chart = page.locator(f"[data-chart*='/{name}.json']")
     chart.scroll_into_view_if_needed()
-    expect(chart.locator(".nsewdrag")).to_be_visible()
+    expect(chart.locator(".nsewdrag")).to_be_visible(timeout=DRAWN)
     return chart
 
 

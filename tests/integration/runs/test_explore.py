@@ -227,7 +227,7 @@ def test_a_sample_of_many_runs_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch
     assert "a sample of" in page.content.decode()
 
 
-def test_a_box_takes_one_query_more_and_walks_down_the_index_of_ends(incidents: Incidents) -> None:
+def test_a_box_takes_one_query_more(incidents: Incidents) -> None:
     client = signed_in("viewer")
     client.get("/explore/")
     with statements(WHO + MENU + LOOK + 3 + 2):
