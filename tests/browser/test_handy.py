@@ -8,6 +8,8 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
+from holdfast.access.grants import Actor
+from runs.savedviews import services
 from tests.browser.test_pages_for_everyone import still_violates
 from tests.support import stored
 from tests.support.browsing import Visitor
@@ -82,6 +84,7 @@ def test_shortcuts_are_listed_and_lead_where_they_say(visitor: Visitor) -> None:
     page.keyboard.press("r")
     expect(dialog).to_be_visible()  # behind a dialog nothing happens
     page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
     page.keyboard.press("g")
     page.keyboard.press("r")
     page.wait_for_url("**/runs/")
@@ -129,6 +132,37 @@ def test_the_dialogs_fit_and_are_accessible(visitor: Visitor, theme: str, width:
     expect(page.locator("#find").get_by_role("option").first).to_contain_text("s")
     assert still_violates(page) == []
     page.keyboard.press("Escape")
+    expect(page.locator("#find")).to_be_hidden()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     assert still_violates(page) == []
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 320)])
+def test_views_columns_and_export_fit_and_are_accessible(visitor: Visitor, theme: str, width: int) -> None:
+    stored.run("failed", tags=["nightly"], error=stored.error())
+    services.view_save("Failed payments", "status:failed", shared=True, actor=Actor.local())
+    page = visitor.page
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto("/runs/")
+    for name in ("Save this view", "Manage", "Columns", "Export"):
+        page.locator(".views summary", has_text=name).click()
+        assert still_violates(page) == []
+    page.locator(".views summary", has_text="Columns").click()
+    tags = page.locator("tr[data-run] .c-tags")
+    expect(tags).to_be_hidden()
+    page.get_by_label("Tags").check()
+    expect(tags).to_have_text("nightly")
+    page.reload()
+    expect(tags).to_be_visible()
+    page.get_by_role("link", name="Failed payments").click()
+    expect(page).to_have_url(re.compile("status:failed"))
+    expect(page.get_by_role("link", name="Failed payments")).to_have_attribute("aria-current", "page")
+
+
+def test_the_favicon_is_red_on_any_page_while_things_are_down(visitor: Visitor) -> None:
+    page = visitor.page
+    stored.run("queued")
+    page.goto("/tasks/")
+    expect(page.locator('link[rel="icon"]')).to_have_attribute("href", re.compile("icon-alert"))
