@@ -190,7 +190,7 @@ def test_a_long_log_begins_at_its_end_and_goes_back_when_asked(visitor: Visitor)
 def test_cancel_asks_first_and_says_what_it_did(visitor: Visitor) -> None:
     run = stored.run("queued")
     page, _ = opened(visitor, f"/runs/{run.id}/")
-    page.locator("#run-actions summary").click()
+    page.locator("#run-actions details.confirm > summary").click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator("#run-status")).to_contain_text("cancelled")
     expect(page.get_by_text("The run is cancelled.")).to_be_visible()
