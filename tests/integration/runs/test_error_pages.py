@@ -60,6 +60,16 @@ def test_an_empty_list_teaches_and_a_full_one_tells_what_fails_where() -> None:
     assert 'href="/errors/f00d/"' in page
 
 
+def test_its_runs_are_redriven_as_a_canary_by_who_may_retry() -> None:
+    stored.failures(3, example=stored.run("failed", error={**stored.error(), "fingerprint": "f00d"}).pk)
+    assert "Redrive" not in text_of(signed_in("viewer"), "/errors/f00d/")
+    client = signed_in("operator")
+    (asked,) = re.findall(r'href="(/bulk/new/[^"]+)"', text_of(client, "/errors/f00d/"))
+    question = text_of(client, asked.replace("&amp;", "&"))
+    assert re.search(r'value="canary" checked', question)
+    assert "1 run" in question
+
+
 def test_it_is_asked_by_state_task_and_time_and_each_tab_says_how_many() -> None:
     stored.task("other")
     old(fingerprint="steady")
