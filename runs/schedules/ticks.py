@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -23,6 +24,8 @@ from croniter.croniter import CroniterError
 #: Shortest and longest interval, and longest jitter, in seconds.
 MIN_EVERY, MAX_EVERY = 1.0, 366 * 86_400.0
 MAX_JITTER: Final = 86_400.0
+#: Seconds between two ticks of a cron at least.
+SHORTEST_CRON: Final = 60.0
 CRON_WORDS: Final = "write five fields (minute hour day month weekday) such as 0 6 * * 1-5, or @hourly, @daily, @weekly"
 ZONE_WORDS: Final = "write the name of a time zone such as UTC or Europe/Berlin"
 EVERY_WORDS: Final = f"write seconds from {MIN_EVERY:g} to {MAX_EVERY:,.0f} (366 days)"
@@ -105,18 +108,15 @@ class Timing:
     def between(self, after: datetime, until: datetime, most: int) -> list[datetime]:
         """Ticks after one moment and up to another; of more than `most`, the latest.
 
-        At most 100,000 of a cron are looked at.
+        Looked for from the end, in spans twice as long each time: those of years are not counted one by one.
         """
-        if self.every is not None:  # those before the last `most` need not be looked at
-            after = max(after, until - timedelta(seconds=(most + 1) * self.every))
-        found: list[datetime] = []
-        for number, tick in enumerate(self.ticks(after)):
-            if tick > until or number >= 100_000:
-                break
-            found.append(tick)
-            if len(found) > most:
-                del found[0]
-        return found
+        span = timedelta(seconds=(self.every or SHORTEST_CRON) * (most + 1))
+        while True:
+            start = until - span if span < until - after else after
+            found = list(takewhile(lambda tick: tick <= until, self.ticks(start)))
+            if start == after or len(found) >= most:
+                return found[-most:]
+            span *= 2
 
 
 _ALIASES: Final = {

@@ -62,6 +62,15 @@ def test_of_many_ticks_the_latest_are_kept() -> None:
     assert found == [end - timedelta(minutes=2), end - timedelta(minutes=1), end]
 
 
+def test_the_latest_of_years_of_minutes_are_found_and_those_of_a_rare_cron_too() -> None:
+    start, end = datetime(2016, 1, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
+    assert Timing(cron="* * * * *").between(start, end, 2) == [end - timedelta(minutes=1), end]
+    yearly = Timing(cron="@yearly").between(start, end, 20)
+    assert [tick.year for tick in yearly] == list(range(2017, 2027)), "after the start, so not its own"
+    assert Timing(cron="@yearly").between(start, end, 3) == yearly[-3:]
+    assert Timing(cron="@yearly").between(end, start, 3) == []
+
+
 @settings(deadline=None)
 @given(
     st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)),
