@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from holdfast.access.grants import Actor
+from holdfast.access.selectors import database_now
 from runs import jsonvalue, services
 from runs.errors import HoldfastError
 from runs.webhooks import mapping, schemes, vault
@@ -58,7 +59,8 @@ def receive(
     """
     try:
         verify = schemes.SCHEMES[webhook.scheme]
-        remote = verify(headers, body, _secrets(webhook), time.time(), webhook.window)
+        now = database_now()
+        remote = verify(headers, body, _secrets(webhook, now), now.timestamp(), webhook.window)
     except schemes.SignatureRefused as error:
         if count := _tally.add(webhook.pk, time.monotonic()):
             _count(webhook, count, str(error))
@@ -106,10 +108,10 @@ def settle(row: Delivery) -> None:
     row.save(update_fields=["outcome", "reason", "errors", "run_id", "resent"])
 
 
-def _secrets(webhook: Webhook) -> list[str]:
+def _secrets(webhook: Webhook, now: datetime) -> list[str]:
     """The valid ones: the new, and the old while its time lasts."""
     found = [webhook.secret]
-    if webhook.old_secret and webhook.old_until is not None and webhook.old_until.timestamp() > time.time():
+    if webhook.old_secret and vault.rotating(webhook.old_until, now):
         found.append(webhook.old_secret)
     return [vault.reveal(stored) for stored in found]
 
