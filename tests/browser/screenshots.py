@@ -24,14 +24,32 @@ from tests.support.waiting import eventually
 PAGES = {
     "now": "/",
     "runs": "/runs/?q=status:failed",
+    "approvals": "/approvals/",
+    "retries": "/retries/",
+    "errors": "/errors/",
+    "bulk": "/bulk/",
     "queues": "/queues/",
     "tasks": "/tasks/",
     "task": "/tasks/seeded-invoice/",
     "schedules": "/schedules/",
-    "approvals": "/approvals/",
     "webhooks": "/webhooks/",
     "endpoints": "/webhooks/out/",
+    "explore": "/explore/?span=7d",
+    "alerts": "/alerts/",
     "changes": "/changes/",
+}
+#: What else is made, by its address in the API.
+MADE = {
+    "/alerts": {
+        "name": "invoices-fail",
+        "kind": "failure_rate",
+        "task": "seeded-invoice",
+        "threshold": 10,
+        "hold": 300,
+    },
+    "/webhooks": {"name": "shop-orders", "task": "count-words", "scheme": "standard"},
+    "/endpoints": {"name": "crm", "url": "https://crm.example.com/holdfast"},
+    "/schedules": {"name": "nightly-words", "task": "count-words", "cron": "0 2 * * *", "payload": {"text": "kelp"}},
 }
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZE = {"width": 1280, "height": 800}
@@ -50,12 +68,14 @@ def said(data_dir: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def some_runs(address: str, token: str) -> str:
-    """Runs of the demo: one that waits for a human, and others. Returns the page of the first."""
+def some_work(address: str, token: str) -> str:
+    """Runs of the demo, an alert, a webhook. Returns the page of the first run."""
     with httpx.Client(base_url=f"{address}/api/v1", headers={"Authorization": f"Bearer {token}"}) as client:
         made = client.post("/tasks/research-agent/runs", json={"payload": {"topic": "kelp"}}).raise_for_status().json()
         for text in ("kelp", "kelp and more kelp"):
             client.post("/tasks/count-words/runs", json={"payload": {"text": text}}).raise_for_status()
+        for path, body in MADE.items():
+            client.post(path, json=body).raise_for_status()
         eventually(
             lambda: client.get(f"/runs/{made['id']}").json()["status"] in ("waiting", "completed"),
             "the agent has worked",
@@ -67,6 +87,9 @@ def some_runs(address: str, token: str) -> str:
 def photograph(page: Page, path: str, file: Path) -> None:
     """The page when its charts are drawn."""
     page.goto(path)
+    if path.startswith("/runs/0"):
+        page.locator(".wf-axis").wait_for()  # a run's page gets its steps by its socket
+        page.locator("#log .line").first.wait_for()
     eventually(lambda: page.evaluate(DRAWN), f"the charts of {path} are drawn", timeout=60)
     page.screenshot(path=file, type="jpeg", quality=82, animations="disabled", caret="hide")
 
@@ -74,10 +97,13 @@ def photograph(page: Page, path: str, file: Path) -> None:
 def photograph_all(browser: Browser, address: str, link: str, pages: dict[str, str], folder: Path) -> None:
     """Every page in both themes."""
     context = browser.new_context(base_url=address, viewport=SIZE, device_scale_factor=1)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     page.goto(link)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{address}/")
+    page.goto("/errors/?state=steady")
+    pages = {**pages, "error": page.locator("main table a[href^='/errors/']").first.get_attribute("href") or "/errors/"}
     for theme in THEMES:
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         for name, path in pages.items():
@@ -98,7 +124,7 @@ def main(folder: Path = FOLDER) -> None:
             said(data_dir, "seed", "--runs", "40000")
             token = said(data_dir, "token", "create", "pictures", "--role", "admin", "--quiet")
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            photograph_all(browser, address, link, {**PAGES, "run": some_runs(address, token)}, folder)
+            photograph_all(browser, address, link, {**PAGES, "run": some_work(address, token)}, folder)
             browser.close()
 
 
