@@ -69,7 +69,7 @@ def test_tabs_and_choices_write_into_the_same_search(visitor: Visitor, runs: Non
     expect(page.locator("tr[data-run]")).to_have_count(2)
     page.get_by_role("navigation", name="Status").get_by_role("link", name="Completed").click()
     expect(field).to_have_value("tag:nightly status:completed")
-    page.get_by_label("Queue").select_option("slow")
+    page.locator("#f-queue").select_option("slow")
     expect(field).to_have_value("queue:slow tag:nightly status:completed")
     expect(page.locator("tr[data-run]")).to_have_count(1)
     expect(page.get_by_role("link", name="Completed")).to_have_attribute("aria-current", "page")

@@ -175,7 +175,7 @@ def test_isolated_runs_are_handed_over_when_the_worker_stops(isolated: Fleet, bo
     pids = [e.pid for e in isolated.ledger.entries("long", "left")]
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
-    assert all(gone(pid) for pid in pids)
+    eventually(lambda: all(gone(pid) for pid in pids), "the kernel has ended them")
     assert statuses([sync.id, coroutine.id]) == {"queued"}
     assert not Lease.objects.exists()
     assert Worker.objects.get(name="worker-1").stopped_at is not None

@@ -196,7 +196,7 @@ def test_many_that_are_stuck_ask_no_more_than_few(kelp: Worker, viewer: Client) 
             stored.stack(stuck(kelp, token=token), stored.frame("read"))
         with statements(WHO_AND_MENU + 9):
             page(viewer, "/")
-        with statements(WHO_AND_MENU + 5):
+        with statements(WHO_AND_MENU + 6):
             page(viewer, "/runs/")
 
 
