@@ -114,7 +114,7 @@ def test_a_run_is_replayed_with_an_edited_payload(waiting: Visitor) -> None:
     page.get_by_role("link", name="Edit first").click()
     expect(page.get_by_label("a", exact=True)).to_have_value("1")
     page.get_by_label("a", exact=True).fill("40")
-    page.get_by_role("button", name="Start run").click()
+    page.get_by_role("button", name="Start the replay").click()
     page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}/$"))
     expect(page.locator("#run-summary")).to_contain_text("Replay of")
     assert output(Run.objects.exclude(pk=handle.id).get().id) == 42
