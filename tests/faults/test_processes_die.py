@@ -168,7 +168,7 @@ def test_a_worker_whose_keeper_dies_ends_and_others_take_its_runs(worked: Fleet)
 @pytest.mark.parametrize("boundary", [True, False])
 def test_isolated_runs_are_handed_over_when_the_worker_stops(isolated: Fleet, boundary: bool) -> None:
     """At a step boundary where there is one; otherwise their process is ended."""
-    worker = isolated.worker("worker-1", HOLDFAST_GRACE="0.2")
+    worker = isolated.worker("worker-1", HOLDFAST_GRACE="1")
     sync = the("long-apart").enqueue("left", boundary)
     coroutine = the("long-apart-async").enqueue("left")
     eventually(lambda: isolated.ledger.count("long", "left") == 2, "both are at work")
