@@ -62,14 +62,13 @@ def channel(request: ActorRequest, name: str) -> HttpResponse:
         return _page(request, found)
     actor = require(request.actor, "alerts.edit")
     form = ChannelForm.of(found, request.POST)
-    if form.is_valid():
-        try:
-            services.channel_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
-        except (HoldfastError, AccessError) as error:
-            form.add_refusal(error)
-        else:
-            messages.success(request, "The change is in force for what is sent from now on.")
-            return redirect("runs:channel", name)
+
+    def change() -> None:
+        services.channel_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
+
+    if parts.accepted(form, change):
+        messages.success(request, "The change is in force for what is sent from now on.")
+        return redirect("runs:channel", name)
     return _page(request, found, form=form)
 
 

@@ -56,14 +56,13 @@ def endpoint(request: ActorRequest, name: str) -> HttpResponse:
         return _page(request, found)
     actor = require(request.actor, "webhooks.edit")
     form = EndpointForm.of(found, request.POST)
-    if form.is_valid():
-        try:
-            services.endpoint_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
-        except (HoldfastError, AccessError) as error:
-            form.add_refusal(error)
-        else:
-            messages.success(request, "The change is in force for the runs that end from now on.")
-            return redirect("runs:endpoint", name)
+
+    def change() -> None:
+        services.endpoint_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
+
+    if parts.accepted(form, change):
+        messages.success(request, "The change is in force for the runs that end from now on.")
+        return redirect("runs:endpoint", name)
     return _page(request, found, form=form)
 
 

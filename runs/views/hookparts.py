@@ -16,7 +16,7 @@ from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest
 from runs.errors import HoldfastError
 from runs.filters import parse_cursor
-from runs.forms import ReasonForm
+from runs.forms import ErrorsForm, ReasonForm
 
 #: Deliveries of a page.
 PAGE = 20
@@ -54,6 +54,18 @@ def act(request: ActorRequest, back: str, do: Callable[[str], Any], done: str | 
     else:
         messages.success(request, done if isinstance(done, str) else done(became))
     return HttpResponseRedirect(back, status=303)
+
+
+def accepted(form: ErrorsForm, do: Callable[[], Any]) -> bool:
+    """Whether what was posted is valid, and was done. If not, the form says why."""
+    if not form.is_valid():
+        return False
+    try:
+        do()
+    except (HoldfastError, AccessError) as error:
+        form.add_refusal(error)
+        return False
+    return True
 
 
 def refused(form: ReasonForm) -> str:

@@ -58,14 +58,13 @@ def webhook(request: ActorRequest, name: str) -> HttpResponse:
         return _page(request, found)
     actor = require(request.actor, "webhooks.edit")
     form = WebhookForm.of(found, request.POST)
-    if form.is_valid():
-        try:
-            services.webhook_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
-        except (HoldfastError, AccessError) as error:
-            form.add_refusal(error)
-        else:
-            messages.success(request, "The change is in force with the next request.")
-            return redirect("runs:webhook", name)
+
+    def change() -> None:
+        services.webhook_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
+
+    if parts.accepted(form, change):
+        messages.success(request, "The change is in force with the next request.")
+        return redirect("runs:webhook", name)
     return _page(request, found, form=form)
 
 

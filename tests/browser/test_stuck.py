@@ -30,7 +30,7 @@ def seen(page: Page, path: str) -> dict[str, list[str]]:
     for theme, width in THEMES:
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 900})
-        found[f"{path} {theme}"] = still_violates(page)
+        found[f"{path} {theme} {width}"] = still_violates(page)
     return {name: said for name, said in found.items() if said}
 
 
