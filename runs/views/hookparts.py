@@ -1,4 +1,4 @@
-"""What the views of webhooks, in and out, share."""
+"""What the views of what people make and edit share: webhooks, in and out, channels, schedules."""
 
 from __future__ import annotations
 

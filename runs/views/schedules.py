@@ -23,6 +23,7 @@ from runs.schedules.backfill import backfill
 from runs.schedules.forms import BackfillForm, ScheduleForm
 from runs.schedules.model import Schedule
 from runs.schedules.services import UnknownSchedule
+from runs.views import hookparts as parts
 
 #: Ticks that are shown of a schedule.
 LAST = 50
@@ -59,14 +60,13 @@ def schedule(request: ActorRequest, name: str) -> HttpResponse:
     if "as_declared" in request.POST:
         return _act(request, found, partial(services.schedule_update, as_declared=True), "As in code again.")
     form = ScheduleForm.of(found, request.POST)
-    if form.is_valid():
-        try:
-            services.schedule_update(name, actor, form.cleaned_data["reason"], **form.values)
-        except (HoldfastError, AccessError) as error:
-            form.add_refusal(error)
-        else:
-            messages.success(request, "The change is in force from the next tick on.")
-            return redirect("runs:schedule", name)
+
+    def change() -> None:
+        services.schedule_update(name, actor, form.cleaned_data["reason"], **form.values)
+
+    if parts.accepted(form, change):
+        messages.success(request, "The change is in force from the next tick on.")
+        return redirect("runs:schedule", name)
     return _page(request, found, form=form)
 
 
