@@ -202,7 +202,15 @@ def test_what_is_measured_is_read_from_an_index(statement: str, index: str) -> N
         "start": ago(hours=1), "end": timezone.now(), "task": "sums", "queue": "", "unit": "cost", "most": 1_000,
         "counted": ["completed", "failed"], "failed": ["failed"],
     }  # fmt: skip
+    busy = [stored.queue(f"busy-{number}").pk for number in range(20)]
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO runs_run (id, task_id, queue_id, status, payload, created_at, finished_at, trace_id)
+            SELECT uuidv7(), 'task-' || n %% 50, (%s::bigint[])[1 + n %% 20], 'completed', '{}', now(), now(), ''
+            FROM generate_series(1, 3000) n""",
+            [busy],
+        )
+        cursor.execute("ANALYZE runs_run")
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"EXPLAIN {getattr(SQL, statement)}", asked)
         plan = "\n".join(row[0] for row in cursor.fetchall())
