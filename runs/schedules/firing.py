@@ -1,7 +1,8 @@
-"""The scheduler's part: due ticks begin runs. Any number of schedulers may do this side by side.
+"""The scheduler's part: due ticks begin runs. Any number of schedulers may stand by; one at a time leads.
 
-A schedule's row is locked, its ticks are recorded, their runs stored and its next tick set in one transaction: whoever
-dies in the middle has done nothing, and whoever comes second finds nothing due.
+The leader holds an advisory lock for as long as a transaction, in which it locks a schedule's row, records its ticks,
+stores their runs and sets its next tick: whoever dies in the middle has done nothing and leads no longer, and whoever
+comes second finds nothing due.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
+from holdfast import db
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.telemetry import emit
-from runs import services
+from runs import services, store
 from runs.errors import HoldfastError, WrongState
 from runs.models import Run
 from runs.schedules.choices import CatchUp, Overlap, TickOutcome
@@ -54,6 +56,8 @@ def _fire_one(unreadable: set[int]) -> int | None:
     """The first one that is due. One whose ticks cannot be told here is added to those that are left out: it must not
     stand in the way of the others."""
     with transaction.atomic():
+        if not _leads():
+            return None
         now = database_now()
         due_now = Schedule.objects.filter(next_at__lte=now).exclude(pk__in=unreadable).order_by("next_at", "id")
         found = due_now.select_for_update(skip_locked=True).first()
@@ -84,6 +88,11 @@ def _fire_one(unreadable: set[int]) -> int | None:
     return len(due)
 
 
+def _leads() -> bool:
+    with db.callers() as conn:
+        return store.lead_schedules(conn)
+
+
 def _to_begin(found: Schedule, due: list[datetime], now: datetime) -> list[datetime]:
     """Which of these ticks begin a run: those that are in time, and of the missed ones what `catch_up` says."""
     in_time = [tick for tick in due if (now - tick).total_seconds() <= MISSED]
@@ -107,6 +116,8 @@ def begin_queued() -> int:
 
 def _begin_queued(pk: int) -> bool:
     with transaction.atomic():
+        if not _leads():
+            return False
         found = Schedule.objects.select_for_update(skip_locked=True).filter(pk=pk, paused_at=None).first()
         if found is None or (found.overlap != Overlap.ALLOW and _going_on(found)):
             return False  # another scheduler was faster

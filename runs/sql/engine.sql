@@ -377,3 +377,8 @@ LIMIT %(limit)s;
 
 -- name: next_tick
 SELECT extract(epoch FROM min(s.next_at) - holdfast_now())::float8 FROM runs_schedule s;
+
+-- name: lead_schedules
+-- Whether this scheduler is the one that fires ticks, to the end of its transaction. One that is frozen in the middle of
+-- it leads for a few seconds at most: then the server ends its connection.
+SELECT pg_try_advisory_xact_lock(%(lock)s), set_config('idle_in_transaction_session_timeout', %(frozen)s, true);

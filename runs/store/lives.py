@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -15,6 +15,11 @@ from runs.store.rows import EndingRow, FinishRow, NewRuns, Started, Stopped
 from runs.store.statements import SQL, columns
 from runs.store.updates import abandon_updates
 from runs.store.waits import children_ended, close_waits, lock_waits, parents
+
+#: The advisory lock of the scheduler that fires ticks. ("TICK" in ASCII.)
+SCHEDULES_LOCK: Final = 0x5449434B
+#: How long it may stand still in the middle of a transaction.
+LEADER_FROZEN: Final = "4s"
 
 
 def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID], str]:
@@ -238,3 +243,10 @@ def next_tick(conn: Conn) -> float | None:
     """Seconds until the next tick of any schedule (negative when late), or None when there is none."""
     row = conn.execute(SQL.next_tick, prepare=True).fetchone()
     return None if row is None else row[0]
+
+
+def lead_schedules(conn: Conn) -> bool:
+    """Whether this scheduler fires ticks, to the end of its transaction; False while another one does."""
+    asked = {"lock": SCHEDULES_LOCK, "frozen": LEADER_FROZEN}
+    row = conn.execute(SQL.lead_schedules, asked, prepare=True).fetchone()
+    return row is not None and bool(row[0])

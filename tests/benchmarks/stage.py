@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,7 +87,8 @@ class Stage:
 
 @contextmanager
 def stage() -> Iterator[Stage]:
-    """Starts the servers, migrates, and takes everything away again."""
+    """Starts the servers, migrates, and takes everything away again, also when it is terminated."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for name in list(os.environ):
         if name.startswith("HOLDFAST_") or name in {"DATABASE_URL", "REDIS_URL"}:
             del os.environ[name]

@@ -8,13 +8,16 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 from django.utils import timezone
 
+from holdfast import db
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from runs import services as services_of_runs
+from runs import store
 from runs.errors import DeclarationError, InvalidPayload, UnknownTask
 from runs.models import Run
 from runs.schedules import firing, services
@@ -22,8 +25,10 @@ from runs.schedules.backfill import backfill
 from runs.schedules.declare import Schedule as Declared
 from runs.schedules.model import Schedule, Tick
 from runs.schedules.services import InvalidSchedule, UnknownSchedule
+from runs.store import lives
 from tests.support.people import signed_in
 from tests.support.runs import the
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ACTOR = Actor.local()
@@ -81,6 +86,31 @@ def test_two_schedulers_begin_one_run_for_each_tick(minutely: Schedule) -> None:
     firing.fire_due()
     assert Run.objects.count() == Tick.objects.count() == 4
     assert set(outcomes()) == {"started"}
+
+
+def test_one_scheduler_leads_and_the_next_one_follows_when_its_connection_ends(minutely: Schedule) -> None:
+    due(minutely)
+    leader = db.connect("leader")
+    with leader.transaction():
+        assert store.lead_schedules(leader)
+        assert firing.fire_due() == firing.begin_queued() == 0
+        leader.close()
+    assert firing.fire_due() == 1
+    assert Run.objects.count() == 1
+
+
+def test_a_frozen_leader_is_cut_off(minutely: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the server, so that whatever holds it up cannot prevent it."""
+    monkeypatch.setattr(lives, "LEADER_FROZEN", "50ms")
+    due(minutely)
+    leader = db.connect("leader")
+    leader.execute("BEGIN")
+    assert store.lead_schedules(leader)
+    assert eventually(firing.fire_due, "another scheduler leads") == 1
+    with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+        leader.execute("SELECT 1")
+    leader.close()
+    assert Run.objects.count() == 1
 
 
 @pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
