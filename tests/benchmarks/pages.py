@@ -108,7 +108,7 @@ def furnish() -> None:
     channels.channel_create("bench", "slack", actor=who, url="https://chat.example/hook")
     alerts.alert_create("bench", actor=who, kind="failure_rate", threshold=20)
     views.view_save("bench", "status:failed", actor=who, shared=True)
-    bulk.bulk_create(action="retry", actor=who, search="status:failed", most=5_000)
+    bulk.bulk_create(action="retry", actor=who, search="task:seeded-invoice status:failed")
 
 
 def sum_up(ground: Stage) -> None:
