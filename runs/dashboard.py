@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from holdfast import db, words
+from holdfast.access.selectors import database_now
 from queues import heads
 from queues.backlog import Backlog
 from queues.selectors import QueueFlow, queues_page
 from queues.workers import AliveWorker, pools_served, workers_alive
-from runs import histogram
+from runs import coarse, histogram
 from runs.charts import COUNTED, FAILED, Cell
-from runs.models import Run
+from runs.models import RollupKind, Run
 from runs.retries import selectors as retries
 from runs.states import Status
 from runs.store import SQL
@@ -33,6 +34,8 @@ FAILING_SHARE, FAILING_RUNS = 0.1, 3
 COUNTED_TILES: Final = (Status.RUNNING, Status.QUEUED, Status.RETRYING, Status.SCHEDULED, Status.WAITING)
 _FAILED: Final = sorted(FAILED)
 _COUNTED: Final = sorted(COUNTED)
+#: The rollups of how runs ended.
+_ENDS: Final = {"kind": str(RollupKind.RUN), "counted": _COUNTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +167,23 @@ def failure_groups() -> list[FailureGroup]:
 
 def rate_cells(start: datetime, end: datetime, *, minutes: int, task: str | None = None) -> list[Cell]:
     """Runs that ended from `start` to `end`, by status and bins of so many minutes; their buckets mean nothing."""
-    found = _rows("rate_cells", start=start, end=end, minutes=minutes, task=task, counted=_COUNTED)
-    return [Cell(*row) for row in found]
+    time = coarse.over(start, end, minutes=minutes)
+    return [Cell(*row) for row in _rows("rate_cells", **_ENDS, **time, minutes=minutes, task=task)]
 
 
 def duration_cells(start: datetime, end: datetime, *, task: str | None = None) -> list[Cell]:
     """Runs that ended from `start` to `end`, by status and duration; their minutes mean nothing."""
-    return [Cell(*row) for row in _rows("duration_cells", start=start, end=end, task=task, counted=_COUNTED)]
+    return [Cell(*row) for row in _rows("duration_cells", **_ENDS, **coarse.over(start, end), task=task)]
 
 
 def task_stats(tasks: Collection[str]) -> dict[str, TaskStats]:
     """The last 24 hours of these tasks."""
     found = {task: TaskStats() for task in tasks}
-    for task, status, bucket, number in _rows("task_stats", tasks=list(tasks), counted=_COUNTED) if tasks else ():
+    if not found:
+        return found
+    end = database_now() + timedelta(minutes=1)
+    time = coarse.over(end - timedelta(days=1), end)
+    for task, status, bucket, number in _rows("task_stats", **_ENDS, **time, tasks=list(tasks)):
         stats = found[task]
         stats.ended += number
         stats.failed += number if status in FAILED else 0

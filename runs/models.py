@@ -17,6 +17,7 @@
     IdempotencyKey  the promise that one key starts one run
     DebounceKey     calls that come close upon each other, and their one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
+    CoarseRollup    sums of these over a quarter, an hour, six hours; CoarseMark: until when there are some
     UsageRollup     one-minute sums of usage per task
     ErrorGroup      failed tries that are the same failure; ErrorCount: how often, by hour, task, step, version
     SavedView       a search of the list of runs under a name, one's own or everybody's       (few)
@@ -46,6 +47,8 @@ from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
 from runs.retries.model import STRUGGLING
 from runs.rollupmodel import DIGITS, PLACES
+from runs.rollupmodel import CoarseMark as CoarseMark
+from runs.rollupmodel import CoarseRollup as CoarseRollup
 from runs.rollupmodel import Rollup as Rollup
 from runs.rollupmodel import RollupKind as RollupKind
 from runs.rollupmodel import UsageRollup as UsageRollup
