@@ -7,7 +7,7 @@ verdict is about the causes of the worst kind; those that somebody has snoozed a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -64,6 +64,12 @@ class Cause:
     def key(self) -> str:
         return f"{self.family}:{self.name}" if self.name else self.family
 
+    @property
+    def sentence(self) -> str:
+        """Its words where they stand alone; names keep their letters."""
+        text = f"queue {self.words}" if self.family == "saturated" else self.words
+        return text[:1].upper() + text[1:]
+
 
 def causes(facts: Facts, now: datetime) -> list[Cause]:
     """All that there are, the worst first."""
@@ -73,7 +79,8 @@ def causes(facts: Facts, now: datetime) -> list[Cause]:
 def verdict(facts: Facts, now: datetime, snoozed: Collection[str] = ()) -> Verdict:
     """The sentence: the worst that is true, but for causes with these keys. A paused queue is no fault; what waits in
     one is not stuck."""
-    found = [cause for cause in causes(facts, now) if cause.key not in snoozed]
+    there = causes(facts, now)
+    found = [cause for cause in there if cause.key not in snoozed]
     if "failing" in {cause.family for cause in found}:  # of the tasks that are left, together
         hours = [hour for hour in facts.hours if f"failing:{hour.task}" not in snoozed]
         if not _fails(hours):
@@ -81,7 +88,7 @@ def verdict(facts: Facts, now: datetime, snoozed: Collection[str] = ()) -> Verdi
         elif found[0].family == "failing":
             return _failing_together(hours)
     if not found:
-        return _flowing(facts) or _idle(facts)
+        return _but(_flowing(facts) or _idle(facts), sum(cause.key in snoozed for cause in there))
     first = found[0]
     if first.family == "idle":
         return _idle(facts, first)
@@ -89,6 +96,14 @@ def verdict(facts: Facts, now: datetime, snoozed: Collection[str] = ()) -> Verdi
     named = first.kind if first.kind != "flowing" else "flowing, but slower"
     text = f"{named.capitalize()}: {first.words}.{_others(first.family, more)}"
     return Verdict(first.kind, text, first.mood, first.hint)
+
+
+def _but(well: Verdict, snoozed: int) -> Verdict:
+    """What is left out is told, and not green: nobody looks at it."""
+    if not snoozed:
+        return well
+    said = "1 cause is snoozed" if snoozed == 1 else f"{snoozed} causes are snoozed"
+    return replace(well, words=f"{well.words} {said}.", mood="")
 
 
 def _others(family: str, more: int) -> str:

@@ -13,7 +13,7 @@ from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
 from runs import snoozing
 from runs.causes.model import CauseNote
-from runs.causes.notes import Standing
+from runs.causes.notes import Standing, standing
 from runs.causes.selectors import Said, is_key, story
 from runs.errors import WrongState
 
@@ -25,10 +25,7 @@ def cause_acknowledge(key: str, *, actor: Actor, reason: str = "") -> Said:
         UnknownCause: it is not there now.
         WrongState: somebody has acknowledged it already.
     """
-    said = story().cause(key)
-    if said.standing == Standing.ACKNOWLEDGED and said.note is not None:
-        raise WrongState(f"Cause {key} was acknowledged already, by {said.note.noted_by}.", status=said.standing)
-    return _note(said, None, "causes.acknowledge", actor, reason)
+    return _note(story().cause(key), None, "causes.acknowledge", actor, reason)
 
 
 def cause_snooze(key: str, *, duration: str, actor: Actor, reason: str = "") -> Said:
@@ -72,10 +69,15 @@ def _note(said: Said, span: timedelta | None, action: str, actor: Actor, reason:
     with transaction.atomic():
         before = CauseNote.objects.select_for_update().filter(pk=key).first()
         now = database_now()
-        values: dict[str, Any] = {"noted_at": now, "noted_by": actor.label[:200], "reason": reason.strip()}
-        values |= {"until": now + span if span else None, "size": said.cause.size, "seen_at": now}
+        if span is None and before and standing(before, said.cause.size, now) == Standing.ACKNOWLEDGED:
+            raise WrongState(f"Cause {key} was acknowledged already, by {before.noted_by}.", status=said.standing)
+        until = now + span if span else None
+        values: dict[str, Any] = {"noted_at": now, "noted_by": actor.label[:200], "until": until}
+        told = _told(CauseNote(key=key, **values))
+        # First, because it refuses a reason that cannot be stored.
+        audit(actor, action, "cause", key, reason, before=_told(before), after=told)
+        values |= {"reason": reason.strip(), "size": said.cause.size, "seen_at": now}
         note, _ = CauseNote.objects.update_or_create(key=key, defaults=values)
-        audit(actor, action, "cause", key, reason, before=_told(before), after=_told(note))
     return Said(said.cause, Standing.SNOOZED if span else Standing.ACKNOWLEDGED, note)
 
 

@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from holdfast.access import services as access
+from holdfast.access.errors import InvalidInput
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from queues import tickets
@@ -62,7 +63,7 @@ def looked_at(text: str) -> dict[str, str]:
 def test_a_cause_leads_to_its_runs_and_viewers_may_say_nothing_of_it() -> None:
     saturated()
     text = text_of(signed_in("viewer"))
-    assert 'href="/runs/?queue=llm&amp;status=queued">Llm runs 1 of 1, and 6 wait for a slot</a>' in text
+    assert 'href="/runs/?queue=llm&amp;status=queued">Queue llm runs 1 of 1, and 6 wait for a slot</a>' in text
     assert "/acknowledge/" not in text
 
 
@@ -91,7 +92,9 @@ def test_a_snoozed_cause_is_folded_and_counts_no_longer() -> None:
     client.post("/causes/no-worker:default/snooze/", {"duration": "4h", "reason": "new host comes"})
     found = client.get("/verdict/").json()
     assert (found["down"], found["kind"]) == (False, "flowing")
+    assert found["words"] == "Flowing: 0 running, 1 is about to start. 1 cause is snoozed."
     page = text_of(client)
+    assert 'data-status="good" id="verdict"' not in page, "what nobody looks at is not green"
     assert "data-alert>" not in page
     assert "1 snoozed: the verdict leaves it out" in page
     assert "new host comes" in page
@@ -174,6 +177,14 @@ def test_a_strange_key_is_refused_and_breaks_nothing(key: str) -> None:
     text = text_of(client)
     assert "There is no cause" in text
     assert CauseNote.objects.count() == 0
+
+
+def test_a_reason_that_cannot_be_stored_is_refused_and_nothing_is_said() -> None:
+    saturated()
+    for wrong in ("a\x07b", "x" * 501):
+        with pytest.raises(InvalidInput, match="reason"):
+            services.cause_acknowledge(KEY, actor=ACTOR, reason=wrong)
+    assert not CauseNote.objects.exists()
 
 
 # ── what was ruled out ───────────────────────────────────────────────────────────────────────────────────────────
