@@ -45,7 +45,7 @@ KINDS: Final = (
     Kind("deploys", "Deploys", (DEPLOY,)),
     Kind("queues", "Queues", ("queues.", "breakers."), "queues.view"),
     Kind("runs", "Runs", ("runs.", "waits.", "bulk.")),
-    Kind("errors", "Errors", ("errors.",)),
+    Kind("errors", "Errors", ("errors.", "causes.")),
     Kind("schedules", "Schedules", ("schedules.",)),
     Kind("webhooks", "Webhooks", ("webhooks.",), "webhooks.view"),
     Kind("alerts", "Alerts", ("alerts.",)),
@@ -85,6 +85,9 @@ _VERBS: Final = {
     "errors.resolve": "resolved",
     "errors.reopen": "reopened",
     "errors.snooze": "snoozed",
+    "causes.acknowledge": "acknowledged",
+    "causes.snooze": "snoozed",
+    "causes.reopen": "reopened",
     "access.sign_in": "signed in",
 }
 

@@ -20,6 +20,7 @@
     CoarseRollup    sums of these over a quarter, an hour, six hours; CoarseMark: until when there are some
     UsageRollup     one-minute sums of usage per task
     ErrorGroup      failed tries that are the same failure; ErrorCount: how often, by hour, task, step, version
+    CauseNote       what somebody says of a cause of the verdict, for as long as it holds     (few)
     SavedView       a search of the list of runs under a name, one's own or everybody's       (few)
 
 Snapshots, log lines and chunks are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
@@ -40,6 +41,7 @@ from django.db.models.functions import Now
 from queues.models import Lane, Queue, Worker
 from runs.alerts import model as alerts  # noqa: F401 - Django finds the tables by this
 from runs.bulk import model as bulk  # noqa: F401 - Django finds the tables by this
+from runs.causes.model import CauseNote as CauseNote
 from runs.errorgroups import model as errorgroups  # noqa: F401 - Django finds the tables by this
 from runs.forks.model import Forked
 from runs.keys.model import DebounceKey as DebounceKey

@@ -21,6 +21,7 @@ from queues.store import Conn
 from runs import partitions, registration, store
 from runs.alerts import evaluating
 from runs.bulk import retention as bulk_retention
+from runs.causes import watch as causes
 from runs.engine import recovery
 from runs.outbound import telling
 from runs.schedules import firing
@@ -248,6 +249,13 @@ def look_at_alerts(conn: Conn) -> float | None:
         return 0.0 if evaluating.evaluate_due() else None
 
 
+def look_at_causes(conn: Conn) -> None:
+    """What people have said of causes of the verdict is over when these are gone, or worse."""
+    del conn
+    with _callers():
+        causes.look()
+
+
 def sample_queues(conn: Conn) -> float:
     """How queues stand, for charts. Returns the seconds until the next minute."""
     return queue_store.sample(conn)
@@ -283,4 +291,5 @@ def poller() -> Poller:
     found.every(TICKS, Clockwork().turn)
     found.every(TICKS, begin_queued_ticks)
     found.every(ALERTS, look_at_alerts)
+    found.every(causes.EVERY, look_at_causes)
     return found

@@ -178,6 +178,17 @@
     else if (button.matches(".live") && live.measured) live.pause(!live.paused);
   });
 
+  // A box that opens beside its button stays in sight, wherever the button is.
+  const EDGE = 8; // pixels
+  document.addEventListener("toggle", (event) => {
+    const box = event.target.closest?.("details.confirm[open]")?.querySelector(":scope > .box");
+    if (!box) return;
+    box.style.translate = "";
+    const { left, right } = box.getBoundingClientRect(), width = document.documentElement.clientWidth;
+    const by = left < EDGE ? EDGE - left : Math.min(0, Math.max(EDGE - left, width - EDGE - right));
+    if (by) box.style.translate = `${by}px 0`;
+  }, true);
+
   function shut(details) {
     details.open = false;
     details.querySelector("summary").focus();

@@ -30,9 +30,9 @@ def test_it_asks_the_same_for_many_queues_as_for_one() -> None:
     client = signed_in("viewer")
     stored.queue()
     client.get("/verdict/")
-    with statements(exactly=8):
+    with statements(exactly=13):
         client.get("/verdict/")
     for number in range(20):
         stored.queue(f"q{number}")
-    with statements(exactly=8):
+    with statements(exactly=13):
         client.get("/verdict/")
