@@ -148,7 +148,8 @@ def now() -> Now:
 def verdict_now() -> Verdict:
     """The sentence alone."""
     hours = [TaskHour(*row) for row in _rows("ended_by_task", failed=_FAILED, counted=_COUNTED)]
-    return verdict(status_counts(COUNTED_TILES), hours, queues_page(limit=QUEUES).items, workers_alive())
+    flows, workers = queues_page(limit=QUEUES).items, workers_alive()
+    return verdict(status_counts(COUNTED_TILES), hours, flows, workers, heads.standing(flows, workers))
 
 
 def status_counts(statuses: Iterable[str]) -> dict[str, int]:

@@ -26,6 +26,15 @@ def test_things_are_down_while_they_stall_or_fail_and_not_before() -> None:
     assert (failing["kind"], failing["down"]) == ("failing", True)
 
 
+def test_a_queue_that_stands_still_beside_a_worker_with_room_is_down_on_every_page() -> None:
+    stored.run("queued", age=200)
+    stored.worker()
+    client = signed_in("viewer")
+    said = client.get("/verdict/").json()
+    assert (said["kind"], said["down"]) == ("stalled", True)
+    assert said["words"].partition(" for ")[0] in client.get("/").content.decode()
+
+
 def test_it_asks_the_same_for_many_queues_as_for_one() -> None:
     client = signed_in("viewer")
     stored.queue()
