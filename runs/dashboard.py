@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.utils import timezone
+
 from holdfast import db, words
 from queues import heads
 from queues.backlog import Backlog
@@ -93,6 +95,13 @@ class Now:
     nothing_yet: bool  # no run was ever enqueued
     burning: int = 0  # runs whose attempts finish nothing new
     stuck: Standstills = Standstills()  # noqa: RUF009 - it is frozen
+
+    @property
+    def failed_search(self) -> str:
+        """Finds the runs that `failed` counts: rollups know minutes, so the hour begins with its first full one."""
+        hour = timezone.now() - timedelta(hours=1)
+        first = hour.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        return f"status:{','.join(_FAILED)} finished:>={first:%Y-%m-%dT%H:%MZ}"
 
     @property
     def lost(self) -> int:
