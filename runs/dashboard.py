@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -31,6 +31,9 @@ GROUPS: Final = 8
 QUEUES: Final = 500
 #: "Failing" from this share and number of failures in the last quarter of an hour.
 FAILING_SHARE, FAILING_RUNS = 0.1, 3
+
+#: Seconds without a look of the scheduler, which has one each minute, from which on what is shown as well is not known.
+UNSEEN: Final = 180.0
 
 COUNTED_TILES: Final = (Status.RUNNING, Status.QUEUED, Status.RETRYING, Status.SCHEDULED, Status.WAITING)
 _FAILED: Final = sorted(FAILED)
@@ -139,9 +142,9 @@ def now() -> Now:
     hours = [TaskHour(*row) for row in _rows("ended_by_task", failed=_FAILED, counted=_COUNTED)]
     flows = queues_page(limit=QUEUES).items
     workers = workers_alive()
-    counts = status_counts(COUNTED_TILES)
+    counts, unseen = _counts_and_look()
     return Now(
-        verdict=verdict(counts, hours, flows, workers, heads.standing(flows, workers)),
+        verdict=verdict(counts, hours, flows, workers, heads.standing(flows, workers), unseen),
         counts=counts,
         failed=sum(hour.failed for hour in hours),
         ended=sum(hour.ended for hour in hours),
@@ -158,12 +161,16 @@ def verdict_now() -> Verdict:
     """The sentence alone."""
     hours = [TaskHour(*row) for row in _rows("ended_by_task", failed=_FAILED, counted=_COUNTED)]
     flows, workers = queues_page(limit=QUEUES).items, workers_alive()
-    return verdict(status_counts(COUNTED_TILES), hours, flows, workers, heads.standing(flows, workers))
+    counts, unseen = _counts_and_look()
+    return verdict(counts, hours, flows, workers, heads.standing(flows, workers), unseen)
 
 
-def status_counts(statuses: Iterable[str]) -> dict[str, int]:
-    """How many runs are in each of these statuses (not `completed`), counted up to 10,001, in one query."""
-    return dict(_rows("status_counts", statuses=[str(s) for s in statuses], most=EXACT_UP_TO + 1))
+def _counts_and_look() -> tuple[dict[str, int], float | None]:
+    """How many runs are in each of COUNTED_TILES, counted up to 10,001, and the seconds since the scheduler last looked
+    at queues; None: it never has. One query."""
+    statuses = [str(s) for s in COUNTED_TILES]
+    counts = dict(_rows("status_counts_and_look", statuses=statuses, most=EXACT_UP_TO + 1))
+    return counts, counts.pop("")
 
 
 def failure_groups() -> list[FailureGroup]:
@@ -200,15 +207,17 @@ def verdict(
     flows: Sequence[QueueFlow],
     workers: Sequence[AliveWorker],
     still: Sequence[Backlog] = (),
+    unseen: float | None = None,
 ) -> Verdict:
     """The sentence: the worst that is true. A paused queue is no fault; what waits in one is not stuck. `still`: queues
-    whose first entry waits for long although nothing holds it."""
+    whose first entry waits for long although nothing holds it. `unseen`: seconds since the scheduler last looked."""
     ready = [flow for flow in flows if flow.depth and not flow.queue.paused]
     served = pools_served(workers)
     return (
         _stalled([flow for flow in ready if flow.queue.pool not in served])
         or _standing(still)
         or _failing(hours)
+        or _blind(unseen)
         or _saturated([flow for flow in ready if _full(flow)])
         or _flowing(counts, ready)
         or _idle(counts, workers)
@@ -255,6 +264,19 @@ def _failing(hours: Sequence[TaskHour]) -> Verdict | None:
         "failing",
         f"Failing: {failed:,} of {ended:,} runs failed in the last 15 minutes, {mostly} {worst.task}.",
         "bad",
+    )
+
+
+def _blind(unseen: float | None) -> Verdict | None:
+    """What is not measured is not well: without a scheduler nobody notices what is stuck or lost."""
+    if unseen is None or unseen < UNSEEN:
+        return None
+    return Verdict(
+        "blind",
+        f"Blind: no scheduler has looked for {words.duration(unseen)}. "
+        "Timers, retries, schedules and alerts stand still, and nobody notices what is stuck.",
+        "bad",
+        "manage.py schedule",
     )
 
 

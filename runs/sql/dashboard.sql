@@ -10,6 +10,12 @@ CROSS JOIN LATERAL (
     ) found
 ) n;
 
+-- name: status_counts_and_look
+-- Those, and without a name the seconds since the scheduler last looked at queues: the end of the index of samples.
+{status_counts}
+UNION ALL
+SELECT '', extract(epoch FROM holdfast_now() - (SELECT max(s.minute) FROM queues_sample s))::bigint;
+
 -- name: ended_by_task
 -- Runs that ended in the last hour, and in its last quarter.
 SELECT u.task_id,

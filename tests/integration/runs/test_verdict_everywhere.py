@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from django.utils import timezone
+
+from queues.models import Sample
 from tests.support import stored
 from tests.support.counting import statements
 from tests.support.people import signed_in
@@ -33,6 +37,18 @@ def test_a_queue_that_stands_still_beside_a_worker_with_room_is_down_on_every_pa
     said = client.get("/verdict/").json()
     assert (said["kind"], said["down"]) == ("stalled", True)
     assert said["words"].partition(" for ")[0] in client.get("/").content.decode()
+
+
+@pytest.mark.parametrize(("minutes", "kind"), [(1, "idle"), (5, "blind")])
+def test_where_no_scheduler_looks_any_more_nothing_is_said_to_be_well(minutes: int, kind: str) -> None:
+    stored.worker()
+    at = timezone.now() - timedelta(minutes=minutes)
+    Sample.objects.create(queue=stored.queue(), minute=at, depth=0, running=0, paused=False)
+    client = signed_in("viewer")
+    said = client.get("/verdict/").json()
+    assert (said["kind"], said["down"]) == (kind, kind == "blind")
+    page = client.get("/").content.decode()
+    assert ("Blind: no scheduler has looked for 5 m" in page) == (kind == "blind")
 
 
 def test_it_asks_the_same_for_many_queues_as_for_one() -> None:
