@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import Any, Final
+from urllib.parse import quote
 
 from django.db.models import Q, QuerySet
 from django.urls import reverse
@@ -123,7 +124,7 @@ class Change:
         """Where the object is; it may be gone."""
         of, name = self.entry.object_type, self.entry.object_id
         if of == "queue":
-            return f"{reverse('queues:queues')}#{name}"
+            return f"{reverse('queues:queues')}?search={quote(name)}#{name}"
         if of == "breaker":
             return f"{reverse('queues:queues')}#breaker-{name}"
         return reverse(_PAGES[of], args=[name]) if of in _PAGES else ""

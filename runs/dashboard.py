@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.utils import timezone
+
 from holdfast import db
 from holdfast.access.selectors import database_now
 from queues.selectors import QueueFlow
@@ -69,6 +71,13 @@ class Now:
     @property
     def verdict(self) -> Verdict:
         return self.story.verdict
+
+    @property
+    def failed_search(self) -> str:
+        """Finds the runs that `failed` counts: rollups know minutes, so the hour begins with its first full one."""
+        hour = timezone.now() - timedelta(hours=1)
+        first = hour.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        return f"status:{','.join(_FAILED)} finished:>={first:%Y-%m-%dT%H:%MZ}"
 
     @property
     def lost(self) -> int:

@@ -175,8 +175,9 @@ def _failing(facts: Facts, now: datetime) -> Iterator[Cause]:
 
 def _scheduler(facts: Facts, now: datetime) -> Iterator[Cause]:
     if facts.sampled is not None and (away := (now - facts.sampled).total_seconds()) > SCHEDULER_AWAY:
-        text = f"the scheduler has been away for {words.duration(away)}: timers, retries and schedules stand still"
-        yield Cause("scheduler", "", "stalled", "bad", text, hint="manage.py schedule")
+        still = "timers, retries and schedules stand still, and nothing that is stuck is noticed"
+        text = f"no scheduler has looked for {words.duration(away)}: {still}"
+        yield Cause("scheduler", "", "blind", "bad", text, hint="manage.py schedule")
 
 
 def _silent(facts: Facts, now: datetime) -> Iterator[Cause]:

@@ -222,7 +222,7 @@ def test_a_scheduler_whose_samples_have_ended_is_away() -> None:
         assert [said.cause.key for said in story.said] == kinds
         states = {check.name: check.state for check in story.checks}
         assert (states["scheduler"], states["stuck"]) == (("cause", "unmade") if kinds else ("good", "good"))
-    assert selectors.story().verdict.words.startswith("Stalled: the scheduler has been away for 9 m")
+    assert selectors.story().verdict.words.startswith("Blind: no scheduler has looked for 9 m")
 
 
 def test_without_redis_it_flows_slower_and_nobody_says_that_workers_are_not_suspended(
