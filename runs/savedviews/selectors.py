@@ -36,7 +36,7 @@ def own(actor: Actor) -> Q:
 
 def address(view: SavedView) -> str:
     """The query of the list's address."""
-    return RunFilter.link(view.search) if view.search else ""
+    return RunFilter.parse({"q": view.search}).address(*([("columns", view.columns)] if view.columns else []))
 
 
 def as_json(view: SavedView) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def as_json(view: SavedView) -> dict[str, Any]:
         "id": view.pk,
         "name": view.name,
         "q": view.search,
+        "columns": view.columns,
         "shared": view.shared,
         "by": view.owner_label,
         "saved_at": view.saved_at,

@@ -151,15 +151,41 @@ def test_views_columns_and_export_fit_and_are_accessible(visitor: Visitor, theme
         page.locator(".views summary", has_text=name).click()
         assert still_violates(page) == []
     page.locator(".views summary", has_text="Columns").click()
-    tags = page.locator("tr[data-run] .c-tags")
-    expect(tags).to_be_hidden()
+    tags = page.locator("tr[data-run] .tags")
+    expect(tags).to_have_count(0)
     page.get_by_label("Tags").check()
+    page.get_by_role("button", name="Show these").click()
     expect(tags).to_have_text("nightly")
-    page.reload()
-    expect(tags).to_be_visible()
+    asked = "%2C".join(("task", "queue", "why", "tags", "seconds", "created_at"))  # as browsers write a form's comma
+    expect(page).to_have_url(re.compile(rf"\?columns={asked}$"))
     page.get_by_role("link", name="Failed payments").click()
     expect(page).to_have_url(re.compile("status:failed"))
     expect(page.get_by_role("link", name="Failed payments")).to_have_attribute("aria-current", "page")
+
+
+def test_the_browser_only_remembers_which_columns_somebody_always_wants(visitor: Visitor) -> None:
+    stored.run("failed", tags=["nightly"], error=stored.error())
+    page = visitor.page
+    page.goto("/runs/")
+    tags, columns = page.locator("tr[data-run] .tags"), page.locator(".views summary", has_text="Columns")
+    columns.click()
+    page.get_by_label("Tags").check()
+    page.get_by_label("Always, in this browser").check()
+    page.get_by_role("button", name="Show these").click()
+    expect(tags).to_have_text("nightly")
+    page.goto("/runs/?q=status:failed")
+    expect(page).to_have_url(re.compile(r"\?q=status:failed&columns=task,queue,why,tags,seconds,created_at$"))
+    page.goto("/runs/?columns=task,queue")  # what a link asks for comes first
+    expect(tags).to_have_count(0)
+    columns.click()
+    expect(page.get_by_label("Always, in this browser")).to_be_checked()
+    page.get_by_role("link", name="As usual").click()
+    expect(page).to_have_url(re.compile(r"/runs/\??$"))
+    expect(tags).to_have_count(0)
+    page.evaluate("localStorage.setItem('holdfast-columns', 'gone,tags,<b>')")  # as another version may have left it
+    page.goto("/runs/")
+    expect(page).to_have_url(re.compile(r"/runs/\?columns=tags$"))
+    expect(tags).to_have_text("nightly")
 
 
 def test_the_favicon_is_red_on_any_page_while_things_are_down(visitor: Visitor) -> None:
