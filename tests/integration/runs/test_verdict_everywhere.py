@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.support import stored
-from tests.support.counting import statements
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -24,15 +23,3 @@ def test_things_are_down_while_they_stall_or_fail_and_not_before() -> None:
     stored.ended(9, "failed")
     failing = client.get("/verdict/").json()
     assert (failing["kind"], failing["down"]) == ("failing", True)
-
-
-def test_it_asks_the_same_for_many_queues_as_for_one() -> None:
-    client = signed_in("viewer")
-    stored.queue()
-    client.get("/verdict/")
-    with statements(exactly=8):
-        client.get("/verdict/")
-    for number in range(20):
-        stored.queue(f"q{number}")
-    with statements(exactly=8):
-        client.get("/verdict/")
