@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from queues.models import Sample
 from tests.support import stored
-from tests.support.counting import statements
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -49,15 +48,3 @@ def test_where_no_scheduler_looks_any_more_nothing_is_said_to_be_well(minutes: i
     assert (said["kind"], said["down"]) == (kind, kind == "blind")
     page = client.get("/").content.decode()
     assert ("Blind: no scheduler has looked for 5 m" in page) == (kind == "blind")
-
-
-def test_it_asks_the_same_for_many_queues_as_for_one() -> None:
-    client = signed_in("viewer")
-    stored.queue()
-    client.get("/verdict/")
-    with statements(exactly=13):
-        client.get("/verdict/")
-    for number in range(20):
-        stored.queue(f"q{number}")
-    with statements(exactly=13):
-        client.get("/verdict/")
