@@ -82,6 +82,7 @@ _VERBS: Final = {
     "bulk.retry": "retried in",
     "bulk.cancel": "cancelled in",
     "bulk.replay": "replayed in",
+    "bulk.postpone": "put off in",
     "bulk.abort": "aborted",
     "errors.resolve": "resolved",
     "errors.reopen": "reopened",

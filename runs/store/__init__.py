@@ -3,7 +3,7 @@
 
 Every function takes an open psycopg connection (or cursor) and leaves the transaction to its caller.
 
-    bulk    the frozen scopes of bulk jobs
+    bulk    the frozen scopes of bulk jobs, and what became of them
     forks   runs that begin where another one was
     keys    those under which several enqueues are one run
     lives   a run's transitions: enqueue, start, finish, crash, stop, reopen
@@ -18,8 +18,8 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     rows    a row of each kind
 """
 
-from runs.store.bulk import freeze_bulk
-from runs.store.coarse import forget_sums, sum_rollups
+from runs.store.bulk import SettledRow, freeze_bulk
+from runs.store.coarse import forget_sums, settle_bulk, sum_rollups
 from runs.store.errors import add_errors, forget_errors, merge_error_counts, note_errors
 from runs.store.forks import fork, unanswered_intent
 from runs.store.keys import (
@@ -43,7 +43,7 @@ from runs.store.lives import (
     families,
     finish,
     lead_schedules,
-    mark_replay,
+    mark_replays,
     never_started,
     next_deadline,
     next_tick,
@@ -55,10 +55,11 @@ from runs.store.lives import (
     start,
     stop,
     stop_locked,
+    stoppable,
     to_stop,
     wake_deferred,
 )
-from runs.store.retries import hurry_retry, postpone_retry, retry_facts, struggling
+from runs.store.retries import hurry_retry, postponable, postpone_retries, retry_facts, struggling
 from runs.store.rows import (
     Balance,
     BeatRow,
@@ -176,6 +177,7 @@ __all__ = [
     "ReplyRow",
     "RetryFacts",
     "RollupKey",
+    "SettledRow",
     "SnapshotRow",
     "SpawnRow",
     "Started",
@@ -233,7 +235,7 @@ __all__ = [
     "leased_for",
     "lock_unknown",
     "lock_waits",
-    "mark_replay",
+    "mark_replays",
     "merge_error_counts",
     "never_started",
     "news",
@@ -244,7 +246,8 @@ __all__ = [
     "open_intent",
     "open_waits",
     "parents",
-    "postpone_retry",
+    "postponable",
+    "postpone_retries",
     "ran_out_at",
     "ready",
     "record_overlap",
@@ -257,6 +260,7 @@ __all__ = [
     "set_beats",
     "set_endings",
     "set_progress",
+    "settle_bulk",
     "settle_keys",
     "settle_waits",
     "snapshot_is_stored",
@@ -265,6 +269,7 @@ __all__ = [
     "start",
     "stop",
     "stop_locked",
+    "stoppable",
     "struggling",
     "stuck_runs",
     "sum_rollups",

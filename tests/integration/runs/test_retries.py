@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -20,6 +21,8 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from queues import services as queues
 from queues.models import Entry, Timer
+from runs.bulk.model import BulkJob
+from runs.errorgroups.selectors import having
 from runs.errors import InvalidFilter, InvalidOption, UnknownRun, WrongState
 from runs.models import Run
 from runs.retries import selectors
@@ -283,6 +286,34 @@ def test_a_viewer_may_do_none_of_it(act: str) -> None:
     of = struggling()
     assert signed_in("viewer").post(f"/runs/{of.id}/{act}/", {"delay": "60"}).status_code == 403
     assert run(of.id).status == "retrying"
+
+
+def test_a_group_is_stopped_put_off_or_redriven_as_a_whole_after_a_question() -> None:
+    of = struggling("sums", "no route", "no route")
+    fingerprint = Run.objects.get(pk=of.id).error["fingerprint"]
+    operator = signed_in("operator")
+    page = operator.get("/retries/?task=sums").content.decode().replace("&amp;", "&")
+    scope = f"q={quote_plus(having(fingerprint).having('task', ('sums',)).text)}"
+    for query in (f"action=cancel&{scope}", f"action=postpone&{scope}", f"action=retry&pace=canary&{scope}"):
+        assert f'href="/bulk/new/?{query}"' in page
+        assert f'hx-get="/bulk/new/?{query}"' in page
+    assert "/bulk/new/" not in text_of("/retries/", role="viewer")
+    question = operator.get(f"/bulk/new/?action=postpone&{scope}", headers={"HX-Request": "true"}).content.decode()
+    assert "Postpone 1 run?" in question
+    assert "--delay 7200" in question
+    assert '<option value="7200" selected>' in question
+    search = f"{having(fingerprint).text} status:retrying"
+    refused = operator.post("/bulk/", {"action": "postpone", "q": search, "delay": "soon"})
+    assert refused.status_code == 422
+    assert "write seconds from 1" in refused.content.decode()
+    begun = operator.post(
+        "/bulk/", {"action": "postpone", "q": search, "delay": "86400", "reason": "down"}, follow=True
+    )
+    assert "Delay of 1 run" in begun.content.decode()
+    job = BulkJob.objects.get()
+    assert (job.action, job.delay, job.reason, job.total) == ("postpone", 86_400, "down", 1)
+    canary = operator.get(f"/bulk/new/?action=retry&pace=canary&{scope}").content.decode()
+    assert "No run fits" in canary, "none of them has ended"
 
 
 # --- API and command line ---------------------------------------------------------------------------------------------
