@@ -36,3 +36,14 @@ def test_it_asks_the_same_for_many_queues_as_for_one() -> None:
         stored.queue(f"q{number}")
     with statements(exactly=8):
         client.get("/verdict/")
+
+
+def test_the_pulse_changes_when_lists_may_have_and_is_one_look() -> None:
+    client = signed_in("viewer")
+    before = client.get("/pulse/").json()
+    with statements(exactly=4):  # the session, the person, the role, the pulse
+        assert client.get("/pulse/").json() == before
+    stored.run("queued")
+    after = client.get("/pulse/").json()
+    assert (after["v"], after["newest"] != before["newest"]) == (1, True)
+    assert signed_in(None).get("/pulse/").status_code == 403
