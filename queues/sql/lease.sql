@@ -76,6 +76,9 @@ FOR NO KEY UPDATE OF q;
 -- A flow is what has one place in line: the entries of a queue without a key, or a key whose turn it is. Each flow is
 -- asked for twice its share of what may be taken, so that a thousand of them cost no more than one does; where that
 -- leaves something out, `more` says so. `stale` are keys with a turn and nothing to show for it.
+--
+-- Queues share a lane by what they hold of it: the one that runs least starts next, and of two that run as many the one
+-- with the first place in line. (`held` counts to a thousand; of queues that run more, place alone decides.)
 WITH RECURSIVE {busy}, fence AS MATERIALIZED (
     SELECT w.id FROM queues_worker w
     WHERE w.id = %(worker)s AND w.lost_at IS NULL AND w.stopped_at IS NULL
@@ -97,23 +100,40 @@ WITH RECURSIVE {busy}, fence AS MATERIALIZED (
     CROSS JOIN (VALUES (0::smallint, %(coroutines)s::int), (1::smallint, %(threads)s::int),
                        (2::smallint, %(processes)s::int)) AS lane (id, room)
     CROSS JOIN LATERAL (
-        (SELECT NULL::varchar AS key, e.counts_from, 1::smallint AS weight, 1::smallint AS "left"
+        (SELECT NULL::varchar AS key, e.counts_from, 1::smallint AS weight, 1::smallint AS "left", e.units AS head_units
          FROM queues_entry e
          WHERE e.queue_id = open.id AND e.concurrency_key IS NULL AND e.lane = lane.id AND e.stage = 0
            AND (open.drained_from IS NULL OR uuid_extract_timestamp(e.entry_id) < open.drained_from)
          ORDER BY e.counts_from, e.entry_id LIMIT 1)
         UNION ALL
-        (SELECT t.concurrency_key, t.counts_from, t.weight, t."left" FROM queues_turn t
+        (SELECT t.concurrency_key, t.counts_from, t.weight, t."left",
+                CASE WHEN open.rate_unit IS NOT NULL THEN
+                    (SELECT e.units FROM queues_entry e
+                     WHERE e.queue_id = open.id AND e.concurrency_key = t.concurrency_key AND e.lane = lane.id
+                       AND e.stage = 0
+                       AND (open.drained_from IS NULL OR uuid_extract_timestamp(e.entry_id) < open.drained_from)
+                     ORDER BY e.counts_from, e.entry_id LIMIT 1) END
+         FROM queues_turn t
          WHERE open.locked AND t.queue_id = open.id AND t.lane = lane.id AND t.counts_from IS NOT NULL
          ORDER BY t.counts_from LIMIT least(open.room, lane.room))
     ) first
     WHERE open.room > 0 AND lane.room > 0 AND (open.units_left IS NULL OR open.units_left > 0)
+), shared AS MATERIALIZED (
+    SELECT q.queue_id, q.lane,
+           CASE WHEN q.others THEN
+               (SELECT count(*) FROM (SELECT FROM queues_lease l WHERE l.queue_id = q.queue_id AND l.lane = q.lane
+                                      LIMIT 1000) l)
+               ELSE 0 END AS held
+    FROM (SELECT DISTINCT flow.queue_id, flow.lane,
+                 min(flow.queue_id) OVER of_lane < max(flow.queue_id) OVER of_lane AS others
+          FROM flow WINDOW of_lane AS (PARTITION BY flow.lane)) q
 ), chosen AS MATERIALIZED (
     SELECT f.*, least(f.room, f.lane_room, f.key_room) AS most,
            least(f.room, f.lane_room, f.key_room,
                  f.weight * (2 * f.lane_room / count(*) OVER (PARTITION BY f.lane, f.key IS NULL) + 1)) AS share
     FROM (
-        SELECT flow.*, row_number() OVER (PARTITION BY flow.lane ORDER BY flow.counts_from) AS place,
+        SELECT flow.*,
+               row_number() OVER (PARTITION BY flow.lane ORDER BY flow.held + flow.nth_flow, flow.counts_from) AS place,
                CASE WHEN flow.key IS NOT NULL THEN
                    flow.key_limit - (SELECT count(*) FROM queues_lease l
                                      WHERE l.queue_id = flow.queue_id AND l.concurrency_key = flow.key) END AS key_room,
@@ -123,7 +143,14 @@ WITH RECURSIVE {busy}, fence AS MATERIALIZED (
                                              AND s.last_at > holdfast_now()
                                                              - make_interval(secs => flow.key_rate_period))
                    END AS key_units_left
-        FROM flow
+        FROM (
+            SELECT flow.*, shared.held,
+                   row_number() OVER (PARTITION BY flow.lane, flow.queue_id ORDER BY flow.counts_from) AS nth_flow,
+                   first_value(flow.head_units) OVER (PARTITION BY flow.queue_id ORDER BY flow.counts_from) AS next_units
+            FROM flow JOIN shared ON shared.queue_id = flow.queue_id AND shared.lane = flow.lane
+        ) flow
+        -- A queue whose next run needs more units than are left would keep a place from the others and start nothing.
+        WHERE flow.rate_unit IS NULL OR least(coalesce(flow.next_units, 0), flow.rate_amount) <= flow.units_left
     ) f
     WHERE f.place <= f.lane_room
 ), found AS MATERIALIZED (
@@ -161,9 +188,10 @@ WITH RECURSIVE {busy}, fence AS MATERIALIZED (
 ), picked AS MATERIALIZED (
     -- A run that needs more units than are left is not passed by smaller ones: it would wait for ever.
     SELECT q.* FROM (
-        SELECT k.*, row_number() OVER (PARTITION BY k.lane ORDER BY k.place_at, k.entry_id) AS in_lane
+        SELECT k.*, row_number() OVER (PARTITION BY k.lane ORDER BY k.held + k.nth_start, k.place_at, k.entry_id) AS in_lane
         FROM (
             SELECT i.*, row_number() OVER of_queue AS in_queue,
+                   row_number() OVER (PARTITION BY i.queue_id, i.lane ORDER BY i.place_at, i.entry_id) AS nth_start,
                    sum(CASE WHEN i.rate_unit IS NULL THEN 1 ELSE least(i.units, i.rate_amount) END) OVER of_queue AS units_in
             FROM (
                 SELECT line.*, row_number() OVER of_key AS in_key,

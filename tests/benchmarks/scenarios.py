@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from tests.benchmarks.admission import admission, flood
+from tests.benchmarks.admission import admission, flood, queue_flood
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.waiting import fan_out, parallel_waits, spread
 
@@ -206,4 +206,5 @@ ALL = (
     recovery,
     admission,
     flood,
+    queue_flood,
 )

@@ -54,13 +54,16 @@ class Model:
 
     def start(self, now: float) -> int | None:
         """The one entry that starts next, or None when none may."""
+        found = self.next(now)
+        return None if found is None else self.take(found[1], now)
+
+    def next(self, now: float) -> tuple[float, Waiting] | None:
+        """What may start next, and the moment from which it counts."""
         for at, entry in sorted(self._line(), key=lambda pair: (pair[0], pair[1].order)):
             if self._may(entry, now):
-                self._take(entry, now)
-                return entry.name
+                return at, entry
             if entry.key is None or not self._key_holds(entry, now):
                 return None  # it is the queue that holds it, and nobody passes
-            del at
         return None
 
     def _line(self) -> list[tuple[float, Waiting]]:
@@ -98,7 +101,8 @@ class Model:
         )
         return counted + (min(entry.units, amount) if by_units else 1) <= amount
 
-    def _take(self, entry: Waiting, now: float) -> None:
+    def take(self, entry: Waiting, now: float) -> int:
+        """It starts."""
         self.waiting.remove(entry)
         self.running[entry.name] = entry
         self.starts.append((now, entry.key, entry.units))
@@ -109,6 +113,22 @@ class Model:
                 key.left, key.served = self.weight(entry.key), now
             if not any(e.key == entry.key for e in self.waiting):
                 del self.keys[entry.key]
+        return entry.name
 
     def end(self, name: int) -> None:
         del self.running[name]
+
+
+@dataclass
+class Pool:
+    """Queues that share workers: the one that runs least is next, and of those that run as many the first in line."""
+
+    queues: list[Model]
+
+    def start(self, now: float) -> int | None:
+        """The one entry that starts next, or None when none may."""
+        found = [(len(q.running), *ready, q) for q in self.queues if (ready := q.next(now))]
+        if not found:
+            return None
+        _, _, entry, queue = min(found, key=lambda one: one[:2])
+        return queue.take(entry, now)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from queues import line, store
 from queues.models import Queue
 from queues.store import Conn, Grant
-from tests.support.admission import Model
+from tests.support.admission import Model, Pool
 from tests.support.flow import fill
 
 KEYS = st.sampled_from([None, "a", "b", "c"])
@@ -30,17 +30,24 @@ LIMITS = st.fixed_dictionaries(
         "weights": st.dictionaries(st.sampled_from("abc"), st.integers(1, 3), max_size=2),
     }
 )
-MOVES = st.lists(
-    st.one_of(
-        st.tuples(st.just("add"), KEYS, st.sampled_from([0, 0, 1, 2, -2]), st.integers(1, 6)),
-        st.tuples(st.just("add"), KEYS, st.just(0), st.just(1)),
-        st.tuples(st.just("start"), st.integers(1, 4)),
-        st.tuples(st.just("end"), st.integers(0, 9)),
-        st.tuples(st.just("wait"), st.sampled_from([21.0, 42.0, 63.0, 203.0])),
-    ),
-    min_size=4,
-    max_size=50,
-)
+
+
+def moves(queues: int) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """What may come, in any of so many queues."""
+    where = st.integers(0, queues - 1)
+    return st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), KEYS, st.sampled_from([0, 0, 1, 2, -2]), st.integers(1, 6), where),
+            st.tuples(st.just("add"), KEYS, st.just(0), st.just(1), where),
+            st.tuples(st.just("start"), st.integers(1, 4)),
+            st.tuples(st.just("end"), st.integers(0, 9)),
+            st.tuples(st.just("wait"), st.sampled_from([21.0, 42.0, 63.0, 203.0])),
+        ),
+        min_size=4,
+        max_size=50,
+    )
+
+
 STEP = 7.0
 QUIET = settings(
     max_examples=100,
@@ -63,33 +70,37 @@ def _django(query: str, parameters: list[Any]) -> None:
 
 
 class Pair:
-    """The real queue, and the model of it."""
+    """The real queues, and the model of them."""
 
-    def __init__(self, conn: Conn, worker: int, limits: dict[str, Any]) -> None:
+    def __init__(self, conn: Conn, worker: int, *limits: dict[str, Any]) -> None:
         conn.execute("TRUNCATE queues_entry, queues_lease, queues_turn, queues_note, queues_start")
-        Queue.objects.filter(name="model").delete()
+        Queue.objects.filter(name__startswith="model").delete()
+        self.queues = [self.queue(f"model-{number}", own) for number, own in enumerate(limits)]
+        self.conn, self.worker, self.model = conn, worker, Pool([Model(**own) for own in limits])
+        self.now, self.names = 0.0, dict[UUID, int]()
+        self.grants: dict[int, tuple[Grant, Model]] = {}
+        at(conn, 0.0)
+
+    @staticmethod
+    def queue(name: str, limits: dict[str, Any]) -> Queue:
         rates: dict[str, Any] = {}
-        for name in ("rate", "key_rate"):
-            if (rate := limits[name]) is not None:
-                rates |= {f"{name}_amount": rate[0], f"{name}_period": rate[1]}
-                rates |= {f"{name}_unit": "tokens" if rate[2] else None}
-        self.queue = Queue.objects.create(
-            name="model",
+        for kind in ("rate", "key_rate"):
+            if (rate := limits[kind]) is not None:
+                rates |= {f"{kind}_amount": rate[0], f"{kind}_period": rate[1]}
+                rates |= {f"{kind}_unit": "tokens" if rate[2] else None}
+        return Queue.objects.create(
+            name=name,
             concurrency_limit=limits["limit"],
             key_concurrency_limit=limits["key_limit"],
             key_weights=limits["weights"],
             **rates,
         )
-        self.conn, self.worker, self.model = conn, worker, Model(**limits)
-        self.now, self.names = 0.0, dict[UUID, int]()
-        self.grants: dict[int, Grant] = {}
-        at(conn, 0.0)
 
-    def add(self, key: str | None, priority: int, units: int) -> None:
+    def add(self, key: str | None, priority: int, units: int, where: int = 0) -> None:
         self.wait(STEP)  # no two come at one moment
-        (entry,) = fill(self.queue, key, priority=priority, units=units)
+        (entry,) = fill(self.queues[where], key, priority=priority, units=units)
         name = self.names[entry] = len(self.names)
-        self.model.add(name, key, priority, units, self.now)
+        self.model.queues[where].add(name, key, priority, units, self.now)
 
     def start(self, most: int) -> None:
         """Some leases of one, and what the model would start: one after the other, or none."""
@@ -104,8 +115,10 @@ class Pair:
                 found = store.lease(self.conn, worker=self.worker, pools=["default"], coroutines=1, threads=0)
             if found.grants:
                 (grant,) = found.grants
-                self.grants[self.names[grant.entry_id]] = grant
-                return self.names[grant.entry_id]
+                name = self.names[grant.entry_id]
+                where = next(n for n, queue in enumerate(self.queues) if queue.pk == grant.queue_id)
+                self.grants[name] = grant, self.model.queues[where]
+                return name
             if not found.more:
                 return None
 
@@ -113,10 +126,10 @@ class Pair:
         if not self.grants:
             return
         name = sorted(self.grants)[which % len(self.grants)]
-        grant = self.grants.pop(name)
+        grant, model = self.grants.pop(name)
         with self.conn.transaction(), self.conn.cursor() as cur:
             store.release(cur, ids=[grant.entry_id], tokens=[grant.token], delays=[None])
-        self.model.end(name)
+        model.end(name)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -124,12 +137,23 @@ class Pair:
 
 
 @QUIET
-@given(limits=LIMITS, moves=MOVES)
+@given(limits=LIMITS, came=moves(1))
 def test_the_lease_starts_what_the_rules_say(
-    conn: Conn, register: Callable[[], int], limits: dict[str, Any], moves: list[tuple[Any, ...]]
+    conn: Conn, register: Callable[[], int], limits: dict[str, Any], came: list[tuple[Any, ...]]
 ) -> None:
     pair = Pair(conn, register(), limits)
-    for name, *arguments in moves:
+    for name, *arguments in came:
+        getattr(pair, name)(*arguments)
+    pair.start(3)
+
+
+@QUIET
+@given(limits=st.lists(LIMITS, min_size=3, max_size=3), came=moves(3))
+def test_queues_of_a_pool_start_in_the_order_of_what_they_run(
+    conn: Conn, register: Callable[[], int], limits: list[dict[str, Any]], came: list[tuple[Any, ...]]
+) -> None:
+    pair = Pair(conn, register(), *limits)
+    for name, *arguments in came:
         getattr(pair, name)(*arguments)
     pair.start(3)
 

@@ -135,13 +135,44 @@ def test_turns_and_notes_go_with_the_last_entry(conn: Conn, shop: Queue, worker:
     assert not Entry.objects.exists()
 
 
-def test_many_busy_queues_are_served_by_age(conn: Conn, worker: int) -> None:
+def test_a_queue_with_a_long_line_delays_another_ones_single_run_by_one_start(
+    conn: Conn, shop: Queue, worker: int
+) -> None:
+    bank = Queue.objects.create(name="bank")
+    fill(shop, None, 200, age=600, priority=9)
+    assert len(lease(conn, worker, 20)) == 20
+    fill(bank, None, 1)
+    fill(shop, None, 1, lane=1)
+    grants = lease(conn, worker, 2)
+    assert {g.queue_id for g in grants} == {bank.pk, shop.pk}
+    assert {g.queue_id for g in lease(conn, worker, 30)} == {shop.pk}, "nobody else wants the slots"
+
+
+def test_queues_share_the_slots_of_a_lane_by_what_they_hold(conn: Conn, shop: Queue, worker: int) -> None:
+    bank, mill = Queue.objects.create(name="bank"), Queue.objects.create(name="mill")
+    names = {shop.pk: "shop", bank.pk: "bank", mill.pk: "mill"}
+    fill(shop, "flood", 60, age=60)
+    fill(shop, None, 60, age=60)
+    first = lease(conn, worker, 10)
+    fill(bank, None, 40, age=30)
+    fill(mill, None, 4, age=10)
+    got = [*first, *lease(conn, worker, 24)]
+    assert Counter(names[g.queue_id] for g in got) == {"shop": 15, "bank": 15, "mill": 4}
+    with conn.transaction(), conn.cursor() as cur:
+        ended = [g for g in got if g.queue_id == shop.pk]
+        store.release(cur, ids=[g.entry_id for g in ended], tokens=[g.token for g in ended], delays=[None] * len(ended))
+    assert Counter(names[g.queue_id] for g in lease(conn, worker, 10)) == {"shop": 10}
+
+
+def test_of_many_busy_queues_those_that_waited_longest_are_first(conn: Conn, worker: int) -> None:
     queues = Queue.objects.bulk_create(Queue(name=f"q{n:04}") for n in range(300))
     for place, queue in enumerate(queues):
         fill(queue, None, 3, age=1_000 - place)
-    grants = lease(conn, worker, 100)
-    assert len(grants) == 100
-    assert {g.queue_id for g in grants} == {q.pk for q in queues[:34]}
+    first = lease(conn, worker, 100)
+    assert Counter(g.queue_id for g in first) == Counter(q.pk for q in queues[:100])
+    second = lease(conn, worker, 250)
+    assert Counter(g.queue_id for g in second) == Counter(q.pk for q in (*queues[100:], *queues[:50]))
+    grants = [*first, *second]
     while more := lease(conn, worker, 250):
         grants += more
     assert len({g.entry_id for g in grants}) == 900

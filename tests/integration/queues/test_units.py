@@ -215,3 +215,19 @@ def test_what_was_counted_as_less_under_an_earlier_rate_gives_back_no_more_than_
     done(conn, begun, {"tokens": 0})
     fill(tokens, count=20, units=100)
     assert len(lease(conn, worker)) == 10, "it was counted as a hundred"
+
+
+@pytest.mark.parametrize("key", [None, "tenant"])
+def test_a_queue_whose_next_run_needs_more_than_is_left_takes_no_slot_from_another(
+    conn: Conn, worker: int, key: str | None
+) -> None:
+    tokens = Queue.objects.create(name="tokens", rate_amount=100, rate_period=60.0, rate_unit="tokens")
+    bank = Queue.objects.create(name="bank")
+    fill(tokens, key, age=90, units=40)
+    assert len(lease(conn, worker, 1)) == 1
+    fill(tokens, key, age=80, units=70)
+    fill(tokens, "other", age=70, units=5)
+    fill(bank, None, 3, age=10)
+    for _ in range(3):
+        assert [g.queue_id for g in lease(conn, worker, 1)] == [bank.pk]
+    assert lease(conn, worker, 1) == [], "and no smaller run of its own passes it"
