@@ -13,7 +13,8 @@
       this.lines = [];
       this.rows = []; // [line, which of its rows]
       this.text = 0;
-      this.base = 0; // rows before the first one
+      this.base = 0; // rows before the first one, when it is `placed`
+      this.placed = false;
       Object.assign(this, { first, last, earlier, later });
       this.append(items);
     }

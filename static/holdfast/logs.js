@@ -28,6 +28,7 @@
       this.wait = 0; // until when nothing is asked for after a failure, or at the pace of what arrives
       this.before = this.told = this.newest = this.begin = 0; // lines before the told ones, told ones; last and first sequence
       this.density = 1; // lines per sequence
+      this.put = 0; // where following has put the sight, in pixels
       this.marked = null;
       this.note = "";
       this.build();
@@ -308,10 +309,15 @@
 
     // A block that is new finds its place among all rows, with a line in the middle of the sight, or at its end.
     settle(sequence) {
+      this.estimate();
+      if (sequence === undefined) this.draw();
+      else this.show(this.block.base + this.block.rowOf(sequence) - Math.floor(this.high / 2));
+    }
+
+    estimate() {
       const block = this.block, share = this.share(block.first);
       block.base = block.earlier ? Math.max(PAD, share === null ? 0 : Math.round(share * this.guess)) : 0;
-      if (sequence === undefined) this.draw();
-      else this.show(block.base + block.rowOf(sequence) - Math.floor(this.high / 2));
+      block.placed = block.rows.length > 0;
     }
 
     show(row) {
@@ -336,8 +342,10 @@
 
     scrolled() {
       const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
-      const atEnd = fromEnd < ROW && (this.following || !this.block.later);
-      if (atEnd !== this.following && !this.drawing) this.following = this.follow.checked = atEnd;
+      // The reader goes up from where following has put the sight, or down to the last line; other scrolling is draw()'s.
+      if (this.following) {
+        if (this.scroller.scrollTop < this.put - ROW / 2) this.stay();
+      } else if (fromEnd < ROW && !this.block.later && !this.drawing) this.following = this.follow.checked = true;
       this.plan();
     }
 
@@ -345,7 +353,10 @@
       this.drawing = true;
       this.rebase();
       this.stretch();
-      if (this.following) this.scroller.scrollTop = this.block.end * ROW;
+      if (this.following) {
+        this.scroller.scrollTop = this.block.end * ROW;
+        this.put = this.scroller.scrollTop;
+      }
       const { rows, base } = this.block;
       const first = Math.max(0, this.top - OVERSCAN - base);
       const last = Math.max(first, Math.min(rows.length, this.top + this.high + OVERSCAN - base));
@@ -358,8 +369,9 @@
 
     // The estimate of the rows before was too small, or their end is known now: all moves, and the sight with it.
     rebase() {
-      const { base, earlier, rows } = this.block;
-      if (!rows.length) { this.block.base = 0; return; }
+      if (!this.block.rows.length) { this.block.base = 0; return; }
+      if (!this.block.placed) this.estimate(); // its first rows have just come
+      const { base, earlier } = this.block;
       const shift = !earlier ? -base : base < 1 ? PAD - base : base > 2 * MOST_ROWS ? MOST_ROWS - base : 0;
       if (!shift) return;
       const top = this.scroller.scrollTop;
@@ -408,6 +420,7 @@
       const goal = Math.round(this.begin + share * (this.newest - this.begin));
       this.jump({ around: goal }, () => {
         this.block.base = top - this.block.rowOf(goal);
+        this.block.placed = true;
         this.draw();
       });
     }

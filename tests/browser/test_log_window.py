@@ -129,6 +129,11 @@ def test_scrolling_back_brings_every_line_once_and_moves_none_of_those_in_sight(
 def test_first_last_and_the_bar_lead_anywhere(long: tuple[Page, Run, list[int]]) -> None:
     page, run, _ = long
     log = page.locator("#log")
+    # From the end, where it follows: the bar stands for all lines and not only for those that are held.
+    page.locator("#log .lines").evaluate("e => { e.scrollTop = e.scrollHeight / 2; }")
+    half = f"() => {{ const s = ({IN_SIGHT})().texts; return s.length > 10 && Number(s[0].split(' ')[1]) < 18_000; }}"
+    page.wait_for_function(half)
+    expect(page.get_by_label("Follow")).not_to_be_checked()
     log.get_by_role("button", name="First").click()
     shows(page, 0)
     assert numbers(page)[0] == 0
