@@ -136,9 +136,10 @@ def parse_number(name: str, text: str | None, *, least: int, most: int, default:
     """A whole number of a query parameter. Raises InvalidFilter."""
     if text is None or text == "":
         return default
-    if text.isascii() and text.isdecimal() and len(text) <= 20 and least <= int(text) <= most:
-        return int(text)
-    raise _refusal([(name, f"is {_shown(text)}; write a whole number from {least:,} to {most:,}")])
+    reader = Reader({})
+    number = reader.whole(name, text, least, most)
+    reader.done()
+    return default if number is None else number
 
 
 def refuse_choice(name: str, text: str, known: Iterable[str]) -> None:
@@ -245,6 +246,17 @@ class Reader:
         except (ValueError, OverflowError):
             self.faults.append((name, f"is {_shown(text)}; write a duration like 250ms, 30s or 1h30m"))
             return None
+
+    def number(self, name: str, *, least: int = 0, most: int) -> int | None:
+        """A whole number."""
+        text = self.text(name)
+        return None if text is None else self.whole(name, text, least, most)
+
+    def whole(self, name: str, text: str, least: int, most: int) -> int | None:
+        if text.isascii() and text.isdecimal() and len(text) <= 20 and least <= int(text) <= most:
+            return int(text)
+        self.faults.append((name, f"is {_shown(text)}; write a whole number from {least:,} to {most:,}"))
+        return None
 
     def choice(self, name: str, known: Iterable[str]) -> str | None:
         text, choices = self.text(name), list(known)

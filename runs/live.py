@@ -1,6 +1,7 @@
 """What an open page of a run has not seen yet, read by cursor and told as messages of version 1:
 
-    hello      first of a stream: `earlier` says whether there are log lines before those that follow
+    hello      first of a stream: `earlier` says whether there are log lines before those that follow, `first` which is
+               the first of them, `lines` how many they are (one more than EXACT_UP_TO: more than that)
     run        the run's summary, when it changed
     attempts   attempts that are new or changed
     steps      for who asked for the last ones: `after` is the sequence behind which they are told
@@ -31,6 +32,7 @@ from django.db import connection, connections
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from queues.selectors import EXACT_UP_TO
 from runs import streams
 from runs.store import SQL
 
@@ -113,7 +115,11 @@ def read(cursor: Cursor) -> Read:
     if cursor.logs is None:
         rows = yield SQL.live_log_tail, {"run": cursor.run_id, "limit": TAIL}
         cursor.logs = rows[0]["sequence"] if rows else 0
-        messages.append(_message("hello", after=cursor.logs, earlier=bool(rows)))
+        before = {"first": None, "lines": 0}
+        if rows:
+            counted = {"run": cursor.run_id, "after": cursor.logs, "most": EXACT_UP_TO + 1}
+            before = (yield SQL.log_begin, counted)[0]
+        messages.append(_message("hello", after=cursor.logs, earlier=bool(rows), **before))
     if cursor.last:
         rows = yield SQL.live_snapshot_tail, {"run": cursor.run_id, "limit": LAST_STEPS}
         cursor.last, cursor.snapshots = False, rows[0]["sequence"] if rows else 0
@@ -166,13 +172,12 @@ def reads(cursor: Cursor) -> Batch:
                 return _batch(end)
 
 
-def logs_before(run_id: uuid.UUID, before: int) -> Message:
-    """The batch of log lines before a sequence, for a page that scrolls back."""
+def pulse() -> Message:
+    """What changes when lists may have changed, on the connection of a request."""
     with connection.cursor() as db:
-        db.execute(SQL.live_logs_before, {"run": run_id, "before": before, "limit": BATCH, "most": LINE})
+        db.execute(SQL.live_pulse)
         names = [column[0] for column in db.description]
-        rows = [dict(zip(names, row, strict=True)) for row in db.fetchall()]
-    return _message("earlier", items=[log_line(row) for row in reversed(rows)], earlier=len(rows) == BATCH)
+        return plain(dict(zip(names, db.fetchone(), strict=True)))
 
 
 @dataclass(slots=True, eq=False)

@@ -156,16 +156,6 @@ def snapshots(
     return Page(items, kept[-1] if kept and len(kept) < len(sizes) else None)
 
 
-def log_lines(run_id: uuid.UUID, *, after: int = 0, limit: int = MAX_LINES, level: int = 0) -> Page[LogLine, int]:
-    """A run's log lines in sequence, from `level` (numbers of the logging module) up.
-
-    Args:
-        after: the sequence of the last line seen; 0 for the beginning.
-    """
-    found = LogLine.objects.filter(run_id=run_id, sequence__gt=after).order_by("sequence")
-    return page_of(found.filter(level__gte=level) if level else found, limit, "sequence")
-
-
 def log_tail(run_id: uuid.UUID, *, limit: int = MAX_LINES, level: int = 0) -> list[LogLine]:
     """The last lines of a run, in sequence."""
     found = LogLine.objects.filter(run_id=run_id).order_by("-sequence")

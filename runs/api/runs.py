@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
-from runs import answers, budgets, selectors, services
+from runs import answers, budgets, loglines, selectors, services
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import InvalidBody, refusal
@@ -24,7 +24,7 @@ from runs.api.schemas import (
 )
 from runs.api.usage import TopUpIn
 from runs.api.why import WhyOut
-from runs.filters import InvalidFilter, RunFilter, parse_cursor, parse_limit, parse_number, refuse_unknown
+from runs.filters import RunFilter, parse_cursor, parse_limit, parse_number, refuse_unknown
 from runs.models import STATUSES
 from runs.why import NOTHING, why
 
@@ -115,20 +115,24 @@ def run_snapshots(request: HttpRequest, run_id: str) -> Any:
     operation_id="run_logs",
     openapi_extra=docs.query(
         docs.parameter("after", "The sequence of the last line seen.", {"type": "integer", "minimum": 0}),
+        docs.parameter("at", "From the first line on that is not older than this.", _TIME_SCHEMA),
         docs.parameter("level", "Lines of this level and above.", {"enum": list(LEVELS)}),
+        docs.parameter("step", "Lines of a step, by its key (`search#2`), or of all its calls, by its name."),
+        docs.parameter("attempt", "Lines of one attempt.", {"type": "integer", "minimum": 0}),
+        docs.parameter("q", "Lines that have these words in their message, step or fields (as name=value)."),
         *docs.page(selectors.MAX_LINES, selectors.MAX_LINES),
     ),
 )
 def run_logs(request: HttpRequest, run_id: str) -> Any:
-    """A run's log lines in sequence. To follow a run, send the last line's sequence as `after` again and again."""
-    refuse_unknown(request.GET, ("after", "level", *_PAGING))
-    page = selectors.log_lines(
-        existing(run_id),
-        after=max(_after(request, "after", MAX_SEQUENCE), _after(request, "cursor", MAX_SEQUENCE)),
-        limit=parse_limit(_limit(request), most=selectors.MAX_LINES, default=selectors.MAX_LINES),
-        level=_level(request.GET.get("level")),
-    )
-    return _page(LogLineOut, page)
+    """A run's log lines in sequence. To follow a run, send the last line's sequence as `after` again and again. A page
+    of filtered lines may be shorter than its limit, even empty: it passes 20,000 lines at most, and `next` goes on."""
+    refuse_unknown(request.GET, ("after", "at", *loglines.NAMES, *_PAGING))
+    after = max(_after(request, "after", MAX_SEQUENCE), _after(request, "cursor", MAX_SEQUENCE))
+    params = {name: request.GET.get(name, "") for name in ("at", *loglines.NAMES)}
+    wanted, place = loglines.asked({**params, "level": params["level"].lower()})
+    limit = parse_limit(_limit(request), most=selectors.MAX_LINES, default=selectors.MAX_LINES)
+    found = loglines.onwards(existing(run_id), wanted, after=after, at=place.at, limit=limit)
+    return _page(LogLineOut, selectors.Page(found.models(), found.last if found.later else None))
 
 
 @router.post(
@@ -246,11 +250,3 @@ def _limit(request: HttpRequest) -> str | None:
 
 def _after(request: HttpRequest, name: str, most: int) -> int:
     return parse_number(name, request.GET.get(name), least=0, most=most, default=0)
-
-
-def _level(text: str | None) -> int:
-    if not text:
-        return 0
-    if text.lower() in LEVELS:
-        return LEVELS[text.lower()]
-    raise refusal(InvalidFilter, ("level", f"is no level; write one of {', '.join(LEVELS)}"))

@@ -84,13 +84,6 @@ WHERE l.run_id = %(run)s AND l.sequence > %(after)s
 ORDER BY l.sequence
 LIMIT %(limit)s;
 
--- name: live_logs_before
-SELECT l.sequence, l.at, l.level, left(l.message, %(most)s) AS message, length(l.message) AS length, l.fields, l.attempt, l.step
-FROM runs_logline l
-WHERE l.run_id = %(run)s AND l.sequence < %(before)s
-ORDER BY l.sequence DESC
-LIMIT %(limit)s;
-
 -- name: live_log_tail
 -- Where the last lines begin; no row when there are fewer.
 SELECT l.sequence FROM runs_logline l

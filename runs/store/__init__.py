@@ -18,8 +18,8 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     rows    a row of each kind
 """
 
-from runs.store.bulk import SettledRow, freeze_bulk
-from runs.store.coarse import forget_sums, settle_bulk, sum_rollups
+from runs.store.bulk import SettledRow, freeze_bulk, settle_bulk
+from runs.store.coarse import forget_sums, sum_rollups
 from runs.store.errors import add_errors, forget_errors, merge_error_counts, note_errors
 from runs.store.forks import fork, unanswered_intent
 from runs.store.keys import (

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.selectors import database_now
-from runs import changes, charts, dashboard
+from runs import changes, charts, dashboard, live
 from runs.causes import selectors as causes
 from runs.causes.forms import SnoozeForm
 from runs.filters import InvalidFilter, RunFilter, refuse_unknown
@@ -46,6 +46,13 @@ def verdict(request: ActorRequest) -> JsonResponse:
     """The front page's sentence, for the favicon of every other page: {kind, words, down}."""
     found = causes.story().verdict
     return JsonResponse({"kind": found.kind, "words": found.words, "down": found.is_down})
+
+
+@require_safe
+@requires("runs.view")
+def pulse(request: ActorRequest) -> JsonResponse:
+    """For lists whose page can have no websocket: that the server answers, and what changes when lists may have."""
+    return JsonResponse({"v": live.VERSION, **live.pulse()})
 
 
 @require_safe

@@ -1,4 +1,4 @@
-"""One run: its page, its live stream over HTTP, its log as text, a snapshot's contents; what may be done to it."""
+"""One run: its page, its live stream over HTTP, a snapshot's contents; what may be done to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django.contrib import messages
-from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -49,13 +49,6 @@ def run_live(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
 
 @require_safe
 @requires("runs.view")
-def run_earlier(request: ActorRequest, run_id: uuid.UUID, before: int) -> JsonResponse:
-    """Log lines before a sequence."""
-    return JsonResponse(live.logs_before(run_id, before))
-
-
-@require_safe
-@requires("runs.view")
 def run_steps(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
     """The next page of snapshots after a sequence, for a page that holds only those in sight."""
     try:
@@ -70,16 +63,6 @@ def run_steps(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
 def run_overview(request: ActorRequest, run_id: uuid.UUID) -> JsonResponse:
     """All snapshots at a glance."""
     return JsonResponse(manysteps.overview(run_id))
-
-
-@require_safe
-@requires("runs.view")
-def run_log(request: ActorRequest, run_id: uuid.UUID) -> StreamingHttpResponse:
-    """The whole log as text."""
-    _or_404(pages.run_exists, run_id)
-    response = StreamingHttpResponse(live.log_text(run_id), content_type="text/plain; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="run-{run_id}.log"'
-    return response
 
 
 @require_safe

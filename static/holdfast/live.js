@@ -1,73 +1,108 @@
-// Keeps a page current. One websocket; when it cannot be had, polling tells the same. Nothing moves while the person
+// Keeps a page current. One websocket; while it cannot be had, polling tells the same. Nothing moves while the person
 // has paused it, the tab is hidden, text or rows are selected, or something in the part to be replaced is being filled in.
 (() => {
   "use strict";
   const FIRST_RETRY = 500, LAST_RETRY = 15000; // milliseconds
-  const POLL = 2000, LIST_PACE = 1000, CHART_PACE = 15000, HELD_LOOK = 500;
+  const OPENING = 5000, SILENCE = 15000; // until a socket that does not open, or says nothing more, is given up
+  const POLL = 2000, ANSWER = 15000, LIST_PACE = 1000, CHART_PACE = 15000, HELD_LOOK = 500;
   const REFUSED = [4403, 4404]; // closed for good: not allowed, or no such run
 
-  // connect({ address(), message(data), poll() }): address() gives the path with the cursors to resume from.
+  // connect({ address(), message(data), poll(fetch) }): address() gives the path with the cursors to resume from; poll()
+  // asks once, by a fetch that fails on whatever is no answer.
   function connect({ address, message, poll }) {
-    let socket = null, tries = 0, opened = false, timer = 0, polling = 0, over = false;
+    let socket = null, tries = 0, timer = 0, polling = 0, asking = false, watch = 0, over = false;
 
     function open() {
       timer = 0;
       if (over || socket || idle()) return;
       const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-      socket = new WebSocket(`${scheme}//${location.host}${address()}`);
-      socket.addEventListener("open", () => { opened = true; tries = 0; stopPolling(); Holdfast.live.beat(); });
-      socket.addEventListener("message", (event) => {
+      const mine = socket = new WebSocket(`${scheme}//${location.host}${address()}`);
+      const ours = (act) => (event) => { if (socket === mine) act(event); };
+      // A way that lets nothing through need not say so: neither an answer nor a goodbye comes.
+      const giveUp = () => { if (socket === mine) { closed({ code: 1006, silent: true }); mine.close(); } };
+      const hear = (patience) => { clearTimeout(watch); watch = setTimeout(giveUp, patience); };
+      hear(OPENING);
+      socket.addEventListener("open", ours(() => { tries = 0; stopPolling(); hear(SILENCE); Holdfast.live.beat(); }));
+      socket.addEventListener("message", ours((event) => {
+        hear(SILENCE);
         Holdfast.live.beat();
         const data = JSON.parse(event.data);
         if (data.v === 1) message(data);
-      });
-      socket.addEventListener("close", (event) => closed(event.code));
+      }));
+      socket.addEventListener("close", ours(closed));
     }
 
-    function closed(code) {
+    function closed({ code, silent = false }) {
+      clearTimeout(watch);
       socket = null;
       if (idle()) return;
-      Holdfast.live.lost();
-      if (REFUSED.includes(code)) { over = true; return; }
+      if (REFUSED.includes(code)) { end(); return; }
       tries += 1;
-      // Never opened: something on the way does not let websockets through. Poll, and try again now and then.
-      if (!opened && tries >= 2) startPolling();
+      if (polling || asking) { /* what polling finds is the truth */ }
+      else if (tries >= 2 || silent) startPolling(0);
+      else Holdfast.live.lost();
       const wait = Math.min(LAST_RETRY, FIRST_RETRY * 2 ** Math.min(tries - 1, 10));
       timer = setTimeout(open, wait * (0.5 + Math.random() / 2));
     }
 
+    // Not allowed, or no such run: nothing more will come.
+    function end() {
+      over = true;
+      clearTimeout(timer);
+      stopPolling();
+      Holdfast.live.lost();
+    }
+
     async function pollOnce() {
       polling = 0;
-      if (over || idle() || socket?.readyState === WebSocket.OPEN) return;
+      if (over || idle() || isOpen()) return;
+      asking = true;
       try {
-        await poll();
-        Holdfast.live.beat();
-      } catch {
-        Holdfast.live.lost();
+        await poll(ask);
+        if (!isOpen()) Holdfast.live.beat("polling");
+      } catch (error) {
+        if (!isOpen()) Holdfast.live.lost();
+        if (error.status === 403 || error.status === 404) end();
       }
-      startPolling();
+      asking = false;
+      if (!over && !idle() && !isOpen()) startPolling(POLL);
     }
-    function startPolling() { polling ||= setTimeout(pollOnce, POLL); }
+    function startPolling(wait) { if (!asking) polling ||= setTimeout(pollOnce, wait); }
     function stopPolling() { clearTimeout(polling); polling = 0; }
 
+    const isOpen = () => socket?.readyState === WebSocket.OPEN;
     const idle = () => Holdfast.live.paused || document.hidden;
     function changed() {
       if (idle()) {
         clearTimeout(timer);
         timer = 0;
         stopPolling();
-        socket?.close(1000);
+        leave();
       } else if (!socket && !timer) {
-        tries = 0;
+        const blocked = tries >= 2;
+        tries = blocked ? 1 : 0;
+        if (blocked) startPolling(0);
         open();
-        if (!opened) startPolling();
       }
+    }
+    // The goodbye is not waited for: a server that stands still does not answer it.
+    function leave() {
+      clearTimeout(watch);
+      const left = socket;
+      socket = null;
+      left?.close(1000);
     }
     document.addEventListener("visibilitychange", changed);
     window.addEventListener("holdfast:live", changed);
-    window.addEventListener("pagehide", () => { over = true; socket?.close(1000); });
+    window.addEventListener("pagehide", () => { over = true; leave(); });
     window.addEventListener("pageshow", (event) => { if (event.persisted) { over = false; changed(); } });
     open();
+  }
+
+  async function ask(address) {
+    const answer = await fetch(address, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(ANSWER) });
+    if (!answer.ok || answer.redirected) throw Object.assign(new Error(String(answer.status)), { status: answer.status });
+    return answer.json();
   }
 
   // Lists: "changed" becomes `holdfast:changed` on the body, on which regions ask for themselves again. ---------------
@@ -84,6 +119,7 @@
     });
   }
 
+  const PULSE = "/pulse/"; // runs/views/now.py
   let waiting = false, firedAt = 0, chartsAt = performance.now();
   function fire() {
     waiting = true;
@@ -115,7 +151,8 @@
     connect({
       address: () => "/ws/lists",
       message: (data) => { if (data.type === "changed") fire(); },
-      poll: async () => fire(),
+      // Whether the server is there is asked, not taken for granted: the light says it. Regions then ask for themselves.
+      poll: async (ask) => { await ask(PULSE); fire(); },
     });
   }
 

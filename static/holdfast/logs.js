@@ -1,78 +1,61 @@
-// Log viewer. Lines are kept in memory; only the rows in sight are in the document, so 100,000 lines do not freeze it.
-// Lines come in by append(); their sequence makes a line that arrives twice appear once.
+// Log viewer. The browser holds a few thousand lines (logblock.js) and only the rows in sight are in the document. What
+// comes in sight is asked for, a page at a time, and filters are served where all lines are. Lines that are told come in
+// by append(); a line that arrives twice appears once. source(query) gives a page: a promise of {items, first, last,
+// earlier, later, here}.
 (() => {
   "use strict";
   const ROW = 20; // pixels; --row in tokens.css
   const OVERSCAN = 20;
-  const KEEP = 50000, KEEP_TEXT = 32 << 20; // lines and characters held; beyond that the oldest quarter goes
-  const STEPS = 200; // offered in the choice of steps; searching finds the others
-  const LEVELS = ["debug", "info", "warning", "error", "critical"];
-  const ANSI = /\u001b\[([0-9;]*)m/g;
-  const OTHER_ESCAPES = /\u001b(?:\[[0-9;?]*[A-Za-ln-z]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g;
-
-  const levelName = (level) => (typeof level === "number" ? LEVELS[Math.min(4, Math.max(0, Math.floor(level / 10) - 1))] : level);
-  const make = (tag, className, text) => {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  };
-
-  // Colours that programs print for terminals; anything else of that kind is dropped.
-  function colour(into, message) {
-    const text = Holdfast.inert(message.replace(OTHER_ESCAPES, ""));
-    let from = 0, classes = new Set();
-    const flush = (to) => {
-      if (to > from) into.append(classes.size ? make("span", [...classes].join(" "), text.slice(from, to)) : text.slice(from, to));
-    };
-    for (const match of text.matchAll(ANSI)) {
-      flush(match.index);
-      from = match.index + match[0].length;
-      for (const code of (match[1] || "0").split(";").map(Number)) {
-        if (code === 0) classes = new Set();
-        else if (code === 1) classes.add("ansi-bold");
-        else if (code === 2) classes.add("ansi-dim");
-        else if (code === 4) classes.add("ansi-underline");
-        else if ((code >= 30 && code <= 37) || (code >= 90 && code <= 97) || code === 39) {
-          for (const c of [...classes]) if (/^ansi-\d/.test(c)) classes.delete(c);
-          if (code !== 39) classes.add(`ansi-${(code % 10) + 30}`);
-        }
-      }
-    }
-    flush(text.length);
-  }
+  const NEAR = 200; // rows from the end of what is held at which more is asked for
+  const FAR = 1500; // rows beyond it from which on the place itself is asked for
+  const PAD = 1000, MOST_ROWS = 400000; // rows that stand for lines that are not here
+  const EXACT = 10000; // as queues.selectors.EXACT_UP_TO
+  const STEPS = 200, ATTEMPTS = 200; // offered as choices
+  const PACE = 500, TYPING = 200, AGAIN = 2000; // milliseconds
+  const { LEVELS, make } = HoldfastLogText;
+  const number = (n) => n.toLocaleString("en");
+  const plural = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
 
   class LogView {
-    constructor(element) {
+    constructor(element, source = null) {
       this.element = element;
-      this.lines = [];
-      this.shown = []; // indexes into lines that pass the filters
-      this.seen = new Set();
-      this.text = 0; // characters
-      this.dropped = 0;
+      this.source = source;
+      this.block = new HoldfastLogBlock.Block();
+      this.nodes = new Map();
       this.following = true;
+      this.turn = 0; // what was asked for in an earlier one is not wanted any more
+      this.loading = new Set();
+      this.wait = 0; // until when nothing is asked for after a failure, or at the pace of what arrives
+      this.before = this.told = this.newest = this.begin = 0; // lines before the told ones, told ones; last and first sequence
+      this.density = 1; // lines per sequence
+      this.put = 0; // where following has put the sight, in pixels
+      this.marked = null;
+      this.note = "";
       this.build();
       this.draw();
     }
 
+    get lines() { return this.block.lines; }
+
     build() {
       const bar = make("div", "bar");
-      this.search = make("input", "input");
-      Object.assign(this.search, { type: "search", placeholder: "Search the log" });
-      this.search.setAttribute("aria-label", "Search the log");
-      this.level = make("select", "input");
-      this.level.setAttribute("aria-label", "Lowest level");
-      LEVELS.forEach((name, index) => this.level.append(new Option(index ? `${name} and above` : "all levels", String(index))));
-      this.step = make("select", "input");
-      this.step.setAttribute("aria-label", "Step");
-      this.step.append(new Option("all steps", ""));
-      this.step.hidden = true;
-      this.steps = new Set();
+      this.search = this.field("input", "Search the log", { type: "search", placeholder: "Search all lines", maxLength: 200 });
+      this.level = this.field("select", "Lowest level");
+      LEVELS.forEach((name, index) => this.level.append(new Option(index ? `${name} and above` : "all levels", index ? name : "")));
+      this.step = this.field("input", "Step", { type: "text", placeholder: "all steps", maxLength: 200, className: "input step" });
+      this.steps = make("datalist");
+      this.steps.id = `${this.element.id}-steps`;
+      this.step.setAttribute("list", this.steps.id);
+      this.attempt = this.field("select", "Attempt");
+      this.attempt.append(new Option("all attempts", ""));
+      this.attempt.hidden = true;
+      this.offered = new Set();
+      this.attempts = new Set();
       const follow = make("label", "check");
       this.follow = make("input");
       Object.assign(this.follow, { type: "checkbox", checked: true });
       follow.append(this.follow, "Follow");
-      bar.append(this.search, this.level, this.step, follow);
+      bar.append(this.search, this.level, this.step, this.steps, this.attempt, follow, this.ways());
       if (this.element.dataset.download) {
         const link = make("a", "button small", "Download");
         link.href = this.element.dataset.download;
@@ -90,68 +73,266 @@
       this.foot = make("div", "foot");
       this.element.replaceChildren(bar, this.scroller, this.foot);
 
-      this.search.addEventListener("input", () => this.filter());
-      this.level.addEventListener("change", () => this.filter());
-      this.step.addEventListener("change", () => this.filter());
-      this.follow.addEventListener("change", () => { this.following = this.follow.checked; this.draw(); });
+      for (const field of [this.search, this.step]) field.addEventListener("input", () => this.filterSoon());
+      for (const field of [this.level, this.attempt]) field.addEventListener("change", () => this.filter());
+      this.follow.addEventListener("change", () => this.setFollowing(this.follow.checked));
       this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
       new ResizeObserver(() => this.draw()).observe(this.scroller);
     }
 
-    append(lines) {
-      let sorted = true;
-      for (const line of lines) {
-        if (line.sequence !== undefined && this.seen.has(line.sequence)) continue;
-        this.seen.add(line.sequence);
-        this.text += String(line.message).length;
-        if (line.step) this.offer(line.step);
-        const last = this.lines.at(-1);
-        if (last && line.sequence < last.sequence) sorted = false;
-        this.lines.push({ ...line, level: levelName(line.level), rows: String(line.message).split("\n") });
-      }
-      if (!sorted) this.lines.sort((a, b) => a.sequence - b.sequence);
-      if (this.letGo() || !sorted) this.filter();
-      else this.admit(this.done ?? 0);
+    field(tag, label, more = {}) {
+      const element = make(tag, "input");
+      Object.assign(element, more);
+      element.setAttribute("aria-label", label);
+      return element;
+    }
+
+    ways() {
+      const form = make("form", "ways"), button = (text, act) => {
+        const made = Object.assign(make("button", "button small", text), { type: "button" });
+        made.addEventListener("click", act);
+        return made;
+      };
+      this.goal = this.field("input", "Go to a time or line", { type: "text", placeholder: "time or line", maxLength: 40, required: true });
+      this.goal.addEventListener("input", () => this.goal.setCustomValidity(""));
+      form.append(this.goal, make("button", "button small", "Go"), button("First", () => this.toFirst()), button("Last", () => this.setFollowing(true)));
+      form.addEventListener("submit", (event) => { event.preventDefault(); this.go(this.goal.value.trim()); });
+      form.hidden = !this.source;
+      return form;
+    }
+
+    // What is told -----------------------------------------------------------------------------------------------------
+    // The first word of the stream: lines up to `after` are not told, `lines` of them were counted, from `first` on.
+    hello({ after, earlier, first, lines }) {
+      this.before = lines ?? 0;
+      this.begin = first ?? 0;
+      this.newest = Math.max(this.newest, after);
+      if (this.lines.length || this.loading.size || this.turn) return; // the reader is somewhere else already
+      this.block.reset({ first: after + 1, last: after, earlier });
+      this.settle();
+    }
+
+    append(items) {
+      const fresh = items.filter((line) => line.sequence > this.newest);
+      if (!fresh.length) return;
+      // What is held goes on without a gap where nothing that was told before is missing from it.
+      const atEnd = !this.block.later && this.block.last >= this.newest && !this.loading.has("jump") && !this.filtered;
+      this.told += fresh.length;
+      this.newest = fresh.at(-1).sequence;
+      this.begin ||= fresh[0].sequence;
+      for (const line of fresh) this.offer(line);
+      if (atEnd) {
+        this.block.append(fresh.filter((line) => line.sequence > this.block.last));
+        this.block.first ||= fresh[0].sequence;
+        this.block.last = Math.max(this.block.last, this.newest);
+        this.trim();
+        this.learn();
+      } else this.block.later = true;
       this.plan();
     }
 
-    // A run that never stops talking must not fill the browser's memory.
-    letGo() {
-      if (this.lines.length <= KEEP && this.text <= KEEP_TEXT) return false;
-      while (this.lines.length > KEEP * 0.75 || this.text > KEEP_TEXT * 0.75) {
-        const gone = this.lines.splice(0, Math.max(1, Math.floor(this.lines.length / 4)));
-        for (const line of gone) { this.text -= String(line.message).length; this.seen.delete(line.sequence); }
-        this.dropped += gone.length;
+    offer({ step, attempt }) {
+      if (step && !this.offered.has(step) && this.offered.size < STEPS) {
+        this.offered.add(step);
+        this.steps.append(new Option(step, step));
       }
-      return true;
+      if (attempt !== undefined && attempt !== null) this.offerAttempt(attempt);
     }
 
-    offer(step) {
-      if (this.steps.has(step) || this.steps.size >= STEPS) return;
-      this.steps.add(step);
-      this.step.append(new Option(step, step));
-      this.step.hidden = false;
+    offerAttempt(attempt) {
+      if (this.attempts.has(attempt) || this.attempts.size >= ATTEMPTS) return;
+      this.attempts.add(attempt);
+      this.attempt.append(new Option(`attempt ${attempt}`, attempt));
+      this.attempt.hidden = this.attempts.size < 2;
     }
 
-    get lastSequence() { return this.lines.at(-1)?.sequence ?? 0; }
+    // Lines per sequence: those of other runs lie between.
+    learn() {
+      const { lines, first, last } = this.block;
+      if (!this.filtered && lines.length >= NEAR) this.density = Math.min(1, lines.length / (last - first + 1));
+    }
 
-    // Rows of one height each: a message of many lines takes as many rows.
-    admit(from) {
-      const lowest = Number(this.level.value), step = this.step.value, wanted = this.search.value.toLowerCase();
-      for (let i = from; i < this.lines.length; i++) {
-        const line = this.lines[i];
-        if (LEVELS.indexOf(line.level) < lowest || (step && line.step !== step)) continue;
-        if (wanted && !`${line.message} ${line.step ?? ""} ${line.fields ? JSON.stringify(line.fields) : ""}`.toLowerCase().includes(wanted)) continue;
-        for (let part = 0; part < line.rows.length; part++) this.shown.push([i, part]);
+    get total() {
+      if (this.before <= EXACT) return this.before + this.told;
+      return Math.max(EXACT + this.told, Math.round((this.newest - this.begin + 1) * this.density));
+    }
+
+    // What is asked for ------------------------------------------------------------------------------------------------
+    get query() {
+      const wanted = { q: this.search.value.trim(), level: this.level.value, step: this.step.value.trim(), attempt: this.attempt.value };
+      return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== ""));
+    }
+    get filtered() { return Object.keys(this.query).length > 0; }
+
+    async ask(kind, place, then) {
+      if (!this.source || this.loading.has(kind) || this.loading.has("jump")) return;
+      const turn = this.turn;
+      this.loading.add(kind);
+      this.tell();
+      try {
+        const page = await this.source({ ...this.query, ...place });
+        if (turn !== this.turn) return;
+        this.loading.delete(kind);
+        this.note = "";
+        for (const line of page.items) this.offer(line);
+        then(page);
+        this.learn();
+      } catch (error) {
+        if (turn !== this.turn) return;
+        this.loading.delete(kind);
+        this.note = error.refused ? error.message : "Lines could not be loaded; trying again. ";
+        this.wait = error.refused ? Infinity : performance.now() + AGAIN;
+        if (!error.refused) setTimeout(() => this.plan(), AGAIN);
       }
-      this.done = this.lines.length;
+      this.draw();
+    }
+
+    loadBefore() {
+      const edge = this.block.first;
+      this.ask("before", { before: edge }, (page) => {
+        if (this.block.first !== edge) return; // lines have been let go meanwhile
+        this.block.prepend(page.items);
+        this.block.first = page.first;
+        this.block.earlier = page.earlier;
+        this.block.trim(true);
+      });
+    }
+
+    loadAfter() {
+      this.wait = this.filtered ? performance.now() + PACE : 0;
+      const edge = this.block.last;
+      this.ask("after", { after: edge }, (page) => {
+        if (this.block.last !== edge) return;
+        this.block.append(page.items);
+        this.block.last = page.last;
+        // What was told while the page was on its way may not be on it.
+        this.block.later = page.later || this.newest > page.last;
+        this.trim();
+      });
+      if (this.wait) setTimeout(() => this.plan(), PACE);
+    }
+
+    // Leaves what is held for another place. `settle` puts the new one under the reader's eyes.
+    jump(place, settle) {
+      this.turn += 1;
+      this.wait = 0;
+      this.loading.clear();
+      this.ask("jump", place, (page) => {
+        this.block.reset({ ...page, later: page.later || this.newest > page.last });
+        settle(page);
+      });
+      this.plan();
+    }
+
+    trim() { this.block.trim(!this.following && this.top - this.block.base < this.block.rows.length / 2); }
+
+    // Ways -------------------------------------------------------------------------------------------------------------
+    setFollowing(following) {
+      this.following = this.follow.checked = following;
+      if (following && this.block.later && this.source) this.jump({}, () => this.settle());
+      else this.draw();
+    }
+
+    stay() { this.following = this.follow.checked = false; }
+
+    toFirst() {
+      this.stay();
+      if (!this.block.earlier) return this.show(0);
+      this.jump({ after: 0 }, () => { this.block.earlier = false; this.show(0); });
+    }
+
+    // A line by its sequence: its link leads here.
+    open(sequence) {
+      this.stay();
+      this.marked = sequence;
+      if (this.block.has(sequence)) return this.reveal(sequence);
+      for (const field of [this.search, this.step, this.level, this.attempt]) field.value = "";
+      this.jump({ around: sequence }, () => {
+        this.settle(sequence);
+        if (!this.block.has(sequence)) this.note = `Line ${sequence} is not in this log, or no longer; this is where it would be. `;
+      });
+    }
+
+    reveal(sequence) {
+      const row = this.block.rowOf(sequence) + this.block.base, top = this.scroller.scrollTop / ROW;
+      if (row < top || row + 1 > top + this.high) this.scroller.scrollTop = (row - Math.floor(this.high / 2)) * ROW;
+      this.draw();
+    }
+
+    go(text) {
+      if (/^\d{1,18}$/.test(text)) {
+        if (location.hash === `#line-${text}`) this.open(Number(text));
+        else location.hash = `line-${text}`;
+        return;
+      }
+      const at = this.timeOf(text);
+      if (!at) {
+        this.goal.setCustomValidity("Write a time like 12:03:11, or the number of a line.");
+        this.goal.reportValidity();
+        return;
+      }
+      this.stay();
+      this.jump({ at: at.toISOString() }, (page) => { this.marked = this.block.rows[this.block.rowOf(page.here)]?.[0].sequence ?? null; this.settle(page.here); });
+    }
+
+    // A time of the day is that of the day in sight, and UTC as the lines' own.
+    timeOf(text) {
+      const clock = /^(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,3}))?)?Z?$/.exec(text);
+      if (!clock) return /\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(Date.parse(text)) ? new Date(text) : null;
+      const [, hours, minutes, seconds = 0, part = "0"] = clock, day = new Date(this.inSight()?.at ?? Date.now());
+      day.setUTCHours(Number(hours), Number(minutes), Number(seconds), Number(part.padEnd(3, "0")));
+      return day;
+    }
+
+    inSight() { return this.block.rows[Math.min(Math.max(0, this.top - this.block.base), this.block.rows.length - 1)]?.[0]; }
+
+    filterSoon() {
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.filter(), TYPING);
     }
 
     filter() {
-      this.shown = [];
-      this.admit(0);
+      const here = this.following ? undefined : this.inSight()?.sequence;
+      this.jump(here === undefined ? {} : { around: here }, () => this.settle(here));
+    }
+
+    // Drawing ----------------------------------------------------------------------------------------------------------
+    get top() { return Math.floor(this.scroller.scrollTop / ROW); }
+    get high() { return Math.ceil(this.scroller.clientHeight / ROW); }
+
+    // Where a sequence is among all, between 0 and 1; null where that cannot be said.
+    share(sequence) {
+      if (this.filtered || !this.begin || this.newest <= this.begin) return null;
+      return Math.min(1, Math.max(0, (sequence - this.begin) / (this.newest - this.begin)));
+    }
+    get guess() { return Math.min(MOST_ROWS, this.total); }
+
+    // A block that is new finds its place among all rows, with a line in the middle of the sight, or at its end.
+    settle(sequence) {
+      this.estimate();
+      if (sequence === undefined) this.draw();
+      else this.show(this.block.base + this.block.rowOf(sequence) - Math.floor(this.high / 2));
+    }
+
+    estimate() {
+      const block = this.block, share = this.share(block.first);
+      block.base = block.earlier ? Math.max(PAD, share === null ? 0 : Math.round(share * this.guess)) : 0;
+      block.placed = block.rows.length > 0;
+    }
+
+    show(row) {
+      this.stretch();
+      this.scroller.scrollTop = row * ROW;
       this.draw();
     }
+
+    get rest() {
+      if (this.following || !this.block.later) return 0;
+      const share = this.share(this.block.last);
+      return Math.max(PAD, share === null ? 0 : Math.round((1 - share) * this.guess));
+    }
+
+    stretch() { this.canvas.style.height = `${(this.block.end + this.rest) * ROW}px`; }
 
     plan() {
       if (this.planned) return;
@@ -161,46 +342,110 @@
 
     scrolled() {
       const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
-      const atEnd = fromEnd < ROW;
-      if (atEnd !== this.following && !this.drawing) this.following = this.follow.checked = atEnd;
+      // The reader goes up from where following has put the sight, or down to the last line; other scrolling is draw()'s.
+      if (this.following) {
+        if (this.scroller.scrollTop < this.put - ROW / 2) this.stay();
+      } else if (fromEnd < ROW && !this.block.later && !this.drawing) this.following = this.follow.checked = true;
       this.plan();
     }
 
     draw() {
       this.drawing = true;
-      this.none.hidden = this.lines.length > 0;
-      this.canvas.style.height = `${this.shown.length * ROW}px`;
-      if (this.following) this.scroller.scrollTop = this.shown.length * ROW;
-      const first = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - OVERSCAN);
-      const last = Math.min(this.shown.length, first + Math.ceil(this.scroller.clientHeight / ROW) + 2 * OVERSCAN);
-      this.window.style.top = `${first * ROW}px`;
-      this.window.replaceChildren(...this.shown.slice(first, last).map(([i, part]) => this.row(this.lines[i], part)));
-      const hidden = this.lines.length && !this.shown.length ? "No line fits. " : "";
-      const dropped = this.dropped ? `${this.dropped.toLocaleString("en")} older lines let go, see the download · ` : "";
-      this.foot.textContent = `${dropped}${hidden}${this.lines.length.toLocaleString("en")} line${this.lines.length === 1 ? "" : "s"}`;
+      this.rebase();
+      this.stretch();
+      if (this.following) {
+        this.scroller.scrollTop = this.block.end * ROW;
+        this.put = this.scroller.scrollTop;
+      }
+      const { rows, base } = this.block;
+      const first = Math.max(0, this.top - OVERSCAN - base);
+      const last = Math.max(first, Math.min(rows.length, this.top + this.high + OVERSCAN - base));
+      this.window.style.top = `${(base + first) * ROW}px`;
+      this.place(rows.slice(first, last), this.top - base - first);
+      this.tell();
+      this.fill();
       requestAnimationFrame(() => { this.drawing = false; });
     }
 
-    row(line, part) {
-      const row = make("div", "line"), text = make("span", "text");
-      row.dataset.level = line.level;
-      const time = make("time", "", part ? "             " : Holdfast.clock(line.at));
-      if (!part) Object.assign(time, { dateTime: line.at, title: line.at });
-      colour(text, line.rows[part]);
-      if (line.fields && part === line.rows.length - 1) {
-        const pairs = Object.entries(line.fields).map(([k, v]) => `${k}=${typeof v === "string" ? v : JSON.stringify(v)}`);
-        text.append(make("span", "extra", Holdfast.inert(` ${pairs.join(" ")}`)));
+    // The estimate of the rows before was too small, or their end is known now: all moves, and the sight with it.
+    rebase() {
+      if (!this.block.rows.length) { this.block.base = 0; return; }
+      if (!this.block.placed) this.estimate(); // its first rows have just come
+      const { base, earlier } = this.block;
+      const shift = !earlier ? -base : base < 1 ? PAD - base : base > 2 * MOST_ROWS ? MOST_ROWS - base : 0;
+      if (!shift) return;
+      const top = this.scroller.scrollTop;
+      this.block.base += shift;
+      this.stretch();
+      this.scroller.scrollTop = top + shift * ROW;
+    }
+
+    // Rows that stay in sight stay the same elements: a selection in them, and the focus, outlive the others.
+    place(rows, top) {
+      const wanted = new Map(rows.map((row) => [`${row[0].sequence}:${row[1]}`, row]));
+      for (const [key, node] of this.nodes) {
+        if (wanted.has(key)) continue;
+        if (node.contains(document.activeElement)) this.scroller.focus({ preventScroll: true });
+        node.remove();
+        this.nodes.delete(key);
       }
-      const where = line.step ? `${line.attempt}·${line.step}` : `attempt ${line.attempt ?? "–"}`;
-      row.append(time, make("span", "level", part ? "" : line.level), make("span", "where", part ? "" : where), text);
-      return row;
+      let next = this.window.firstChild, index = 0;
+      for (const [key, [line, part]] of wanted) {
+        let node = this.nodes.get(key);
+        if (!node) this.nodes.set(key, (node = HoldfastLogText.row(line, part)));
+        if (node === next) next = next.nextSibling;
+        else this.window.insertBefore(node, next);
+        node.toggleAttribute("data-marked", line.sequence === this.marked);
+        const link = node.querySelector("a.at");
+        if (link) link.tabIndex = index === Math.max(0, top) ? 0 : -1;
+        index += 1;
+      }
+    }
+
+    // What is in sight, or soon will be, and is not here.
+    fill() {
+      if (!this.source || this.loading.has("jump")) return;
+      const { block, top } = this, bottom = top + this.high;
+      const away = block.rows.length && !this.following && (bottom < block.base - FAR || top > block.end + FAR);
+      clearTimeout(this.landing);
+      if (away && !this.filtered) { this.landing = setTimeout(() => this.land(), 100); return; }
+      if (performance.now() < this.wait) return;
+      if (block.earlier && top < block.base + NEAR) this.loadBefore();
+      if (block.later && (this.following || bottom > block.end - NEAR)) this.loadAfter();
+    }
+
+    // The reader has dragged the bar to where no lines are: the place is asked for, and put where the bar is.
+    land() {
+      const top = this.top, share = Math.min(1, top / Math.max(1, this.block.end + this.rest - this.high));
+      const goal = Math.round(this.begin + share * (this.newest - this.begin));
+      this.jump({ around: goal }, () => {
+        this.block.base = top - this.block.rowOf(goal);
+        this.block.placed = true;
+        this.draw();
+      });
+    }
+
+    tell() {
+      const { block } = this, held = block.lines.length;
+      this.none.hidden = held > 0 || this.loading.size > 0 || this.total > 0;
+      const all = this.before > EXACT ? `about ${number(Number(this.total.toPrecision(2)))} lines` : plural(this.total, "line");
+      const busy = this.loading.size ? " · loading …" : "";
+      let words = all;
+      if (this.filtered) {
+        const open = block.earlier || block.later;
+        const share = open && this.newest > this.begin ? (block.last - block.first + 1) / (this.newest - this.begin + 1) : 1;
+        const looked = ` in the ${Math.min(99, Math.max(1, Math.round(share * 100)))} % of the log that were looked at`;
+        words = `${held ? `${plural(held, "line")} fit${held === 1 ? "s" : ""}` : "No line fits"}${open ? looked : ""} · ${all}`;
+      } else if (block.earlier && !this.source) words = `${all}, older ones let go`;
+      const text = `${this.note}${words}${busy}`;
+      if (this.foot.textContent !== text) this.foot.textContent = text;
     }
   }
 
   const views = new WeakMap();
   window.HoldfastLog = Object.freeze({
-    attach(element) {
-      if (!views.has(element)) views.set(element, new LogView(element));
+    attach(element, source) {
+      if (!views.has(element)) views.set(element, new LogView(element, source));
       return views.get(element);
     },
   });

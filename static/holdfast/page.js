@@ -46,6 +46,7 @@
     staleAfter: 15000,
     paused: false,
     measured: false,
+    by: "", // "polling" where no websocket can be had
     words: { unknown: "not live", live: "live", paused: "paused", stale: "stale" },
     titles: {
       unknown: "Nothing has been measured yet",
@@ -53,12 +54,13 @@
       paused: "Updates are held back. Press to go on.",
       stale: "No answer from the server for a while: what you see may be old",
     },
+    polled: "No websocket comes through, so the page asks every two seconds: what you see is seconds old. Press to pause.",
     get state() {
       if (live.paused) return "paused";
       if (!live.measured) return "unknown";
       return live.last && performance.now() - live.last <= live.staleAfter ? "live" : "stale";
     },
-    beat() { live.measured = true; live.last = performance.now(); show(); },
+    beat(by = "") { live.measured = true; live.last = performance.now(); live.by = by; show(); },
     lost() { if (live.measured) { live.last = 0; show(); } },
     pause(paused = true) {
       live.paused = paused;
@@ -67,12 +69,12 @@
     },
   };
   function show() {
-    const state = live.state;
+    const state = live.state, polled = state === "live" && live.by === "polling", words = polled ? "live, by polling" : live.words[state];
     for (const light of $$(".live[data-live]")) {
-      if (light.dataset.live === state) continue;
+      if (light.dataset.live === state && light.textContent === words) continue;
       light.dataset.live = state;
-      light.title = live.titles[state];
-      light.querySelector("span").textContent = live.words[state];
+      light.title = polled ? live.polled : live.titles[state];
+      light.querySelector("span").textContent = words;
     }
   }
 
@@ -100,7 +102,12 @@
   }
 
   // Characters that reorder the text in which they stand are shown as what they are; pages do the same (middleware.py).
-  const inert = (text) => String(text).replace(/[\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`);
+  // So are controls (but tabs and line feeds), what browsers take for the end of a line, and marks that nobody sees.
+  const STEERING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+  const inert = (text) => String(text).replace(STEERING, (c) => {
+    const code = c.charCodeAt(0);
+    return code < 32 ? String.fromCharCode(0x2400 + code) : `\\u${code.toString(16).padStart(4, "0")}`;
+  });
 
   // `12:00:01.250Z`: UTC, as everywhere on the pages, whatever this computer's zone is.
   const clock = (at) => new Date(at).toISOString().slice(11);

@@ -5,17 +5,17 @@
   const id = page.dataset.run;
   const FINAL = ["completed", "failed", "cancelled", "expired", "timed_out", "crashed", "unknown"];
 
-  const log = HoldfastLog.attach(document.getElementById("log"));
+  const log = HoldfastLog.attach(document.getElementById("log"), lines);
   const steps = new HoldfastSteps.Steps(page.dataset.stepsUrl, () => draw());
   const snapshots = new HoldfastSnapshots.Snapshots(steps, `${page.dataset.pageUrl}snapshots/`);
   const waterfall = new HoldfastWaterfall.Waterfall(document.getElementById("waterfall"), (sequence) => snapshots.open(sequence));
   const streams = HoldfastStreams.attach(document.getElementById("streams"));
-  const state = { after: null, chunks: null, snapshots: "last", run: null, attempts: new Map(), skew: 0, earliest: null };
+  const state = { after: null, chunks: null, snapshots: "last", run: null, attempts: new Map(), skew: 0 };
 
   function message(data) {
     if (data.type === "hello") hello(data);
     else if (data.type === "run") setRun(data.run);
-    else if (data.type === "attempts") for (const attempt of data.items) state.attempts.set(attempt.number, attempt);
+    else if (data.type === "attempts") addAttempts(data);
     else if (data.type === "steps") begin(data);
     else if (data.type === "snapshots") addSnapshots(data);
     else if (data.type === "logs") addLines(data);
@@ -24,9 +24,19 @@
   }
 
   function hello(data) {
-    state.after = data.after;
-    if (data.earlier) offerEarlier();
+    state.after = later(state.after, data.after);
+    log.hello(data);
   }
+
+  function addAttempts(data) {
+    for (const attempt of data.items) {
+      state.attempts.set(attempt.number, attempt);
+      log.offerAttempt(attempt.number);
+    }
+  }
+
+  // Where polling and a new websocket overlap, what is told twice does not lead back.
+  const later = (known, next) => (typeof known === "number" ? Math.max(known, next) : next);
 
   function setRun(run) {
     state.run = run;
@@ -66,47 +76,43 @@
   });
 
   function addLines(data) {
-    state.after = data.next;
-    state.earliest ??= data.items[0]?.sequence ?? null;
+    state.after = later(state.after, data.next);
     log.append(data.items);
   }
 
   function addChunks(data) {
     const fresh = data.items.filter((chunk) => chunk.sequence > (state.chunks ?? 0));
-    state.chunks = data.next;
+    state.chunks = later(state.chunks, data.next);
     streams.add(fresh, data.earlier);
   }
 
-  function offerEarlier() {
-    if (document.getElementById("log-earlier")) return;
-    const button = document.createElement("button");
-    Object.assign(button, { id: "log-earlier", type: "button", className: "button small", textContent: "Load earlier lines" });
-    button.addEventListener("click", async () => {
-      button.disabled = true;
-      try {
-        const answer = await fetch(`${page.dataset.pageUrl}log/before/${state.earliest}/`, { headers: { Accept: "application/json" } });
-        if (!answer.ok) throw new Error(String(answer.status));
-        const data = await answer.json();
-        state.earliest = data.items[0]?.sequence ?? state.earliest;
-        log.append(data.items);
-        if (!data.earlier) { button.remove(); return; }
-      } catch {
-        Holdfast.toast("Earlier lines could not be loaded.", "error");
-      }
-      button.disabled = false;
-    });
-    document.querySelector("#log .bar").append(button);
+  // The log -----------------------------------------------------------------------------------------------------------
+  async function lines(query) {
+    const answer = await fetch(`${page.dataset.pageUrl}log/lines/?${new URLSearchParams(query)}`, { headers: { Accept: "application/json" } });
+    if (answer.status === 422) throw Object.assign(new Error((await answer.json()).message), { refused: true });
+    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+    return answer.json();
   }
+
+  // A link to a line: #line-N.
+  function toLine(scroll) {
+    const found = /^#line-(\d{1,15})$/.exec(location.hash);
+    if (!found) return;
+    log.open(Number(found[1]));
+    if (scroll) document.getElementById("log").scrollIntoView({ block: "nearest" });
+  }
+  window.addEventListener("hashchange", () => toLine(true));
+  toLine(true);
 
   // Steps -------------------------------------------------------------------------------------------------------------
   function begin(data) {
-    state.snapshots = data.after;
+    state.snapshots = later(state.snapshots, data.after);
     steps.begin(data.after);
   }
 
   function addSnapshots(data) {
     const fresh = data.items.filter((s) => !steps.held.has(s.sequence));
-    state.snapshots = data.next;
+    state.snapshots = later(state.snapshots, data.next);
     steps.add(fresh);
     snapshots.add(fresh);
   }
@@ -148,11 +154,9 @@
     const known = { after: state.after, snapshots: state.snapshots, chunks: state.chunks };
     return new URLSearchParams(Object.entries(known).filter(([, sequence]) => sequence !== null)).toString();
   };
-  async function poll() {
+  async function poll(ask) {
     for (let more = true; more; ) {
-      const answer = await fetch(`${page.dataset.liveUrl}?${cursors()}`, { headers: { Accept: "application/json" } });
-      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-      const data = await answer.json();
+      const data = await ask(`${page.dataset.liveUrl}?${cursors()}`);
       data.messages.forEach(message);
       more = data.more;
     }

@@ -12,7 +12,19 @@ from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import MISTAKE, VerbCommand
 from holdfast.words import status_words
-from runs import answers, budgets, columns, exporting, jsonvalue, registration, selectors, services, spending, updates
+from runs import (
+    answers,
+    budgets,
+    columns,
+    exporting,
+    jsonvalue,
+    loglines,
+    registration,
+    selectors,
+    services,
+    spending,
+    updates,
+)
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, InvalidFilter, RunFilter, parse_cursor, parse_limit
 from runs.management import comparing, forking, retries
@@ -52,6 +64,10 @@ class Command(VerbCommand):
         stack = verbs.add_parser("stack", help="Say where a run is: the Python stack of its tasks and threads.")
         tail = verbs.add_parser("tail", help="Print a run's log lines, and follow it to its end.")
         tail.add_argument("--level", choices=sorted(LEVELS, key=LEVELS.__getitem__), default="debug")
+        tail.add_argument("--step", metavar="STEP", help="A step's key, search#2, or its name for all its calls.")
+        tail.add_argument("--attempt", metavar="N")
+        tail.add_argument("--search", metavar="TEXT", help="Words of a line's message, step or fields (name=value).")
+        tail.add_argument("--since", metavar="TIME", help="From a time on: 2026-01-31T09:00:00Z.")
         tail.add_argument("--no-follow", action="store_true", help="Print what is there and end.")
         retry = verbs.add_parser("retry", help="Let runs that ended badly go on with their next attempt.")
         retries.add_verbs(verbs)
@@ -160,14 +176,16 @@ class Command(VerbCommand):
 
     def do_tail(self, options: dict[str, Any]) -> None:
         run_id, after = _id(options["id"]), 0
+        names = {"level": "level", "step": "step", "attempt": "attempt", "search": "q", "since": "at"}
+        wanted, place = loglines.asked({name: options[option] or "" for option, name in names.items()})
         while True:
             run = selectors.run_get(run_id)  # before the lines: what a run said is stored before it ends
             while True:
-                page = selectors.log_lines(run_id, after=after, level=LEVELS[options["level"]])
-                for line in page.items:
+                page = loglines.onwards(run_id, wanted, after=after, at=place.at)
+                for line in page.models():
                     self._line(line, as_json=options["json"])
-                after = page.items[-1].sequence if page.items else after
-                if page.next is None:
+                after = max(after, page.last)
+                if not page.later:
                     break
             self.stdout.flush()
             if run.status in FINAL or options["no_follow"]:

@@ -167,6 +167,9 @@ def test_log_lines_are_followed_by_their_sequence_and_filtered_by_level(api: Any
     assert lines("after=6") == []
     assert lines("level=warning") == [3, 5, 6]
     assert lines("level=WARNING&limit=2") == [3, 5]
+    assert lines("step=s") == lines("step=s%231") == lines("q=LINE+2") == [2]
+    assert lines("attempt=1&at=2026-01-01T00:00:00Z") == [1, 2, 3, 5, 6]
+    assert lines("attempt=2") == lines("at=2026-01-02T00:00:00Z") == []
     page = api.get(f"/runs/{run.id}/logs?limit=2").json()
     assert page["next"] == 2
     assert page["items"][1] == {

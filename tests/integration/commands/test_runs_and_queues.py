@@ -185,6 +185,11 @@ def test_tail_prints_a_runs_lines_and_ends_with_it() -> None:
         )  # fmt: skip
     text = said("runs", "tail", run_id, "--no-follow", "--level", "info")
     assert [line.split("] ")[1] for line in text.splitlines()] == ['line 2  {"n": 2}', 'line 3  {"n": 3}']
+    for asked in (["--search", "LINE 2"], ["--search", "n=2"]):
+        assert said("runs", "tail", run_id, "--no-follow", *asked).count("line ") == 1
+    assert said("runs", "tail", run_id, "--no-follow", "--step", "s", "--attempt", "1").count("line ") == 3
+    assert said("runs", "tail", run_id, "--no-follow", "--since", "2999-01-01T00:00:00Z") == ""
+    assert "time like" in mistake("runs", "tail", run_id, "--since", "tomorrow")
     said("runs", "cancel", run_id)
     lines = said("runs", "tail", run_id, "--json").splitlines()
     assert [json.loads(line)["level"] for line in lines] == ["debug", "info", "error"]

@@ -30,7 +30,8 @@ def test_a_page_that_opens_gets_everything_of_a_short_run() -> None:
     stored.attempt(run, 1, "completed")
     lines = stored.lines(run, "a", "b")
     first = told(Cursor(run.id))
-    assert first["hello"] == {"v": 1, "type": "hello", "after": 0, "earlier": False}
+    hello = {"v": 1, "type": "hello", "after": 0, "earlier": False, "first": None, "lines": 0}
+    assert first["hello"] == hello
     assert sequences(first) == lines
     assert first["run"]["run"]["status"] == "completed"
     assert all(message["v"] == 1 for message in first.values())
@@ -43,6 +44,7 @@ def test_a_page_that_opens_gets_the_last_lines_of_a_long_run() -> None:
     batch = live.reads(cursor)
     hello, logs = batch.messages[0], batch.messages[-1]
     assert (hello["earlier"], hello["after"]) == (True, lines[29])
+    assert (hello["first"], hello["lines"]) == (lines[0], 30)
     assert batch.more
     assert [line["sequence"] for line in logs["items"]] == lines[30 : 30 + live.BATCH]
     assert sequences(told(cursor)) == lines[30 + live.BATCH :]

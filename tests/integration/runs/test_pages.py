@@ -345,7 +345,14 @@ def test_what_is_not_there_is_a_404() -> None:
     client = signed_in("viewer")
     run = stored.run()
     nobody = uuid.uuid4()
-    for path in (f"{nobody}/", f"{nobody}/live/", f"{nobody}/log/", f"{run.id}/snapshots/9/", "nonsense/"):
+    for path in (
+        f"{nobody}/",
+        f"{nobody}/live/",
+        f"{nobody}/log/",
+        f"{nobody}/log/lines/",
+        f"{run.id}/snapshots/9/",
+        "nonsense/",
+    ):
         assert client.get(f"/runs/{path}").status_code == 404, path
     assert signed_in("operator").post(f"/runs/{nobody}/retry/").status_code == 404
 
@@ -383,14 +390,3 @@ def test_polling_tells_what_came_after_the_cursors() -> None:
     assert [line["message"] for line in told["logs"]["items"]] == ["two", "three"]
     assert [s["sequence"] for s in told["snapshots"]["items"]] == [3]
     assert (told["logs"]["next"], told["snapshots"]["next"], answer["more"]) == (sequences[2], 3, False)
-
-
-def test_earlier_lines_are_told_in_batches() -> None:
-    run = stored.run()
-    sequences = stored.lines(run, *(f"line {n}" for n in range(700)))
-    client = signed_in("viewer")
-    answer = client.get(f"/runs/{run.id}/log/before/{sequences[600]}/").json()
-    assert [line["sequence"] for line in answer["items"]] == sequences[100:600]
-    assert answer["earlier"] is True
-    rest = client.get(f"/runs/{run.id}/log/before/{sequences[100]}/").json()
-    assert ([line["sequence"] for line in rest["items"]], rest["earlier"]) == (sequences[:100], False)

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from queues.models import Sample
 from tests.support import stored
+from tests.support.counting import statements
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -48,3 +49,14 @@ def test_where_no_scheduler_looks_any_more_nothing_is_said_to_be_well(minutes: i
     assert (said["kind"], said["down"]) == (kind, kind == "blind")
     page = client.get("/").content.decode()
     assert ("Blind: no scheduler has looked for 5 m" in page) == (kind == "blind")
+
+
+def test_the_pulse_changes_when_lists_may_have_and_is_one_look() -> None:
+    client = signed_in("viewer")
+    before = client.get("/pulse/").json()
+    with statements(exactly=4):  # the session, the person, the role, the pulse
+        assert client.get("/pulse/").json() == before
+    stored.run("queued")
+    after = client.get("/pulse/").json()
+    assert (after["v"], after["newest"] != before["newest"]) == (1, True)
+    assert signed_in(None).get("/pulse/").status_code == 403
