@@ -16,7 +16,7 @@ class CauseNote(models.Model):
     key = models.CharField(primary_key=True, max_length=KEY_LENGTH, help_text="Of the cause: saturated:llm-calls.")
     noted_at = models.DateTimeField()
     noted_by = models.CharField(max_length=200)
-    reason = models.CharField(max_length=500, blank=True, default="", db_default="")
+    reason = models.TextField(blank=True, default="", db_default="")
     until = models.DateTimeField(null=True, help_text="A snooze ends then. Empty: it is an acknowledgement.")
     size = models.BigIntegerField(help_text="How large the cause was then: from twice that on it is worse.")
     seen_at = models.DateTimeField(help_text="When the cause was there last, as the scheduler has seen.")

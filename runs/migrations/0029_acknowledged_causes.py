@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
                 ('key', models.CharField(help_text='Of the cause: saturated:llm-calls.', max_length=240, primary_key=True, serialize=False)),
                 ('noted_at', models.DateTimeField()),
                 ('noted_by', models.CharField(max_length=200)),
-                ('reason', models.CharField(blank=True, db_default='', default='', max_length=500)),
+                ('reason', models.TextField(blank=True, db_default='', default='')),
                 ('until', models.DateTimeField(help_text='A snooze ends then. Empty: it is an acknowledgement.', null=True)),
                 ('size', models.BigIntegerField(help_text='How large the cause was then: from twice that on it is worse.')),
                 ('seen_at', models.DateTimeField(help_text='When the cause was there last, as the scheduler has seen.')),

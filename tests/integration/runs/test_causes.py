@@ -16,7 +16,7 @@ from django.utils import timezone
 from holdfast.access import services as access
 from holdfast.access.errors import InvalidInput
 from holdfast.access.grants import Actor
-from holdfast.access.models import AuditEntry
+from holdfast.access.models import REASON_LENGTH, AuditEntry
 from queues import tickets
 from queues.models import Breaker, BreakerState, Queue, Sample
 from runs.causes import selectors, services, watch
@@ -181,7 +181,7 @@ def test_a_strange_key_is_refused_and_breaks_nothing(key: str) -> None:
 
 def test_a_reason_that_cannot_be_stored_is_refused_and_nothing_is_said() -> None:
     saturated()
-    for wrong in ("a\x07b", "x" * 501):
+    for wrong in ("a\x07b", "x" * (REASON_LENGTH + 1)):
         with pytest.raises(InvalidInput, match="reason"):
             services.cause_acknowledge(KEY, actor=ACTOR, reason=wrong)
     assert not CauseNote.objects.exists()
