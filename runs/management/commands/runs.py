@@ -12,7 +12,7 @@ from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import MISTAKE, VerbCommand
 from holdfast.words import status_words
-from runs import answers, budgets, exporting, jsonvalue, registration, selectors, services, spending, updates
+from runs import answers, budgets, columns, exporting, jsonvalue, registration, selectors, services, spending, updates
 from runs.errors import HoldfastError, InvalidPayload, UnknownRun
 from runs.filters import MAX_LIMIT, InvalidFilter, RunFilter, parse_cursor, parse_limit
 from runs.management import comparing, forking, retries
@@ -44,6 +44,7 @@ class Command(VerbCommand):
             verb.add_argument(
                 "--search", metavar="TEXT", help="Such as: queue:llm age:>10m; behind = when it begins with -."
             )
+        export.add_argument("--columns", default="", metavar="NAMES", help=f"Some of {','.join(columns.FILEABLE)}.")
         listing.add_argument("--cursor", metavar="CURSOR")
         listing.add_argument("--limit", metavar="N", help=f"At most {MAX_LIMIT}.")
         show = verbs.add_parser("show", help="Show one run with its attempts and snapshots.")
@@ -115,7 +116,8 @@ class Command(VerbCommand):
             self.stdout.write(f"There are more: --cursor {page.next}")
 
     def do_export(self, options: dict[str, Any]) -> None:
-        for piece in exporting.texts(_filter(options), "json" if options["json"] else "csv"):
+        names = columns.asked({"columns": options["columns"]}, columns.FILEABLE)
+        for piece in exporting.texts(_filter(options), "json" if options["json"] else "csv", names):
             self.stdout.write(piece, ending="")
 
     def do_show(self, options: dict[str, Any]) -> None:
