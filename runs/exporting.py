@@ -15,10 +15,11 @@ from typing import Any, Final
 from channels.db import database_sync_to_async
 
 from holdfast.streaming import LiveResponse
-from runs import selectors
+from runs import columns, selectors
 from runs.errors import InvalidFilter
 from runs.filters import Params, RunFilter, refuse_choice
 from runs.models import Run
+from runs.reasons import Reason, reasons
 
 #: Runs of one file.
 MOST: Final = 10_000
@@ -26,10 +27,6 @@ MOST: Final = 10_000
 PAGE: Final = 500
 LOOKS: Final = 60
 FORMATS: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
-COLUMNS: Final = (
-    "id", "task", "queue", "status", "attempt", "max_attempts", "priority", "created_at", "started_at", "finished_at",
-    "seconds", "tags", "concurrency_key", "idempotency_key", "version", "error_type", "error_message", "parent_id",
-)  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _SHORTEST: Final = 1_000  # characters of an error's message
 
@@ -40,14 +37,19 @@ def checked(form: str) -> str:
     return form or "csv"
 
 
-def texts(filters: RunFilter, form: str) -> Generator[str, None, None]:
+def texts(filters: RunFilter, form: str, names: tuple[str, ...] = ()) -> Generator[str, None, None]:
     """The file in pieces. The first one holds the first page: what is wrong with a search is raised with it.
+
+    Args:
+        filters: which runs.
+        form: `csv` or `json`.
+        names: the columns, in their order; without any, columns.FILED.
 
     Raises:
         InvalidFilter: the search takes too long, before anything was written.
     """
     write = _csv if form == "csv" else _json
-    yield from write(_pages(filters))
+    yield from write(_pages(filters), names or columns.FILED)
 
 
 async def parts(pieces: Generator[str, None, None], first: str) -> AsyncGenerator[bytes]:
@@ -62,9 +64,9 @@ async def parts(pieces: Generator[str, None, None], first: str) -> AsyncGenerato
 
 def response(params: Params) -> LiveResponse:
     """The file that query parameters ask for, as it is sent. Raises InvalidFilter."""
-    filters = RunFilter.parse(params, also=("format",))
-    form = checked(str(params.get("format", "")))
-    pieces = texts(filters, form)
+    filters = RunFilter.parse(params, also=("format", "columns"))
+    form, names = checked(str(params.get("format", ""))), columns.asked(params, columns.FILEABLE)
+    pieces = texts(filters, form, names)
     found = LiveResponse(parts(pieces, next(pieces)), content_type=FORMATS[form])
     found.headers["Content-Disposition"] = f'attachment; filename="runs.{form}"'
     return found
@@ -90,8 +92,8 @@ def _pages(filters: RunFilter) -> Generator[list[Run], None, str]:
     return f"Cut after {told:,} runs: the search looks at very many. Narrow it by a task, a status or a time."
 
 
-def _csv(pages: Generator[list[Run], None, str]) -> Generator[str, None, None]:
-    head = ",".join(COLUMNS) + "\r\n"
+def _csv(pages: Generator[list[Run], None, str], names: tuple[str, ...]) -> Generator[str, None, None]:
+    head = ",".join(names) + "\r\n"
     while True:
         try:
             runs = next(pages)
@@ -99,11 +101,11 @@ def _csv(pages: Generator[list[Run], None, str]) -> Generator[str, None, None]:
             if end.value:
                 yield _line([f"# {end.value}"])
             return
-        yield head + "".join(_line([_cell(value) for value in record(run).values()]) for run in runs)
+        yield head + "".join(_line([_cell(value) for value in row.values()]) for row in _records(runs, names))
         head = ""
 
 
-def _json(pages: Generator[list[Run], None, str]) -> Generator[str, None, None]:
+def _json(pages: Generator[list[Run], None, str], names: tuple[str, ...]) -> Generator[str, None, None]:
     before = '{"items":['
     while True:
         try:
@@ -111,13 +113,20 @@ def _json(pages: Generator[list[Run], None, str]) -> Generator[str, None, None]:
         except StopIteration as end:
             yield f'],"cut":{json.dumps(end.value or None)}}}\n'
             return
-        items = [json.dumps(record(run), ensure_ascii=False) for run in runs]
+        items = [json.dumps(row, ensure_ascii=False) for row in _records(runs, names)]
         yield before + ",\n".join(items)
         before = ",\n" if items or before == ",\n" else before
 
 
-def record(run: Run) -> dict[str, Any]:
-    """A run by the names of COLUMNS; times in RFC 3339."""
+def _records(runs: list[Run], names: tuple[str, ...]) -> Generator[dict[str, Any], None, None]:
+    why = reasons(runs) if "why" in names else {}
+    for run in runs:
+        values = record(run, why.get(run.id))
+        yield {name: values[name] for name in names}
+
+
+def record(run: Run, reason: Reason | None = None) -> dict[str, Any]:
+    """A run by the names of columns.FILEABLE; times in RFC 3339."""
     error = run.error if isinstance(run.error, dict) else {}
     took = (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
     message = error.get("message")
@@ -126,8 +135,9 @@ def record(run: Run) -> dict[str, Any]:
         *(at.isoformat() if at else None for at in (run.created_at, run.started_at, run.finished_at)), took, run.tags,
         run.concurrency_key, run.idempotency_key, run.version or None, error.get("type"),
         str(message)[:_SHORTEST] if message else None, str(run.parent_id) if run.parent_id else None,
+        columns.why(run, reason)[:_SHORTEST] or None,
     )  # fmt: skip
-    return dict(zip(COLUMNS, values, strict=True))
+    return dict(zip(columns.FILEABLE, values, strict=True))
 
 
 def _cell(value: Any) -> str:

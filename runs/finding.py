@@ -1,8 +1,8 @@
 """Finding anything: what a few typed letters may mean, as addresses to go to.
 
-Pages, tasks, queues, schedules and webhooks are looked for by a part of their name, in tables of few rows. Runs are
-found by their id, or the first digits of one; by an idempotency key, a concurrency key or a tag, whole, by index, and
-tags and keys also by a part, among the newest runs. Nobody is told of what they may not see.
+Pages, tasks, queues, saved views, schedules and webhooks are looked for by a part of their name, in tables of few rows.
+Runs are found by their id, or the first digits of one; by an idempotency key, a concurrency key or a tag, whole, by
+index, and tags and keys also by a part, among the newest runs. Nobody is told of what they may not see.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from django.db.models import Model
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import Truncator
 
 from holdfast.access.grants import Actor, require
 from holdfast.navigation import PLACES
@@ -25,6 +27,7 @@ from runs.errors import InvalidFilter
 from runs.filters import RunFilter
 from runs.models import IdempotencyKey, Run, Task, Wait
 from runs.outbound.model import Endpoint
+from runs.savedviews import selectors as savedviews
 from runs.schedules.model import Schedule
 from runs.search.conditions import condition
 from runs.search.suggest import recently
@@ -35,6 +38,7 @@ from runs.webhooks.model import Webhook
 EACH: Final = 5
 MOST: Final = 30
 MAX_TEXT: Final = 200
+MAX_NOTE: Final = 80
 #: Tasks whose idempotency keys are asked for: each is one look into the index of (task, key).
 MAX_TASKS: Final = 1_000
 #: Workers, the latest, whose names are compared.
@@ -46,8 +50,8 @@ _LAST_ID: Final = "ffffffffffffffffffffffffffffffff"
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Something to go to. `kind`: page, task, queue, worker, schedule, webhook, endpoint, run, approval, key, tag or
-    search; `note` says what it is, in words."""
+    """Something to go to. `kind`: page, task, queue, worker, view, schedule, webhook, endpoint, run, approval, key, tag
+    or search; `note` says what it is, in words."""
 
     kind: str
     text: str
@@ -100,8 +104,9 @@ def _named(asked: str, actor: Actor) -> Iterator[Hit]:
     yield from _rows(Task, "id", asked, "task", lambda name: reverse("runs:task", args=[name]))
     if "queues.view" in actor.grants:
         queues = reverse("queues:queues")
-        yield from _rows(Queue, "name", asked, "queue", lambda name: f"{queues}#{name}")
+        yield from _rows(Queue, "name", asked, "queue", lambda name: f"{queues}?search={quote(name)}#{name}")
         yield from _workers(asked)
+    yield from _views(asked, actor)
     yield from _rows(Schedule, "name", asked, "schedule", lambda name: reverse("runs:schedule", args=[name]))
     if "webhooks.view" in actor.grants:
         yield from _rows(Webhook, "name", asked, "webhook", lambda name: reverse("runs:webhook", args=[name]))
@@ -121,6 +126,15 @@ def _workers(asked: str) -> list[Hit]:
             states.setdefault(name, "lost" if lost else "stopped" if stopped else "alive")
     found = list(states.items())[:EACH]
     return [Hit("worker", name, f"worker, {state}: its runs", _runs(Term("worker", (name,)))) for name, state in found]
+
+
+def _views(asked: str, actor: Actor) -> list[Hit]:
+    notes = {True: "saved view, shared: ", False: "saved view: "}
+    return [
+        Hit("view", view.name, Truncator(f"{notes[view.shared]}{view.search or 'all runs'}").chars(MAX_NOTE),
+            f"{reverse('runs:runs')}{savedviews.address(view)}")
+        for view in savedviews.named(asked, actor, EACH)
+    ]  # fmt: skip
 
 
 def _by_id(asked: str) -> list[Hit]:

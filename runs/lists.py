@@ -20,18 +20,6 @@ MAX_ARRIVALS: Final = 100
 #: Tasks and queues offered in the filter's choices.
 MAX_CHOICES: Final = 500
 
-#: Columns that a person may show or hide in the browser: key and name. `columns.js` knows the usual ones.
-COLUMNS: Final = (
-    ("queue", "Queue"),
-    ("why", "Why, or what went wrong"),
-    ("tags", "Tags"),
-    ("key", "Concurrency key"),
-    ("version", "Version"),
-    ("started", "Started"),
-    ("took", "Took"),
-    ("created", "Created"),
-)
-
 #: The tabs: name and statuses.
 TABS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("All", ()),
@@ -107,15 +95,15 @@ def again(filters: RunFilter, shown: list[uuid.UUID], *, newest: bool) -> Listin
     return here if older.items else replace(here, next=older.next, searched_to=older.searched_to)
 
 
-def tabs(filters: RunFilter) -> list[Tab]:
-    """The tabs over statuses; the other filters stay."""
+def tabs(filters: RunFilter, *kept: tuple[str, str]) -> list[Tab]:
+    """The tabs over statuses; the other filters stay, and the parameters `kept`."""
     asked = set(filters.only("status"))
     found = []
     for name, statuses in TABS:
         others = filters.having("status", statuses)
         # A link to a part of what a tab holds (`status:failed`) stands under that tab.
         current = asked <= set(statuses) if asked else not statuses
-        found.append(Tab(name, others.address(), current))
+        found.append(Tab(name, others.address(*kept), current))
     return found
 
 

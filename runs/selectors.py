@@ -104,6 +104,11 @@ def run_get(run_id: uuid.UUID) -> Run:
     return run
 
 
+def statuses(ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """The statuses of those of these runs that there are."""
+    return dict(Run.objects.filter(pk__in=ids).values_list("pk", "status"))
+
+
 def run_exists(run_id: uuid.UUID) -> uuid.UUID:
     """`run_id` itself, when there is such a run. Raises UnknownRun."""
     if not Run.objects.filter(pk=run_id).exists():

@@ -6,16 +6,18 @@ Callers check the grant first (`holdfast.access.grants.require`); these function
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, TypeVar
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from holdfast import db
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
-from holdfast.access.services import audit
+from holdfast.access.services import Audited, audit, audit_many
 from queues import tickets
 from runs import enqueue, registration, selectors, store
 from runs.errors import HoldfastError, InvalidOption, InvalidPayload, OwnTask, UnknownRun, UnknownTask, WrongState
@@ -28,6 +30,9 @@ from runs.states import Status
 
 #: How the ids of Holdfast's own tasks begin (`runs.tasks`).
 OWN_TASKS: Final = "holdfast."
+#: Runs that one transaction stops, where it is asked to stop several: with all that they wait for.
+MOST_STOPPED: Final = 2_000
+T = TypeVar("T")
 
 
 class Decision(StrEnum):
@@ -135,18 +140,47 @@ def run_retry(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> None:
     Raises:
         UnknownRun, WrongState: it does not exist, or has not ended badly.
     """
+    alone(run_id, runs_retry([run_id], actor=actor, reason=reason))
+
+
+def runs_retry(ids: Sequence[uuid.UUID], *, actor: Actor, reason: str = "") -> dict[uuid.UUID, str | Exception]:
+    """`run_retry` of many, with a few statements for all. Of each its new status, or why it was left as it is."""
     with transaction.atomic(), db.callers() as conn:
-        store.lock_waits(conn, [run_id])
-        status = _status(run_id)
-        pool = store.reopen(conn, run_id) or store.accept_history(conn, run_id)
-        if pool is None:
-            raise WrongState(
-                f"Run {run_id} is {status}; only a run that failed, crashed, timed out, expired or was cancelled can "
-                "be retried, and one that is parked because its history does not fit the code.",
-                status=status,
-            )
-        audit(actor, "runs.retry", "run", run_id, reason, before={"status": status}, after={"status": "queued"})
-        transaction.on_commit(lambda: tickets.wake((pool,)))
+        store.lock_waits(conn, ids)
+        before = selectors.statuses(ids)
+        pools = store.reopen(conn, ids)
+        if rest := [run_id for run_id in ids if run_id not in pools]:
+            pools |= store.accept_history(conn, rest)
+        after = {"status": str(Status.QUEUED)}
+        changes = [Audited(run_id, {"status": before[run_id]}, after) for run_id in ids if run_id in pools]
+        audit_many(actor, "runs.retry", "run", changes, reason)
+        transaction.on_commit(lambda: tickets.wake(set(pools.values())))
+    return {
+        run_id: str(Status.QUEUED)
+        if run_id in pools
+        else refusal(
+            run_id,
+            before.get(run_id),
+            "only a run that failed, crashed, timed out, expired or was cancelled can be retried, and one that is "
+            "parked because its history does not fit the code",
+        )
+        for run_id in ids
+    }
+
+
+def alone(run_id: uuid.UUID, found: Mapping[uuid.UUID, T | Exception]) -> T:
+    """What was done to one run. Raises why nothing was."""
+    became = found[run_id]
+    if isinstance(became, Exception):
+        raise became
+    return became
+
+
+def refusal(run_id: uuid.UUID, status: str | None, rule: str) -> HoldfastError:
+    """Why nothing can be done to a run in this status; None: there is none."""
+    if status is None:
+        return UnknownRun(f"There is no run {run_id}.")
+    return WrongState(f"Run {run_id} is {status}; {rule}.", status=status)
 
 
 def run_resolve_unknown(
@@ -195,9 +229,9 @@ def run_resolve_unknown(
                 now,
             )
             store.add_snapshots(conn, [row])
-            pool = store.reopen(conn, run_id)
-            assert pool is not None, "an unknown run can be reopened, and it is locked"
-            transaction.on_commit(lambda: tickets.wake((pool,)))
+            pools = store.reopen(conn, [run_id])
+            assert pools, "an unknown run can be reopened, and it is locked"
+            transaction.on_commit(lambda: tickets.wake(pools.values()))
         audit(actor, "runs.resolve", "run", run_id, reason, before={"status": status}, after=after)
 
 
@@ -210,24 +244,65 @@ def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> str:
     Raises:
         UnknownRun, WrongState: it does not exist, has ended, or is being stopped already.
     """
+    return alone(run_id, runs_cancel([run_id], actor=actor, reason=reason))
+
+
+def runs_cancel(ids: Sequence[uuid.UUID], *, actor: Actor, reason: str = "") -> dict[uuid.UUID, str | Exception]:
+    """`run_cancel` of many, as if one after the other, with a few statements for all. Of each its new status, or why it
+    was left as it is. Where they wait for very many, the last ones of `ids` are left out: for the next call."""
     with transaction.atomic(), db.callers() as conn:
-        status = _status(run_id)
-        members = store.families(conn, [run_id])
-        store.lock_waits(conn, {*members, *store.parents(conn, [run_id])})
-        stopped = {row.id: row for row in store.stop(conn, members, final=str(Status.CANCELLED))}
-        if run_id not in stopped:
-            status = _status(run_id)
-            raise WrongState(
-                f"Run {run_id} is {status}; only a run that has not ended can be cancelled, and only once.",
-                status=status,
-            )
-        after: dict[str, object] = {"status": stopped[run_id].status}
-        if len(stopped) > 1:
-            after["children"] = len(stopped) - 1
-        audit(actor, "runs.cancel", "run", run_id, reason, before={"status": status}, after=after)
-        pools = {row.pool for row in stopped.values()}
-        transaction.on_commit(lambda: tickets.wake(pools))
-        return stopped[run_id].status
+        before = selectors.statuses(ids)
+        ids, families = _families(conn, ids)
+        store.lock_waits(conn, {*chain(*families.values()), *store.parents(conn, list(families))})
+        stopped = _stop(conn, families)
+        now = before | selectors.statuses([run_id for run_id in ids if run_id not in stopped])
+        found: dict[uuid.UUID, str | Exception] = {}
+        told: set[uuid.UUID] = set()  # of the audit log: itself, or as one that an earlier run waited for
+        changes = []
+        for run_id in ids:
+            mine = [one for one in families.get(run_id, ()) if one in stopped and one not in told]
+            if run_id not in mine:
+                status = stopped[run_id].status if run_id in stopped else now.get(run_id)
+                found[run_id] = refusal(run_id, status, "only a run that has not ended can be cancelled, and only once")
+                continue
+            told.update(mine)
+            found[run_id] = stopped[run_id].status
+            after: dict[str, object] = {"status": stopped[run_id].status}
+            if len(mine) > 1:
+                after["children"] = len(mine) - 1
+            changes.append(Audited(run_id, {"status": before[run_id]}, after))
+        audit_many(actor, "runs.cancel", "run", changes, reason)
+        transaction.on_commit(lambda: tickets.wake({row.pool for row in stopped.values()}))
+    return found
+
+
+def _families(conn: db.Conn, ids: Sequence[uuid.UUID]) -> tuple[Sequence[uuid.UUID], dict[uuid.UUID, list[uuid.UUID]]]:
+    """As many of these runs as are not too many with all that they wait for, but at least the first; and the families
+    of those that can be stopped."""
+    while True:
+        able = store.stoppable(conn, ids)
+        most = None if len(ids) == 1 else MOST_STOPPED
+        found = store.families(conn, [run_id for run_id in ids if run_id in able], most=most)
+        if found is not None:
+            return ids, found
+        ids = ids[: len(ids) // 2]
+
+
+def _stop(conn: db.Conn, families: Mapping[uuid.UUID, list[uuid.UUID]]) -> dict[uuid.UUID, store.Stopped]:
+    """Stops families, each with its first run or not at all. Those that can be stopped no more keep their place in
+    line: all is begun anew without them."""
+    spared: set[uuid.UUID] = set()
+    while True:
+        going = [family for run_id, family in families.items() if run_id not in spared]
+        members = set(chain(*going)) - spared
+        if not members:
+            return {}
+        with transaction.atomic():
+            stopped = {row.id: row for row in store.stop(conn, list(members), final=str(Status.CANCELLED))}
+            if len(stopped) == len(members):
+                return stopped
+            transaction.set_rollback(True)
+        spared |= members - stopped.keys()
 
 
 def run_replay(
@@ -251,18 +326,56 @@ def run_replay(
         UnknownRun, UnknownTask: it does not exist, or its task is not in the code any more.
         InvalidPayload, InvalidOption, PayloadTooLarge: as for any other run.
     """
+    return alone(run_id, runs_replay([run_id], actor=actor, payload=payload, options=options, reason=reason))
+
+
+def runs_replay(
+    ids: Sequence[uuid.UUID],
+    *,
+    actor: Actor,
+    payload: Any = None,
+    options: dict[str, Any] | None = None,
+    reason: str = "",
+) -> dict[uuid.UUID, uuid.UUID | Exception]:
+    """`run_replay` of many, with a few statements for those of a task. Of each its new run, or why there is none."""
+    found: dict[uuid.UUID, uuid.UUID | Exception] = {}
+    wanted: dict[Task[..., Any], dict[uuid.UUID, enqueue.Item]] = {}
+    of: dict[uuid.UUID, uuid.UUID] = {}
     with transaction.atomic(), db.callers() as conn:
-        old = selectors.run_get(run_id)
-        # With another payload it is another run; the same again of Holdfast's own is what it has said once.
-        task = _task(old.task_id) if payload is None else task_get(old.task_id)
-        chosen = Options.parse({**kept_options(old), **object_of(options or {}, "options")})
-        text = task.encode_payload(object_of(old.payload if payload is None else payload, "payload"))
-        new = enqueue.enqueue(task, text, chosen)
-        if new.created:
-            store.mark_replay(conn, new.id, of=run_id)
-            after = {"run": str(new.id), "payload_edited": payload is not None, "options": sorted(options or {})}
-            audit(actor, "runs.replay", "run", run_id, reason, before={}, after=after)
-    return new.id
+        olds = Run.objects.select_related("queue").defer("output", "error").in_bulk(ids)
+        for run_id in ids:
+            try:
+                task, item = _again(run_id, olds.get(run_id), payload, options)
+            except DatabaseError:
+                raise
+            except Exception as error:  # whatever the task of today has against one of them
+                found[run_id] = error
+            else:
+                wanted.setdefault(task, {})[run_id] = item
+        for task, items in wanted.items():
+            for run_id, new in zip(items, enqueue.enqueue_items(task, list(items.values())), strict=True):
+                found[run_id] = new if isinstance(new, Exception) else new.id
+                if isinstance(new, enqueue.Stored) and new.created:
+                    of[new.id] = run_id
+        store.mark_replays(conn, of)
+        told = {"payload_edited": payload is not None, "options": sorted(options or {})}
+        changes = [Audited(old, {}, {"run": str(new), **told}) for new, old in of.items()]
+        audit_many(actor, "runs.replay", "run", changes, reason)
+    return found
+
+
+def _again(
+    run_id: uuid.UUID, old: Run | None, payload: Any, options: dict[str, Any] | None
+) -> tuple[Task[..., Any], enqueue.Item]:
+    """What is to be enqueued for the replay of a run. Raises why that cannot be."""
+    if old is None:
+        raise UnknownRun(f"There is no run {run_id}.")
+    # With another payload it is another run; the same again of Holdfast's own is what it has said once.
+    task = _task(old.task_id) if payload is None else task_get(old.task_id)
+    chosen = Options.parse({**kept_options(old), **object_of(options or {}, "options")})
+    text = task.encode_payload(object_of(old.payload if payload is None else payload, "payload"))
+    enqueue.check_size(text)
+    return task, enqueue.Item(text, chosen)
 
 
 def kept_options(old: Run) -> dict[str, Any]:
@@ -275,10 +388,3 @@ def kept_options(old: Run) -> dict[str, Any]:
         "tags": old.tags,
         "max_attempts": old.max_attempts,
     }
-
-
-def _status(run_id: uuid.UUID) -> str:
-    status = Run.objects.filter(pk=run_id).values_list("status", flat=True).first()
-    if status is None:
-        raise UnknownRun(f"There is no run {run_id}.")
-    return status

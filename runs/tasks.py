@@ -65,7 +65,7 @@ async def chain(links: list[LinkIn], payload: dict[str, Any]) -> Any:
 
 
 @task(id=working.WORKS, queue=own, retry=PATIENT)
-def bulk(action: str, runs: int, pace: str, search: str) -> dict[str, Any]:
-    """Does something to many runs, one after the other. What it is given is there to be seen: the job has the scope."""
-    del action, runs, pace, search
+def bulk(action: str, runs: int, pace: str, search: str, delay: float | None = None) -> dict[str, Any]:
+    """Does something to many runs. What it is given is there to be seen: the job has the scope."""
+    del action, runs, pace, search, delay
     return working.work(current_run().id)

@@ -3,7 +3,8 @@ last minute, and for previews, which want a week."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -14,6 +15,7 @@ from django.db.models import F, Q
 from holdfast import db
 from queues import backlog
 from queues.models import Queue
+from queues.pauses import Pause, pauses
 from runs import histogram
 from runs.alerts import series
 from runs.alerts.choices import Kind
@@ -130,23 +132,58 @@ def _latency(rule: Alert, start: datetime, end: datetime) -> list[Point]:
 
 
 def _head_wait(rule: Alert, start: datetime, end: datetime) -> list[Point]:
-    """A queue that is paused has no value: that it waits is what somebody wanted."""
+    """A queue that is paused has no value: that it waits is what somebody wanted. Queues that were paused are looked at
+    one by one, the others as one."""
     with db.callers() as conn:
         heads = backlog.head_waits(conn, rule.queue or None)
-    flowing = [head for head in heads if not head.paused]
-    oldest = min((head for head in flowing if head.ready_at), key=lambda head: head.ready_at or end, default=None)
-    waiting = (end - oldest.ready_at).total_seconds() if oldest and oldest.ready_at else None
+    stopped = pauses(rule.queue or None)
     grid = _Grid(rule, start, end)
-    longest: list[float | None] = [None] * grid.length
-    for minute, _, delay, _ in grid.rows("alert_activity"):
-        longest[grid.place(minute)] = None if delay is None else histogram.bounds(delay)[0]
-    found = grid.points(series.head_waits(longest, waiting))
+    longest: dict[str, list[float | None]] = defaultdict(lambda: [None] * grid.length)
+    for minute, name, delay in grid.rows("alert_waits", names=list(stopped)):
+        longest[name][grid.place(minute)] = histogram.bounds(delay)[0]
+    lines = []
+    for name in [rule.queue] if rule.queue in stopped else [*stopped, ""]:  # "" is all that was never paused
+        mine = [head for head in heads if name == (head.queue if head.queue in stopped else "")]
+        oldest = min((head.ready_at for head in mine if head.ready_at), default=None)
+        waiting = (end - oldest).total_seconds() if oldest else None
+        lines.append(_flowing(grid.points(series.head_waits(longest[name], waiting)), stopped.get(name, ())))
+    found = [
+        max(points, key=lambda point: -1.0 if point.value is None else point.value)
+        for points in zip(*lines, strict=True)
+    ]
+    flowing = [head for head in heads if not head.paused]
     if not flowing:
         why = "the queue is paused" if heads else _missing("queue", rule.queue)
         found[-1] = Point(end, None, why=why)
-    elif oldest and not rule.queue:
-        found[-1] = found[-1]._replace(why=f"queue {oldest.queue}")
+    elif not rule.queue and (first := _first(flowing, stopped, end)):
+        found[-1] = found[-1]._replace(why=f"queue {first}")
     return found
+
+
+def _first(heads: Sequence[backlog.HeadWait], stopped: Mapping[str, Sequence[Pause]], end: datetime) -> str | None:
+    """The queue whose first in line waits longest, pauses not counted."""
+    since = {
+        head.queue: max([head.ready_at, *(pause.end for pause in stopped.get(head.queue, ()) if pause.end <= end)])
+        for head in heads
+        if head.ready_at
+    }
+    return min(since, key=lambda name: since[name], default=None)
+
+
+def _flowing(found: list[Point], stopped: Sequence[Pause]) -> list[Point]:
+    """While its queue is paused a rule has no value, and what waits has waited since it was resumed. `found` are
+    seconds."""
+    kept, ended, left = [], None, list(reversed(stopped))
+    for point in found:
+        while left and left[-1].end <= point.at:
+            ended = left.pop().end
+        value, why = point.value, point.why
+        if left and left[-1].holds(point.at):
+            value, why = None, "the queue is paused"
+        elif value is not None and ended is not None:
+            value = min(value, (point.at - ended).total_seconds())
+        kept.append(point._replace(value=value, why=why))
+    return kept
 
 
 def _no_progress(rule: Alert, start: datetime, end: datetime) -> list[Point]:
@@ -163,8 +200,9 @@ def _no_progress(rule: Alert, start: datetime, end: datetime) -> list[Point]:
     if since is not None:
         intervals.append((grid.place(since), grid.length - 1))
     values = series.standstills(completed, series.covered(grid.length, intervals), gap)
-    found = grid.points(values[grid.width - 1 :])
-    if why := _stands_still(rule):
+    why, queue = _stands_still(rule)
+    found = _flowing(grid.points(values[grid.width - 1 :]), pauses(queue).get(queue, ()) if queue else ())
+    if why:
         found[-1] = Point(end, None, why=why)
     elif since is None and not found[-1].value:
         found[-1] = found[-1]._replace(why="nothing runs or waits")
@@ -177,15 +215,15 @@ def _work_since(rule: Alert) -> datetime | None:
     return since
 
 
-def _stands_still(rule: Alert) -> str:
-    """Why nothing could be expected to go on."""
+def _stands_still(rule: Alert) -> tuple[str, str]:
+    """Why nothing could be expected to go on, or nothing; and the queue."""
     task = Task.objects.filter(pk=rule.task).first() if rule.task else None
     if rule.task and task is None:
-        return _missing("task", rule.task)
+        return _missing("task", rule.task), ""
     queue = Queue.objects.filter(**({"pk": task.queue_id} if task else {"name": rule.queue})).first()
     if queue is None:
-        return _missing("queue", rule.queue)
-    return f"queue {queue.name} is paused" if queue.paused else ""
+        return _missing("queue", rule.queue), ""
+    return f"queue {queue.name} is paused" if queue.paused else "", queue.name
 
 
 def _missed_schedule(rule: Alert, start: datetime, end: datetime) -> list[Point]:

@@ -18,6 +18,8 @@ from runs.bulk import scope, selectors, services
 from runs.bulk.choices import Action, Outcome, Pace
 from runs.bulk.model import BulkItem
 from runs.filters import parse_cursor, parse_limit, parse_number, refuse_choice, refuse_unknown
+from runs.retries.services import MIN_DELAY
+from runs.sdk.options import MAX_DELAY
 
 router = Router(tags=["bulk"])
 
@@ -28,6 +30,11 @@ _IDS = WithJsonSchema(
     {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 1, "maxItems": scope.MAX_IDS}
 )
 _PACE = WithJsonSchema({"enum": Pace.values, "description": "canary: 1, then 10, then the rest; for a retry."})
+
+
+_DELAY = WithJsonSchema(
+    {"type": "number", "minimum": MIN_DELAY, "maximum": MAX_DELAY, "description": "Of postpone: seconds from now."}
+)
 
 
 class BulkIn(BaseModel):
@@ -42,6 +49,7 @@ class BulkIn(BaseModel):
     q: Annotated[str | None, _TEXT] = None
     ids: Annotated[Any, _IDS] = None
     pace: Annotated[Any, _PACE] = str(Pace.ALL)
+    delay: Annotated[Any, _DELAY] = None
     newest: uuid.UUID | None = Field(default=None, description="Of `q`: runs that came after this one are not meant.")
     reason: str = Field(default="", max_length=services.MAX_REASON)
 
@@ -60,6 +68,7 @@ class BulkOut(Schema):
     id: uuid.UUID
     action: str
     pace: str
+    delay: float | None = Field(description="Seconds by which next attempts are put off.")
     search: str = Field(description="What was searched for; empty for a selection.")
     reason: str
     by: str
@@ -138,6 +147,7 @@ def bulk_create(request: HttpRequest, response: HttpResponse) -> Any:
         search=asked.q,
         ids=asked.ids,
         pace=asked.pace,
+        delay=asked.delay,
         newest=asked.newest,
         reason=asked.reason,
         actor=actor_of(request),

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from runs import exporting
+from runs import columns, exporting
 from runs.api import docs
 from runs.api.auth import needs
 
@@ -18,6 +18,7 @@ router = Router(tags=["runs"])
     operation_id="runs_export",
     openapi_extra=docs.query(
         docs.parameter("q", "A search, as of GET /runs; its other parameters may stand beside it."),
+        docs.parameter("columns", f"Some of {', '.join(columns.FILEABLE)}; without it all but why."),
         docs.parameter("format", "csv, or json: {items, cut}.", {"enum": list(exporting.FORMATS), "default": "csv"}),
     ),
 )

@@ -17,7 +17,7 @@ class HitOut(Schema):
     """Something that was found."""
 
     kind: str = Field(
-        description="page, task, queue, worker, schedule, webhook, endpoint, run, approval, key, tag, search"
+        description="page, task, queue, worker, view, schedule, webhook, endpoint, run, approval, key, tag, search"
     )
     text: str
     note: str

@@ -12,6 +12,7 @@ from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import refusal
 from runs.api.schemas import ReasonIn
+from runs.columns import LISTED
 from runs.errors import UnknownView
 from runs.savedviews import selectors, services
 
@@ -24,6 +25,7 @@ class ViewOut(Schema):
     id: int
     name: str
     q: str = Field(description="The search: `GET /runs?q=` has its runs.")
+    columns: str = Field(description="Those of its list, as `columns` of an address has them; empty: the usual ones.")
     shared: bool
     by: str
     saved_at: datetime
@@ -44,6 +46,7 @@ class ViewIn(BaseModel):
 
     name: str = Field(description="Under a name that is there already, it takes its place.")
     q: str = Field(default="", max_length=4_000)
+    columns: str = Field(default="", max_length=200, description=f"Of its list: {', '.join(LISTED)}; behind commas.")
     shared: bool = Field(default=False, description="For all; needs the grant views.share.")
     reason: str = Field(default="", description="Kept in the audit log, of shared ones.")
 
@@ -66,7 +69,9 @@ def views_list(request: HttpRequest) -> Any:
 def view_save(request: HttpRequest) -> Any:
     """Saves a search of runs under a name."""
     sent = body.read(request, ViewIn)
-    view = services.view_save(sent.name, sent.q, shared=sent.shared, reason=sent.reason, actor=actor_of(request))
+    view = services.view_save(
+        sent.name, sent.q, columns=sent.columns, shared=sent.shared, reason=sent.reason, actor=actor_of(request)
+    )
     return Status(201, _out(view))
 
 

@@ -1,4 +1,4 @@
-"""Bulk actions: something is done to many runs, one after the other, by a run of Holdfast itself.
+"""Bulk actions: something is done to many runs, part by part, by a run of Holdfast itself.
 
 choices     what can be done, how fast, and what can become of each run
 model       a job, and its frozen scope: one row for each run

@@ -15,6 +15,7 @@ class BulkJob(models.Model):
     id = models.UUIDField(primary_key=True)
     action = models.CharField(max_length=10, choices=Action.choices)
     pace = models.CharField(max_length=10, choices=Pace.choices, default=Pace.ALL)
+    delay = models.FloatField(null=True, help_text="Seconds by which next attempts are put off, from when it is done.")
     search = models.TextField(blank=True, default="", help_text="What was searched for; empty for a selection.")
     reason = models.CharField(max_length=500, blank=True, default="")
     actor = models.JSONField(help_text="{kind, id, label, role} of who asked, when they asked.")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.db.models import Count
 
+from holdfast.words import duration
 from runs.bulk.choices import NOUNS, Action, Outcome, Pace
 from runs.bulk.model import BulkItem, BulkJob
 from runs.errors import HoldfastError
@@ -73,6 +74,11 @@ class Look:
         return f"{NOUNS[Action(self.job.action)]} of {self.job.total:,} run{'' if self.job.total == 1 else 's'}"
 
     @property
+    def delay_words(self) -> str:
+        """Until the next attempts, of a job that puts them off."""
+        return duration(self.job.delay) if self.job.delay else ""
+
+    @property
     def is_canary(self) -> bool:
         return self.job.pace == Pace.CANARY
 
@@ -126,8 +132,21 @@ def runs_of(found: list[BulkItem]) -> dict[uuid.UUID, Run]:
 def describe(found: Look, *, whole: bool = True) -> dict[str, Any]:
     """A job by the names of the API; `whole`: with its outcomes by reason."""
     job = found.job
-    names = ("id", "action", "pace", "search", "reason", "total", "done", "skipped", "failed", "left", "created_at")
-    told = {name: getattr(job, name) for name in names}
+    names = (
+        "id",
+        "action",
+        "pace",
+        "delay",
+        "search",
+        "reason",
+        "total",
+        "done",
+        "skipped",
+        "failed",
+        "left",
+        "created_at",
+    )
+    told = {name: getattr(job, name) for name in (*names, "created_at")}
     listed = reasons(job.id) if whole else []
     return {
         **told,

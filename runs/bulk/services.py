@@ -16,6 +16,7 @@ from runs.bulk import scope, selectors
 from runs.bulk.choices import GRANTS, Action, Pace
 from runs.bulk.model import BulkJob
 from runs.errors import InvalidOption, WrongState
+from runs.retries.services import delay_of
 
 #: Characters of a reason.
 MAX_REASON: Final = 500
@@ -30,20 +31,22 @@ def bulk_create(
     search: str | None = None,
     ids: Sequence[Any] | None = None,
     pace: Any = Pace.ALL,
+    delay: Any = None,
     reason: str = "",
     newest: uuid.UUID | None = None,
     most: int = scope.MAX_RUNS,
 ) -> BulkJob:
-    """Does something to all runs that fit a search now, or to a selection, one after the other, in the background.
+    """Does something to all runs that fit a search now, or to a selection, in the background.
 
     Each run is acted upon as one alone is (`runs.services`), in the name of `actor`, with an audit row of its own.
 
     Args:
-        action: "retry", "cancel" or "replay".
+        action: "retry", "cancel", "replay", or "postpone" (the next attempts of runs that are retrying).
         search: as in the list of runs; one without a status means the runs with which the action can do something.
         ids: of runs, instead.
         pace: "all", or "canary" for a retry: 1 run, then 10, then the rest. After each stage it waits until its runs
             have ended, and stops when one of them has failed again with the same error.
+        delay: seconds from now to the next attempts, of "postpone".
         newest: the id of the newest run that is meant by the search.
 
     Raises:
@@ -51,6 +54,7 @@ def bulk_create(
         InvalidOption, InvalidFilter, SearchTooSlow: what was asked for does not fit; `data["errors"]` names the field.
     """
     wanted, chosen = check(action, pace)
+    seconds = check_delay(wanted, delay)
     require(actor, GRANTS[wanted])
     if (search is None) == (ids is None):
         raise invalid("q", "or ids: give one of them, a search of runs or a list of their ids")
@@ -62,21 +66,21 @@ def bulk_create(
             text, found = filters.text, scope.freeze(filters, newest=newest, most=most)
         if not found:
             raise invalid("q", f"fits no run that can be {wanted.label} now: {text or 'any'}")
-        return _begin(wanted, chosen, text, found, actor, reason)
+        how = {"action": str(wanted), "pace": str(chosen), "delay": seconds, "search": text}
+        return _begin(how, found, actor, reason)
 
 
-def _begin(action: Action, pace: Pace, text: str, ids: list[uuid.UUID], actor: Actor, reason: str) -> BulkJob:
+def _begin(how: dict[str, Any], ids: list[uuid.UUID], actor: Actor, reason: str) -> BulkJob:
     from runs.tasks import bulk
 
-    told: dict[str, Any] = {"action": str(action), "runs": len(ids), "pace": str(pace), "search": text}
+    action = how["action"]
+    told = {**how, "runs": len(ids)}
     run = bulk.using(tags=[f"bulk:{action}"]).enqueue(**told)
     after = {name: value for name, value in told.items() if value}
     audit(actor, f"bulk.{action}", "bulk", run.id, reason, before={}, after=after)  # it checks the reason
     job = BulkJob.objects.create(
         id=run.id,
-        action=action,
-        pace=pace,
-        search=text,
+        **how,
         reason=reason.strip()[:MAX_REASON],
         actor={"kind": actor.kind, "id": actor.id, "label": actor.label, "role": actor.role},
         total=len(ids),
@@ -120,6 +124,15 @@ def check(action: Any, pace: Any = Pace.ALL) -> tuple[Action, Pace]:
     if pace == Pace.CANARY and action != Action.RETRY:
         raise invalid("pace", "canary is for retry: of other actions nothing comes back that could be looked at")
     return Action(action), Pace(pace)
+
+
+def check_delay(action: Action, delay: Any) -> float | None:
+    """Seconds; None for an action that has none. Raises InvalidOption."""
+    if action == Action.POSTPONE:
+        return delay_of(delay)
+    if delay is not None:
+        raise invalid("delay", f"is for {Action.POSTPONE}; leave it away")
+    return None
 
 
 def invalid(field: str, message: str) -> InvalidOption:

@@ -1,7 +1,8 @@
-"""What the task `holdfast.bulk` does: batches, each a step; in it each run, in one transaction with its outcome.
+"""What the task `holdfast.bulk` does: batches, each a step; in it parts, each of them one transaction, in which a few
+hundred runs are acted upon with a few statements, and have their outcomes written.
 
-A worker that dies in the middle of a batch leaves some of its runs with an outcome and some without; the batch is begun
-again, and those with one are passed. Which runs a batch takes depends on nothing but the frozen scope and their
+A worker that dies in the middle of a batch leaves some of its parts with outcomes and some without; the batch is begun
+again, and runs that have one are passed. Which runs a batch takes depends on nothing but the frozen scope and their
 outcomes, so that a run of this task that is entered again asks for the steps of its history.
 """
 
@@ -9,23 +10,24 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
-from django.db.models import F
 from typing_extensions import TypedDict
 
+from holdfast import db
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.access.models import REASON_LENGTH
 from holdfast.access.roles import Role
 from holdfast.words import status_words
-from runs import services
+from runs import services, store
 from runs.bulk.choices import CANARY, Action, Outcome, Pace
 from runs.bulk.model import BulkItem, BulkJob
 from runs.errors import HoldfastError, UnknownRun, WrongState
 from runs.models import Run
+from runs.retries.services import TriesLater, runs_postpone
 from runs.sdk.context import current_run
 from runs.sdk.log import log
 from runs.sdk.retry import Abort, Retry
@@ -33,9 +35,13 @@ from runs.sdk.step import step
 from runs.sdk.wait import wait
 from runs.states import FINAL, Status
 
-#: Runs of a batch, and seconds after which it ends with fewer. An abort is heard between two batches.
-BATCH: Final = 100
-BATCH_SECONDS: Final = 2.0
+#: Runs of a batch, and seconds after which it ends with fewer. Between two batches the job says how far it is.
+BATCH: Final = 2_000
+BATCH_SECONDS: Final = 1.0
+#: Runs of a part. An abort is heard between two parts. The payloads of those that are replayed are in the memory.
+PARTS: Final = {Action.RETRY: 250, Action.CANCEL: 250, Action.REPLAY: 50, Action.POSTPONE: 250}
+#: Seconds after which a job that is being aborted would look whether it is.
+ABORTED_LOOK: Final = 5.0
 #: Seconds before a canary looks again for how its runs have ended: from … to.
 FIRST_LOOK: Final = 1.0
 LAST_LOOK: Final = 60.0
@@ -97,6 +103,8 @@ def _stage(job: BulkJob, position: int, size: int | None) -> int:
     done = 0
     while position < job.total and (size is None or done < size):
         found = batch(str(job.id), position, BATCH if size is None else size - done)
+        if found["upto"] == position:  # it is being aborted: put down, it ends
+            wait.sleep(ABORTED_LOOK)
         position, done = found["upto"], done + found["done"]
         current_run().progress(position / job.total, f"{position:,} of {job.total:,} runs")
     return position
@@ -117,17 +125,20 @@ def _settled(job: BulkJob, first: int, upto: int, number: int) -> str | None:
 
 @step(retry=PATIENT)
 def batch(job_id: str, position: int, most: int) -> Batch:
-    """Acts on the next runs until `most` are done, BATCH are passed, or it has taken long enough."""
+    """Acts on the next runs until `most` are done, BATCH are passed, or it has taken long enough; on none, when the job
+    is being aborted."""
     until = time.monotonic() + BATCH_SECONDS
     job = BulkJob.objects.get(pk=job_id)
     counts = dict.fromkeys(Outcome, 0)
-    upto = position
-    for item in BulkItem.objects.filter(job=job, position__gte=position).order_by("position")[:BATCH]:
-        outcome = Outcome(item.outcome) if item.outcome else _act(job, item)
-        counts[outcome] += 1
-        upto = item.position + 1
-        if counts[Outcome.DONE] >= most or time.monotonic() > until:
+    upto, size = position, PARTS[Action(job.action)]
+    while upto < position + BATCH and counts[Outcome.DONE] < most:
+        part = _part(job, upto, min(size, most - counts[Outcome.DONE]))
+        for outcome in part:
+            counts[outcome] += 1
+        upto += len(part)
+        if not part or time.monotonic() > until:
             break
+        size = min(PARTS[Action(job.action)], 2 * len(part))  # one that was cut short grows again
     return {
         "upto": upto,
         "done": counts[Outcome.DONE],
@@ -158,34 +169,49 @@ def stop(why: str) -> None:
     BulkJob.objects.filter(pk=current_run().id).update(stopped=why)
 
 
-def _act(job: BulkJob, item: BulkItem) -> Outcome:
-    """Acts on one run, unless it has its outcome: then another worker was quicker. Both are one transaction."""
+def _part(job: BulkJob, position: int, size: int) -> list[Outcome]:
+    """What has become of the next runs, `size` of them at most: in one transaction they are acted upon and have their
+    outcomes. Where that cannot be done, it is done to half of them, and so on: one run alone keeps no other waiting."""
     try:
         with transaction.atomic():
-            if known := _known(item):
-                return known
-            done = _ACTIONS[Action(job.action)](job, item.run_id)
-            return _settle(job, item, done)
+            return _act(job, position, size)
     except (OperationalError, InterfaceError):
         raise  # it is the session's fault, not the run's
-    except Exception as error:  # whatever is wrong with one run must not keep the others waiting
+    except Exception as error:
+        if size > 1:
+            return _part(job, position, size // 2)
         refused = _refused(Action(job.action), error)
     with transaction.atomic():
-        return _known(item) or _settle(job, item, refused)
+        return _act(job, position, 1, refused)
 
 
-def _known(item: BulkItem) -> Outcome | None:
-    """The outcome that the run has already; otherwise it is this transaction's to write."""
-    row = BulkItem.objects.select_for_update().get(job_id=item.job_id, position=item.position)
-    return Outcome(row.outcome) if row.outcome else None
+def _act(job: BulkJob, position: int, size: int, refused: Done | None = None) -> list[Outcome]:
+    """Acts on runs that have no outcome yet, and says what has become of all. None when the job is being aborted.
 
-
-def _settle(job: BulkJob, item: BulkItem, done: Done) -> Outcome:
-    BulkItem.objects.filter(job_id=item.job_id, position=item.position).update(
-        outcome=done.outcome, why=done.why[:300], became=done.became
-    )
-    BulkJob.objects.filter(pk=job.pk).update(**{str(done.outcome): F(str(done.outcome)) + 1})
-    return done.outcome
+    Args:
+        refused: what is to become of them, without any act.
+    """
+    if Run.objects.filter(pk=job.pk, stopping__isnull=False).exists():
+        return []
+    found = BulkItem.objects.select_for_update().filter(job=job, position__gte=position, position__lt=position + size)
+    items = list(found.order_by("position"))
+    fresh = [item.run_id for item in items if not item.outcome]
+    act = _ACTIONS[Action(job.action)]
+    became = dict.fromkeys(fresh, refused) if refused else act(job, fresh)
+    outcomes, rows = [], []
+    for item in items:
+        if item.outcome:
+            outcomes.append(Outcome(item.outcome))
+            continue
+        if item.run_id not in became:  # it was too much at once
+            break
+        done = became[item.run_id]
+        rows.append(store.SettledRow(item.position, str(done.outcome), done.why[:300], done.became))
+        outcomes.append(done.outcome)
+    if rows:
+        with db.callers() as conn:
+            store.settle_bulk(conn, job.pk, rows)
+    return outcomes
 
 
 def _refused(action: Action, error: Exception) -> Done:
@@ -195,31 +221,50 @@ def _refused(action: Action, error: Exception) -> Done:
     if isinstance(error, WrongState):
         status = status_words(str(error.data.get("status") or "in another state"))
         return Done(Outcome.SKIPPED, f"is {status}, cannot be {action.label}")
+    if isinstance(error, TriesLater):
+        return Done(Outcome.SKIPPED, "tries later than that already")
     if isinstance(error, HoldfastError | AccessError) and not isinstance(error, DatabaseError):
         return Done(Outcome.FAILED, " ".join(str(error).split()))
     return Done(Outcome.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _retry(job: BulkJob, run_id: uuid.UUID) -> Done:
-    services.run_retry(run_id, actor=actor_of(job), reason=reason_of(job))
-    return Done(Outcome.DONE)
+def _became(action: Action, found: Mapping[uuid.UUID, Any]) -> dict[uuid.UUID, Done]:
+    """What a service has done to runs, or why it has not, as outcomes."""
+    return {
+        run_id: _refused(action, said) if isinstance(said, Exception) else Done(Outcome.DONE)
+        for run_id, said in found.items()
+    }
 
 
-def _cancel(job: BulkJob, run_id: uuid.UUID) -> Done:
-    status = services.run_cancel(run_id, actor=actor_of(job), reason=reason_of(job))
-    return Done(Outcome.DONE, "is being stopped" if status == Status.CANCELLING else "")
+def _retry(job: BulkJob, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Done]:
+    return _became(Action.RETRY, services.runs_retry(ids, actor=actor_of(job), reason=reason_of(job)))
 
 
-def _replay(job: BulkJob, run_id: uuid.UUID) -> Done:
-    if Run.objects.filter(pk=run_id, task_id=WORKS).exists():
-        return Done(Outcome.SKIPPED, "is a bulk job, cannot be replayed")
-    return Done(Outcome.DONE, became=services.run_replay(run_id, actor=actor_of(job), reason=reason_of(job)))
+def _cancel(job: BulkJob, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Done]:
+    found = services.runs_cancel(ids, actor=actor_of(job), reason=reason_of(job))
+    stopping = [run_id for run_id, status in found.items() if status == Status.CANCELLING]
+    return _became(Action.CANCEL, found) | dict.fromkeys(stopping, Done(Outcome.DONE, "is being stopped"))
 
 
-_ACTIONS: Final[dict[Action, Callable[[BulkJob, uuid.UUID], Done]]] = {
+def _postpone(job: BulkJob, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Done]:
+    found = runs_postpone(ids, delay=job.delay, actor=actor_of(job), reason=reason_of(job))
+    return _became(Action.POSTPONE, found)
+
+
+def _replay(job: BulkJob, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Done]:
+    own = set(Run.objects.filter(pk__in=ids, task_id=WORKS).values_list("pk", flat=True))
+    kept = [run_id for run_id in ids if run_id not in own]
+    found = services.runs_replay(kept, actor=actor_of(job), reason=reason_of(job))
+    made = {run_id: Done(Outcome.DONE, became=new) for run_id, new in found.items() if isinstance(new, uuid.UUID)}
+    passed = dict.fromkeys(own, Done(Outcome.SKIPPED, "is a bulk job, cannot be replayed"))
+    return _became(Action.REPLAY, found) | made | passed
+
+
+_ACTIONS: Final[dict[Action, Callable[[BulkJob, Sequence[uuid.UUID]], dict[uuid.UUID, Done]]]] = {
     Action.RETRY: _retry,
     Action.CANCEL: _cancel,
     Action.REPLAY: _replay,
+    Action.POSTPONE: _postpone,
 }
 
 

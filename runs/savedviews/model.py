@@ -10,10 +10,14 @@ NAME_LENGTH = 60
 
 
 class SavedView(models.Model):
-    """A search under a name. A shared one is everybody's; whose it is is known by value, as in the audit log."""
+    """A search under a name, and the columns of its list. A shared one is everybody's; whose it is is known by value,
+    as in the audit log."""
 
     name = models.CharField(max_length=NAME_LENGTH)
     search = models.TextField(help_text="As runs.search reads it; empty is all runs.")
+    columns = models.TextField(
+        default="", db_default="", help_text="As runs.columns reads it; empty is each reader's usual ones."
+    )
     shared = models.BooleanField(default=False)
     owner_kind = models.CharField(max_length=10)
     owner_id = models.CharField(max_length=100)

@@ -31,6 +31,17 @@ FROM runs_rollup u
 WHERE u.minute >= %(start)s AND u.minute < %(end)s AND u.kind IN ('run', 'attempt', 'delay') AND {alert_scope}
 GROUP BY u.minute;
 
+-- name: alert_waits
+-- The longest wait that ended with a start in each minute: of each of these queues, and of all others ('').
+SELECT u.minute, n.name, max(u.bucket)
+FROM runs_rollup u
+JOIN LATERAL (
+    SELECT coalesce((SELECT q.name FROM queues_queue q WHERE q.id = u.queue_id AND q.name = ANY(%(names)s::text[])), '')
+        AS name
+) n ON true
+WHERE u.minute >= %(start)s AND u.minute < %(end)s AND u.kind = 'delay' AND {alert_scope}
+GROUP BY u.minute, n.name;
+
 -- name: alert_usage
 -- What was used of a unit in each minute: task by task, as the index of usage rollups begins with the task.
 SELECT u.minute, sum(u.amount)

@@ -289,14 +289,22 @@ SELECT count(*) FROM incoming;
 UPDATE runs_run SET status = 'queued', next_at = NULL WHERE id = ANY(%(ids)s) AND status = 'scheduled';
 
 -- name: families
--- Runs and the unfinished runs that they, or one of those, wait for.
-WITH RECURSIVE family (id) AS (
-    SELECT i.id FROM unnest(%(ids)s::uuid[]) AS i (id)
+-- Runs and the unfinished runs that they, or one of those, wait for. It goes no further than to `most` rows.
+WITH RECURSIVE family (first, id) AS (
+    SELECT i.id, i.id FROM unnest(%(ids)s::uuid[]) AS i (id)
     UNION
-    SELECT c.id FROM family f JOIN runs_run c ON c.parent_id = f.id
+    SELECT f.first, c.id FROM family f JOIN runs_run c ON c.parent_id = f.id
     WHERE c.parent_wait IS NOT NULL AND c.finished_at IS NULL
 )
-SELECT f.id FROM family f;
+SELECT f.first, f.id FROM family f LIMIT %(most)s::bigint;
+
+-- name: stoppable
+-- Of these runs, those that are neither over nor being stopped, and whose outcome is not decided.
+SELECT r.id FROM runs_run r WHERE r.id = ANY(%(ids)s::uuid[]) AND {can_be_stopped};
+
+-- name: can_be_stopped
+-- A part of other statements.
+r.finished_at IS NULL AND r.stopping IS NULL AND r.ending IS NULL
 
 -- name: stop
 -- Runs that nobody holds end at once; the others when their code has stopped, and say `cancelling` until then. So do
@@ -312,7 +320,7 @@ WITH hooked AS (
         stopping = CASE WHEN NOT {ends_at_once} THEN %(final)s END,
         finished_at = CASE WHEN {ends_at_once} THEN holdfast_now() END,
         error = coalesce(%(error)s::jsonb, r.error), next_at = NULL, waiting_for = NULL
-    WHERE r.id = ANY(%(ids)s::uuid[]) AND r.finished_at IS NULL AND r.stopping IS NULL AND r.ending IS NULL
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND {can_be_stopped}
     RETURNING r.id, r.status, r.queue_id, r.task_id, r.priority, r.concurrency_key, r.units, r.lease_token, r.finished_at
 ), {told}, incoming AS (
     SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key, m.units, NULL::timestamptz AS due_at
@@ -345,11 +353,11 @@ SELECT extract(epoch FROM min(d.at) - holdfast_now())::float8 FROM runs_deadline
 SELECT r.id FROM runs_run r WHERE r.id = ANY(%(ids)s::uuid[]) AND r.status IN ('queued', 'scheduled') AND r.attempt = 0;
 
 -- name: reopen
--- A person's retry of a run that ended badly: same run, next attempt, finished steps kept, a fresh budget of tries.
+-- A person's retry of runs that ended badly: same run, next attempt, finished steps kept, a fresh budget of tries.
 WITH moved AS (
     UPDATE runs_run r
     SET status = 'queued', finished_at = NULL, ending = NULL, failures = 0, crashes = 0, next_at = NULL
-    WHERE r.id = %(id)s AND r.status IN ('failed', 'cancelled', 'expired', 'timed_out', 'crashed', 'unknown')
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND {can_be_reopened}
     RETURNING r.id, r.task_id, r.queue_id, r.priority, r.concurrency_key, r.units
 ), incoming AS (
     SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key, m.units,
@@ -358,15 +366,20 @@ WITH moved AS (
 ), {add_incoming}
 SELECT m.id, q.pool FROM moved m JOIN queues_queue q ON q.id = m.queue_id;
 
+-- name: can_be_reopened
+-- A part of other statements.
+r.status IN ('failed', 'cancelled', 'expired', 'timed_out', 'crashed', 'unknown')
+
 -- name: accept_history
--- A person lets a run that was parked for its version go on with whatever code comes: what its history has up to here is
--- compared no more.
+-- A person lets runs that were parked for their version go on with whatever code comes: what their history has up to
+-- here is compared no more.
 UPDATE runs_run r
 SET status = 'queued', waiting_for = NULL, next_at = NULL, refused = NULL,
     accepted = (SELECT coalesce(max(s.sequence), 0) FROM runs_snapshot s WHERE s.run_id = r.id)
 FROM queues_queue q
-WHERE r.id = %(id)s AND r.status = 'waiting' AND r.waiting_for ->> 'kind' = 'version' AND q.id = r.queue_id
-RETURNING q.pool;
+WHERE r.id = ANY(%(ids)s::uuid[]) AND r.status = 'waiting' AND r.waiting_for ->> 'kind' = 'version'
+  AND q.id = r.queue_id
+RETURNING r.id, q.pool;
 
 -- name: deferred
 -- Runs that were left for other code, and that code of these versions (task id → fingerprint) has not refused.

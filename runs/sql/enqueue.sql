@@ -54,9 +54,11 @@ WITH queue AS (
 )
 {insert_runs};
 
--- name: mark_replay
--- In the transaction that enqueued it.
-UPDATE runs_run SET replay_of = %(of)s WHERE id = %(id)s;
+-- name: mark_replays
+-- In the transaction that enqueued them.
+UPDATE runs_run r SET replay_of = m.of
+FROM unnest(%(ids)s::uuid[], %(ofs)s::uuid[]) AS m (id, of)
+WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = m.id;
 
 -- name: register_task
 INSERT INTO runs_task (id, module, doc, queue_id, lane, retry, max_duration, payload_schema, output_schema, version,

@@ -62,17 +62,26 @@ CROSS JOIN LATERAL (
 WHERE r.id = ANY(%(ids)s::uuid[]) AND r.finished_at IS NULL
 ORDER BY r.id DESC;
 
--- name: postpone_retry
--- The next attempt of a run is later. Call it after its entry was withdrawn (lock order). No row: it waits for none.
+-- name: postpone_retries
+-- The next attempts of runs are later. Call it after their entries were withdrawn (lock order). No row: a run waits for
+-- none, or for a later one.
 WITH moved AS (
     UPDATE runs_run r SET next_at = holdfast_now() + make_interval(secs => %(delay)s)
-    WHERE r.id = %(id)s AND r.status = 'retrying' AND r.lease_token IS NULL
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND {can_be_postponed}
     RETURNING r.id, r.task_id, r.queue_id, r.priority, r.concurrency_key, r.units, r.next_at, old.next_at AS was
 ), incoming AS (
     SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key, m.units, m.next_at AS due_at
     FROM moved m JOIN runs_task t ON t.id = m.task_id
 ), {add_incoming}
-SELECT m.was, m.next_at FROM moved m;
+SELECT m.id, m.was, m.next_at FROM moved m;
+
+-- name: postponable
+SELECT r.id FROM runs_run r WHERE r.id = ANY(%(ids)s::uuid[]) AND {can_be_postponed};
+
+-- name: can_be_postponed
+-- A part of the two before.
+r.status = 'retrying' AND r.lease_token IS NULL
+AND (r.next_at IS NULL OR r.next_at < holdfast_now() + make_interval(secs => %(delay)s))
 
 -- name: hurry_retry
 -- The next attempt of a run may begin now. Call it after its timer was ended (lock order).

@@ -97,15 +97,18 @@ UPDATE runs_wait w SET resolved_at = holdfast_now(), outcome = 'cancelled'
 WHERE w.run_id = ANY(%(runs)s::uuid[]) AND w.resolved_at IS NULL;
 
 -- name: forget_closed
--- Before a run that is over is opened again: what was closed when it ended is asked as if for the first time, under the
--- same key, so that links which were given out hold again. Children that were awaited there were that wait's alone.
+-- Before runs that are over are opened again: what was closed when one ended is asked as if for the first time, under
+-- the same key, so that links which were given out hold again. Children that were awaited there were that wait's alone.
 WITH closed AS (
     DELETE FROM runs_wait w USING runs_run r
-    WHERE r.id = %(id)s AND w.run_id = r.id AND w.outcome = 'cancelled' AND w.resolved_at >= r.finished_at
-    RETURNING w.key, w.kind
+    WHERE r.id = ANY(%(ids)s::uuid[]) AND w.run_id = ANY(%(ids)s::uuid[]) AND w.run_id = r.id AND {can_be_reopened}
+      AND w.outcome = 'cancelled' AND w.resolved_at >= r.finished_at
+    RETURNING w.run_id, w.key, w.kind
 )
 UPDATE runs_run c SET parent_wait = left(c.parent_wait, 240) || ' closed'
-FROM closed WHERE c.parent_id = %(id)s AND c.parent_wait = closed.key AND closed.kind = 'children';
+FROM closed
+WHERE c.parent_id = ANY(%(ids)s::uuid[]) AND c.parent_id = closed.run_id AND c.parent_wait = closed.key
+  AND closed.kind = 'children';
 
 -- name: children_ended
 -- After these runs became final: parents that waited for them and have no other unfinished one.

@@ -3,7 +3,7 @@
 
 Every function takes an open psycopg connection (or cursor) and leaves the transaction to its caller.
 
-    bulk    the frozen scopes of bulk jobs
+    bulk    the frozen scopes of bulk jobs, and what became of them
     forks   runs that begin where another one was
     keys    those under which several enqueues are one run
     lives   a run's transitions: enqueue, start, finish, crash, stop, reopen
@@ -12,12 +12,14 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     steps   what it leaves behind: snapshots, log lines, streams, rollups
     usage   what it uses and may use, and how far it says that it is
     errors  the groups of what fails
+    coarse  sums of rollups over longer bins
     stuck   where it is
     retries what the attempts of runs that failed come to, and when the next one is
     rows    a row of each kind
 """
 
-from runs.store.bulk import freeze_bulk
+from runs.store.bulk import SettledRow, freeze_bulk, settle_bulk
+from runs.store.coarse import forget_sums, sum_rollups
 from runs.store.errors import add_errors, forget_errors, merge_error_counts, note_errors
 from runs.store.forks import fork, unanswered_intent
 from runs.store.keys import (
@@ -41,7 +43,7 @@ from runs.store.lives import (
     families,
     finish,
     lead_schedules,
-    mark_replay,
+    mark_replays,
     never_started,
     next_deadline,
     next_tick,
@@ -53,10 +55,11 @@ from runs.store.lives import (
     start,
     stop,
     stop_locked,
+    stoppable,
     to_stop,
     wake_deferred,
 )
-from runs.store.retries import hurry_retry, postpone_retry, retry_facts, struggling
+from runs.store.retries import hurry_retry, postponable, postpone_retries, retry_facts, struggling
 from runs.store.rows import (
     Balance,
     BeatRow,
@@ -174,6 +177,7 @@ __all__ = [
     "ReplyRow",
     "RetryFacts",
     "RollupKey",
+    "SettledRow",
     "SnapshotRow",
     "SpawnRow",
     "Started",
@@ -217,6 +221,7 @@ __all__ = [
     "forget_errors",
     "forget_keys",
     "forget_stacks",
+    "forget_sums",
     "fork",
     "freeze_bulk",
     "give_stacks",
@@ -230,7 +235,7 @@ __all__ = [
     "leased_for",
     "lock_unknown",
     "lock_waits",
-    "mark_replay",
+    "mark_replays",
     "merge_error_counts",
     "never_started",
     "news",
@@ -241,7 +246,8 @@ __all__ = [
     "open_intent",
     "open_waits",
     "parents",
-    "postpone_retry",
+    "postponable",
+    "postpone_retries",
     "ran_out_at",
     "ready",
     "record_overlap",
@@ -254,6 +260,7 @@ __all__ = [
     "set_beats",
     "set_endings",
     "set_progress",
+    "settle_bulk",
     "settle_keys",
     "settle_waits",
     "snapshot_is_stored",
@@ -262,8 +269,10 @@ __all__ = [
     "start",
     "stop",
     "stop_locked",
+    "stoppable",
     "struggling",
     "stuck_runs",
+    "sum_rollups",
     "this_hour",
     "to_stop",
     "top_up",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from psycopg import Cursor
@@ -62,9 +62,9 @@ def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID
     return [row[0] for row in rows], rows[0][1] if rows else ""
 
 
-def mark_replay(conn: Conn, run_id: uuid.UUID, *, of: uuid.UUID) -> None:
-    """Says of a run that was just enqueued which one it replays."""
-    conn.execute(SQL.mark_replay, {"id": run_id, "of": of})
+def mark_replays(conn: Conn, of: Mapping[uuid.UUID, uuid.UUID]) -> None:
+    """Says of runs that were just enqueued which one each replays."""
+    conn.execute(SQL.mark_replays, {"ids": list(of), "ofs": list(of.values())})
 
 
 def register_task(conn: Conn, row: dict[str, Any]) -> str | None:
@@ -174,14 +174,30 @@ def ready(conn: Conn, ids: list[uuid.UUID]) -> None:
     conn.execute(SQL.ready, {"ids": ids}, prepare=True)
 
 
-def families(conn: Conn, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-    """These runs and the unfinished ones that they wait for, directly or through others."""
-    return [row[0] for row in conn.execute(SQL.families, {"ids": list(ids)})]
+def families(
+    conn: Conn, ids: Sequence[uuid.UUID], *, most: int | None = None
+) -> dict[uuid.UUID, list[uuid.UUID]] | None:
+    """Of each of these runs: itself, and the unfinished ones that it waits for, directly or through others. None: all
+    together they are more than `most`."""
+    asked = {"ids": list(ids), "most": None if most is None else most + 1}
+    rows = conn.execute(SQL.families, asked).fetchall()
+    if most is not None and len(rows) > most:
+        return None
+    found: dict[uuid.UUID, list[uuid.UUID]] = {run_id: [] for run_id in ids}
+    for first, member in rows:
+        found[first].append(member)
+    return found
+
+
+def stoppable(conn: Conn, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Of these runs, those that can be stopped, as far as can be said without holding them."""
+    return {row[0] for row in conn.execute(SQL.stoppable, {"ids": list(ids)})}
 
 
 def stop(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None = None) -> list[Stopped]:
     """Stops runs; `final` is the status they are to end with. Call with their locks and their parents' held
-    (`lock_waits`). Rows: those that were neither over nor being stopped already."""
+    (`lock_waits`). Rows: those that were neither over nor being stopped already. Of the others, the entries of those
+    that wait for their hook have been taken as well: the caller rolls back (`runs.services` does), or knows of none."""
     queue_store.withdraw(conn, ids)
     rows = [Stopped(*row) for row in conn.execute(SQL.stop, {"ids": list(ids), "final": final, "error": error})]
     if over := [row.id for row in rows if row.status == final]:
@@ -191,9 +207,10 @@ def stop(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None 
 
 def stop_locked(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None = None) -> set[str]:
     """`stop`, of the runs that these wait for as well, with the locks that it needs. Returns the pools to wake."""
-    family = families(conn, ids)
-    lock_waits(conn, {*family, *parents(conn, ids)})
-    return {row.pool for row in stop(conn, family, final=final, error=error)}
+    found = families(conn, ids) or {}
+    members = list(stoppable(conn, list({member for family in found.values() for member in family})))
+    lock_waits(conn, {*members, *parents(conn, ids)})
+    return {row.pool for row in stop(conn, members, final=final, error=error)}
 
 
 def to_stop(conn: Conn, worker: int) -> dict[uuid.UUID, str]:
@@ -217,20 +234,21 @@ def never_started(conn: Conn, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
     return [row[0] for row in conn.execute(SQL.never_started, {"ids": list(ids)})]
 
 
-def reopen(conn: Conn, run_id: uuid.UUID) -> str | None:
-    """A person's retry. Call with the lock of its waits held. Returns the pool to wake, or None when the run is in no
-    state to be retried."""
-    conn.execute(SQL.forget_closed, {"id": run_id})
-    row = conn.execute(SQL.reopen, {"id": run_id}).fetchone()
-    return None if row is None else row[1]
+def reopen(conn: Conn, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """A person's retry. Call with the locks of their waits held. Returns the pool to wake of each run; those that are
+    in no state to be retried are left out."""
+    asked = {"ids": list(ids)}
+    conn.execute(SQL.forget_closed, asked)
+    return {row[0]: row[1] for row in conn.execute(SQL.reopen, asked)}
 
 
-def accept_history(conn: Conn, run_id: uuid.UUID) -> str | None:
-    """A run that is parked for its version goes on with any code. Returns the pool to wake; None: it is not parked."""
-    row = conn.execute(SQL.accept_history, {"id": run_id}).fetchone()
-    if row is not None:
-        queue_store.wake(conn, [run_id])
-    return None if row is None else str(row[0])
+def accept_history(conn: Conn, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Runs that are parked for their version go on with any code. Returns the pool to wake of each; those that are not
+    parked are left out."""
+    found = {row[0]: row[1] for row in conn.execute(SQL.accept_history, {"ids": list(ids)})}
+    if found:
+        queue_store.wake(conn, list(found))
+    return found
 
 
 def wake_deferred(conn: Conn, *, versions: str, limit: int) -> set[str]:

@@ -36,12 +36,19 @@ def _object(text: Any) -> dict[str, Any]:
     return found
 
 
-def postpone_retry(conn: Conn, run_id: uuid.UUID, *, delay: float) -> tuple[datetime | None, datetime] | None:
-    """The next attempt of a run begins `delay` seconds from now. Returns when it was due and when it is; None: it waits
-    for no attempt, and what was done to its entry has to be rolled back."""
-    queue_store.withdraw(conn, [run_id])
-    row = conn.execute(SQL.postpone_retry, {"id": run_id, "delay": delay}).fetchone()
-    return None if row is None else (row[0], row[1])
+def postponable(conn: Conn, ids: Sequence[uuid.UUID], *, delay: float) -> list[uuid.UUID]:
+    """Of these runs, those whose next attempt can be put off so far, as far as can be said without holding them."""
+    return [row[0] for row in conn.execute(SQL.postponable, {"ids": list(ids), "delay": delay})]
+
+
+def postpone_retries(
+    conn: Conn, ids: Sequence[uuid.UUID], *, delay: float
+) -> dict[uuid.UUID, tuple[datetime | None, datetime]]:
+    """The next attempts of runs begin `delay` seconds from now. Returns when each was due and when it is. Where one is
+    left out, it waits for no attempt or a later one, and what was done to its entry has to be rolled back."""
+    queue_store.withdraw(conn, ids)
+    rows = conn.execute(SQL.postpone_retries, {"ids": list(ids), "delay": delay})
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def hurry_retry(conn: Conn, run_id: uuid.UUID) -> tuple[set[str], datetime | None] | None:

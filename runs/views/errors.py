@@ -15,6 +15,7 @@ from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.selectors import database_now
 from runs import changes, charts
 from runs import selectors as runs
+from runs.bulk.asking import redrive
 from runs.errorgroups import selectors, services
 from runs.errorgroups.forms import SnoozeForm
 from runs.errorgroups.selectors import ALL, DEFAULT_SPAN, SPANS, Asked, Group, UnknownErrorGroup, span_of
@@ -86,7 +87,7 @@ def _context(request: ActorRequest, group: Group, span: str) -> dict[str, Any]:
         "recent": runs.runs_page(selectors.having(group.fingerprint), limit=RECENT).items,
         "search": selectors.having(group.fingerprint).address(),
         "open_search": _under_way(group),
-        "redrive": f"{reverse('runs:bulk_new')}?{urlencode(_redrive(group))}",
+        "redrive": redrive(selectors.having(group.fingerprint).text),
         "form": SnoozeForm(),
         "command": examples.commands("errors", group.fingerprint, VERBS),
         "http": examples.http(parts.base(request), f"{path}/snooze", {"duration": "1d", "reason": "known"}),
@@ -183,11 +184,6 @@ def _tabs(asked: Asked, counts: dict[str, int]) -> list[tuple[str, str, int | No
         (name, _address(asked, state=state, cursor=""), None if asked.cursor else count, asked.state == state)
         for name, state, count in known
     ]
-
-
-def _redrive(group: Group) -> dict[str, str]:
-    """The question before its runs are retried: one first, then ten, then the rest, until the error is met again."""
-    return {"action": "retry", "pace": "canary", "q": f"error:{group.fingerprint}"}
 
 
 def _under_way(group: Group) -> str:

@@ -14,11 +14,14 @@ from django.views.decorators.http import require_POST, require_safe
 from holdfast.access.gate import ActorRequest, requires
 from queues.selectors import queue_names
 from runs import lists, services
+from runs.bulk import asking
+from runs.bulk.choices import Action
+from runs.errorgroups.selectors import having
 from runs.errors import InvalidFilter, UnknownRun
 from runs.filters import parse_cursor
 from runs.retries import selectors
 from runs.retries.forms import PostponeForm
-from runs.retries.selectors import Asked
+from runs.retries.selectors import Asked, Group
 from runs.retries.services import run_hurry, run_postpone
 from runs.retries.verdict import Verdict
 from runs.selectors import run_exists
@@ -77,6 +80,7 @@ def _list(asked: Asked, cursor: uuid.UUID | None) -> dict[str, object]:
     tabs += [(v.words.capitalize(), asked.address(verdict=v), asked.verdict is v, counts.get(v)) for v in Verdict]
     return {
         "page": page,
+        "groups": [(group, _ways(group, asked)) for group in page.summary.groups] if page.summary else [],
         "cursor": cursor,
         "here": asked.address(**({"cursor": str(cursor)} if cursor else {})),
         "newest": asked.address(),
@@ -84,6 +88,21 @@ def _list(asked: Asked, cursor: uuid.UUID | None) -> dict[str, object]:
         "tabs": tabs,
         "task_ids": lists.task_ids(),
         "queue_names": queue_names(limit=lists.MAX_CHOICES),
+    }
+
+
+def _ways(group: Group, asked: Asked) -> dict[str, str]:
+    """Where it is asked what is to be done to all runs of a group, those included that the page has not looked at."""
+    if not group.fingerprint:
+        return {}
+    found = having(group.fingerprint)
+    for name in ("task", "queue"):
+        if value := getattr(asked, name):
+            found = found.having(name, (value,))
+    return {
+        "stop": asking.address(Action.CANCEL, found.text),
+        "later": asking.address(Action.POSTPONE, found.text),
+        "redrive": asking.redrive(found.text),
     }
 
 

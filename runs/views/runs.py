@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.grants import Actor
 from queues.selectors import queue_names
-from runs import exporting, lists
+from runs import columns, exporting, lists
 from runs.filters import InvalidFilter, RunFilter, parse_cursor
 from runs.savedviews import selectors as savedviews
 from runs.savedviews.model import SavedView
@@ -25,7 +25,8 @@ def runs(request: ActorRequest) -> HttpResponse:
     """A page of runs. With `shown`, the ids a page has on it, those rows anew and how many newer ones there are."""
     fragment = bool(request.headers.get("HX-Request"))
     try:
-        filters = RunFilter.parse(request.GET, also=("cursor", "shown"))
+        filters = RunFilter.parse(request.GET, also=("cursor", "shown", "columns"))
+        chosen = columns.asked(request.GET, columns.LISTED)
         cursor = parse_cursor(request.GET.get("cursor"))
         shown = _ids(request.GET.get("shown", "")) if fragment else []
         listing = lists.again(filters, shown, newest=cursor is None) if shown else lists.page(filters, cursor)
@@ -37,12 +38,14 @@ def runs(request: ActorRequest) -> HttpResponse:
         "list": listing,
         "cursor": cursor,
         "text": filters.text,
-        **_links(filters, cursor, listing),
+        "columns": chosen or columns.USUAL,
+        "asked_columns": ",".join(chosen),
+        **_links(filters, chosen, cursor, listing),
     }
     if fragment:
         return render(request, "runs/_list.html", context)
-    context |= {"views": _views(request.actor, filters), "columns": lists.COLUMNS, "most_exported": exporting.MOST}
-    context |= _choices(filters)
+    context |= {"views": _views(request.actor, filters, chosen), "most_exported": exporting.MOST}
+    context |= _choices(filters, chosen)
     return render(request, "runs/runs.html", context)
 
 
@@ -61,7 +64,7 @@ def _refused(error: InvalidFilter, text: str) -> dict[str, object]:
     return {"refused": error, "places": mended, **_choices(RunFilter()), "text": text}
 
 
-def _choices(filters: RunFilter) -> dict[str, object]:
+def _choices(filters: RunFilter, chosen: tuple[str, ...] = ()) -> dict[str, object]:
     task, queue = filters.only("task"), filters.only("queue")
     rest = filters
     for name, values in (("task", task), ("queue", queue)):
@@ -71,28 +74,36 @@ def _choices(filters: RunFilter) -> dict[str, object]:
         "rest": rest.text,
         "task": task[0] if len(task) == 1 else "",
         "queue": queue[0] if len(queue) == 1 else "",
-        "tabs": lists.tabs(filters),
+        "tabs": lists.tabs(filters, *columns.pairs(chosen)),
+        "column_choices": columns.CHOICES,
         "task_ids": lists.task_ids(),
         "queue_names": queue_names(limit=lists.MAX_CHOICES),
     }
 
 
-def _views(actor: Actor, filters: RunFilter) -> list[tuple[SavedView, str, bool]]:
+def _views(actor: Actor, filters: RunFilter, chosen: tuple[str, ...]) -> list[tuple[SavedView, str, bool]]:
     """Saved views, the address of each, and whether it is what the page shows."""
-    return [
-        (view, savedviews.address(view), view.search == filters.text and bool(view.search))
-        for view in savedviews.visible(actor)
-    ]
+    here = (filters.text, ",".join(chosen))
+    found = []
+    for view in savedviews.visible(actor):
+        # One that leaves the columns to the reader is what the page shows whichever they are.
+        shown = (view.search, view.columns or here[1])
+        found.append((view, savedviews.address(view), shown == here and bool(view.search or view.columns)))
+    return found
 
 
-def _links(filters: RunFilter, cursor: uuid.UUID | None, listing: lists.Listing) -> dict[str, str]:
-    here = [("cursor", str(cursor))] if cursor else []
+def _links(
+    filters: RunFilter, chosen: tuple[str, ...], cursor: uuid.UUID | None, listing: lists.Listing
+) -> dict[str, str]:
+    here, kept = [("cursor", str(cursor))] if cursor else [], columns.pairs(chosen)
+    filed = columns.pairs(columns.of_file(chosen))
     return {
-        "newest_url": filters.address(),
-        "csv_url": filters.address(("format", "csv")),
-        "json_url": filters.address(("format", "json")),
-        "older_url": filters.address(("cursor", str(listing.next))) if listing.next else "",
-        "refresh_url": filters.address(*here, ("shown", ",".join(str(row.run.id) for row in listing.rows))),
+        "newest_url": filters.address(*kept),
+        "csv_url": filters.address(*filed, ("format", "csv")),
+        "json_url": filters.address(*filed, ("format", "json")),
+        "older_url": filters.address(*kept, ("cursor", str(listing.next))) if listing.next else "",
+        "usual_url": filters.address(*here),
+        "refresh_url": filters.address(*kept, *here, ("shown", ",".join(str(row.run.id) for row in listing.rows))),
     }
 
 

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST
 
 from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest, requires
+from runs.columns import LISTED, asked, pairs
 from runs.errors import HoldfastError
 from runs.filters import InvalidFilter, RunFilter
 from runs.savedviews import services
@@ -19,10 +20,12 @@ from runs.savedviews import services
 def view_save(request: ActorRequest) -> HttpResponse:
     """Saves the search that the page shows."""
     sent, search = request.POST, request.POST.get("q", "")
+    columns = sent.get("columns", "")
     try:
         view = services.view_save(
             sent.get("name", ""),
             search,
+            columns=columns,
             shared=sent.get("shared") == "1",
             reason=sent.get("reason", ""),
             actor=request.actor,
@@ -31,7 +34,7 @@ def view_save(request: ActorRequest) -> HttpResponse:
         messages.error(request, str(error))
     else:
         messages.success(request, f"{view.name} is saved{' for all' if view.shared else ''}.")
-    return _back(search)
+    return _back(search, columns)
 
 
 @require_POST
@@ -44,12 +47,12 @@ def view_delete(request: ActorRequest, view_id: int) -> HttpResponse:
         messages.error(request, str(error))
     else:
         messages.success(request, f"The view {view.name} is deleted; its runs are not touched.")
-    return _back(request.POST.get("q", ""))
+    return _back(request.POST.get("q", ""), request.POST.get("columns", ""))
 
 
-def _back(search: str) -> HttpResponse:
+def _back(search: str, columns: str) -> HttpResponse:
     try:
-        query = RunFilter.parse({"q": search}).address()
+        query = RunFilter.parse({"q": search}).address(*pairs(asked({"columns": columns}, LISTED)))
     except InvalidFilter:
         query = ""
     return HttpResponseRedirect(reverse("runs:runs") + query, status=303)

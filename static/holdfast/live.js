@@ -113,7 +113,7 @@
     const selection = document.getSelection();
     return regions().some((region) => {
       if (selection && !selection.isCollapsed && region.contains(selection.anchorNode)) return true;
-      if (region.querySelector("details.confirm[open], details.look[open], [data-looked], .pick input:checked")) return true;
+      if (region.querySelector("details.confirm[open], details.look[open], [data-looked], [data-question], .pick input:checked")) return true;
       const focused = document.activeElement;
       return focused && region.contains(focused) && focused.matches("input:not(.pick input), select, textarea");
     });

@@ -275,12 +275,12 @@
       this.jump({ at: at.toISOString() }, (page) => { this.marked = this.block.rows[this.block.rowOf(page.here)]?.[0].sequence ?? null; this.settle(page.here); });
     }
 
-    // A time of the day is that of the day in sight.
+    // A time of the day is that of the day in sight, and UTC as the lines' own.
     timeOf(text) {
-      const clock = /^(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,3}))?)?$/.exec(text);
+      const clock = /^(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,3}))?)?Z?$/.exec(text);
       if (!clock) return /\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(Date.parse(text)) ? new Date(text) : null;
       const [, hours, minutes, seconds = 0, part = "0"] = clock, day = new Date(this.inSight()?.at ?? Date.now());
-      day.setHours(Number(hours), Number(minutes), Number(seconds), Number(part.padEnd(3, "0")));
+      day.setUTCHours(Number(hours), Number(minutes), Number(seconds), Number(part.padEnd(3, "0")));
       return day;
     }
 

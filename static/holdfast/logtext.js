@@ -5,9 +5,6 @@
   const LEVELS = ["debug", "info", "warning", "error", "critical"];
   const ANSI = /\u001b\[([0-9;]*)m/g;
   const OTHER_ESCAPES = /\u001b(?:\[[0-9;?]*[A-Za-ln-z]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g;
-  // Controls but the tab, marks and overrides of direction, and what browsers take for the end of a line.
-  const STEERING = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
-
   const levelName = (level) => (typeof level === "number" ? LEVELS[Math.min(4, Math.max(0, Math.floor(level / 10) - 1))] : level);
   const make = (tag, className, text) => {
     const element = document.createElement(tag);
@@ -16,18 +13,13 @@
     return element;
   };
 
-  const shown = (text) => text.replace(STEERING, (c) => {
-    const code = c.charCodeAt(0);
-    return code < 32 ? String.fromCharCode(0x2400 + code) : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
-  });
-
   // Colours that programs print for terminals; anything else of that kind is dropped.
   function colour(into, message) {
     const text = message.replace(OTHER_ESCAPES, "");
     let from = 0, classes = new Set();
     const flush = (to) => {
       if (to <= from) return;
-      const part = shown(text.slice(from, to));
+      const part = Holdfast.inert(text.slice(from, to));
       into.append(classes.size ? make("span", [...classes].join(" "), part) : part);
     };
     for (const match of text.matchAll(ANSI)) {
@@ -51,15 +43,15 @@
   function row(line, part) {
     const row = make("div", "line"), text = make("span", "text");
     row.dataset.level = line.level;
-    const time = make("time", "", part ? "            " : clock(line.at));
+    const time = make("time", "", part ? "             " : Holdfast.clock(line.at));
     if (!part) Object.assign(time, { dateTime: line.at, title: line.at });
     colour(text, line.rows[part]);
     if (line.fields && part === line.rows.length - 1) {
       const pairs = Object.entries(line.fields).map(([k, v]) => `${k}=${typeof v === "string" ? v : JSON.stringify(v)}`);
-      text.append(make("span", "extra", ` ${shown(pairs.join(" "))}`));
+      text.append(make("span", "extra", ` ${Holdfast.inert(pairs.join(" "))}`));
     }
     const where = line.step ? `${line.attempt}·${line.step}` : `attempt ${line.attempt ?? "–"}`;
-    row.append(part ? time : linked(line, time), make("span", "level", part ? "" : line.level), make("span", "where", part ? "" : shown(where)), text);
+    row.append(part ? time : linked(line, time), make("span", "level", part ? "" : line.level), make("span", "where", part ? "" : Holdfast.inert(where)), text);
     return row;
   }
 
@@ -69,11 +61,6 @@
     link.tabIndex = -1; // logs.js lets the keyboard have that of the first row in sight
     link.append(time);
     return link;
-  }
-
-  function clock(at) {
-    const date = new Date(at), pad = (n, size = 2) => String(n).padStart(size, "0");
-    return `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}.${pad(date.getMilliseconds(), 3)}`;
   }
 
   window.HoldfastLogText = Object.freeze({ LEVELS, levelName, make, row });

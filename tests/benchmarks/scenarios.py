@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from tests.benchmarks.admission import admission, flood, queue_flood
+from tests.benchmarks.bulk import bulk
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.waiting import fan_out, parallel_waits, spread
 
@@ -22,6 +23,8 @@ GOALS: dict[str, tuple[float, bool]] = {
     "no-op runs/s, sync": (1_500, True),
     "durable steps/s": (10_000, True),
     "bulk enqueue/s": (15_000, True),
+    "bulk retry, runs/s": (500, True),
+    "bulk cancel, runs/s": (500, True),
     "single enqueue, % of raw commits": (40, True),
     "idle latency p50, ms": (8, False),
     "idle latency p99, ms": (40, False),
@@ -207,4 +210,5 @@ ALL = (
     admission,
     flood,
     queue_flood,
+    bulk,
 )

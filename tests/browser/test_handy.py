@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from holdfast.access.grants import Actor
+from runs.models import SavedView
 from runs.savedviews import services
 from tests.browser.test_pages_for_everyone import still_violates
 from tests.support import stored
@@ -143,23 +144,54 @@ def test_the_dialogs_fit_and_are_accessible(visitor: Visitor, theme: str, width:
 def test_views_columns_and_export_fit_and_are_accessible(visitor: Visitor, theme: str, width: int) -> None:
     stored.run("failed", tags=["nightly"], error=stored.error())
     services.view_save("Failed payments", "status:failed", shared=True, actor=Actor.local())
+    hostile = {"owner_kind": "user", "owner_id": "9", "owner_label": "w" * 200, "search": "", "shared": True}
+    SavedView.objects.bulk_create(SavedView(name=f"{'w' * 57}{number:03}", **hostile) for number in range(500))
     page = visitor.page
     page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 800})
     page.goto("/runs/")
+    views = page.locator(".views nav").bounding_box()
+    assert views is not None
+    assert views["height"] < 100, "however many there are, the runs are in sight"
     for name in ("Save this view", "Manage", "Columns", "Export"):
         page.locator(".views summary", has_text=name).click()
         assert still_violates(page) == []
     page.locator(".views summary", has_text="Columns").click()
-    tags = page.locator("tr[data-run] .c-tags")
-    expect(tags).to_be_hidden()
+    tags = page.locator("tr[data-run] .tags")
+    expect(tags).to_have_count(0)
     page.get_by_label("Tags").check()
+    page.get_by_role("button", name="Show these").click()
     expect(tags).to_have_text("nightly")
-    page.reload()
-    expect(tags).to_be_visible()
+    asked = "%2C".join(("task", "queue", "why", "tags", "seconds", "created_at"))  # as browsers write a form's comma
+    expect(page).to_have_url(re.compile(rf"\?columns={asked}$"))
     page.get_by_role("link", name="Failed payments").click()
     expect(page).to_have_url(re.compile("status:failed"))
     expect(page.get_by_role("link", name="Failed payments")).to_have_attribute("aria-current", "page")
+
+
+def test_the_browser_only_remembers_which_columns_somebody_always_wants(visitor: Visitor) -> None:
+    stored.run("failed", tags=["nightly"], error=stored.error())
+    page = visitor.page
+    page.goto("/runs/")
+    tags, columns = page.locator("tr[data-run] .tags"), page.locator(".views summary", has_text="Columns")
+    columns.click()
+    page.get_by_label("Tags").check()
+    page.get_by_label("Always, in this browser").check()
+    page.get_by_role("button", name="Show these").click()
+    expect(tags).to_have_text("nightly")
+    page.goto("/runs/?q=status:failed")
+    expect(page).to_have_url(re.compile(r"\?q=status:failed&columns=task,queue,why,tags,seconds,created_at$"))
+    page.goto("/runs/?columns=task,queue")  # what a link asks for comes first
+    expect(tags).to_have_count(0)
+    columns.click()
+    expect(page.get_by_label("Always, in this browser")).to_be_checked()
+    page.get_by_role("link", name="As usual").click()
+    expect(page).to_have_url(re.compile(r"/runs/\??$"))
+    expect(tags).to_have_count(0)
+    page.evaluate("localStorage.setItem('holdfast-columns', 'gone,tags,<b>')")  # as another version may have left it
+    page.goto("/runs/")
+    expect(page).to_have_url(re.compile(r"/runs/\?columns=tags$"))
+    expect(tags).to_have_text("nightly")
 
 
 def test_the_favicon_is_red_on_any_page_while_things_are_down(visitor: Visitor) -> None:

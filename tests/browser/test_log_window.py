@@ -245,9 +245,9 @@ def test_hostile_lines_stay_inert_and_the_page_answers(visitor: Visitor) -> None
     texts = "\n".join(rows.all_inner_texts())
     for shown in (
         "redlink",
-        "back␈␈␈space ␍ return ␇ bell ⟨U+007F⟩",
-        "user=⟨U+202E⟩gnp.exe⟨U+202C⟩",
-        "next⟨U+2028⟩line",
+        "back␈␈␈space ␍ return ␇ bell \\u007f",
+        "user=\\u202egnp.exe\\u202c",
+        "next\\u2028line",
     ):
         assert shown in texts, json.dumps(texts[:2_000])
     assert log.locator("img, script, b, a:not(.at):not(.button)").count() == 0

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from holdfast.access.models import AuditEntry
 from queues.models import Timer
+from runs.bulk.model import BulkJob
 from runs.models import Run
 from tests.browser.test_pages_for_everyone import still_violates
 from tests.support import stored
@@ -61,3 +62,32 @@ def test_a_run_that_burns_is_found_put_off_and_another_is_stopped(visitor: Visit
     page.locator(".retries tbody a").first.click()
     page.get_by_role("button", name="Try now").click()
     expect(page.locator(".toast")).to_contain_text("as soon as there is a slot")
+
+
+def test_all_that_burn_on_one_error_are_put_off_after_a_question_in_place(visitor: Visitor) -> None:
+    page = visitor.page
+    for _ in range(3):
+        retrying(*["no route to shop.example"] * 3)
+    page.goto("/retries/")
+    later = page.get_by_role("link", name="All with ConnectionError later …")
+    later.click()
+    question = page.get_by_role("region", name="Postpone 3 runs?")
+    expect(question).to_be_focused()
+    for width, theme in ((1280, "light"), (320, "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+        assert still_violates(page) == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+    question.get_by_role("button", name="Leave them").click()
+    expect(question).to_have_count(0)
+    expect(later).to_be_focused()
+
+    page.get_by_role("link", name="Redrive what ConnectionError has ended …").click()
+    expect(page.get_by_role("heading", name="No run fits")).to_be_visible()
+    later.click()
+    question.get_by_label("Next attempts in").select_option("86400")
+    question.get_by_label("Reason").fill("they are down")
+    question.get_by_role("button", name="Postpone 3 runs").click()
+    expect(page.get_by_role("heading", name="Delay of 3 runs")).to_be_visible()
+    job = BulkJob.objects.get()
+    assert (job.total, job.delay, job.reason) == (3, 86_400, "they are down")

@@ -14,9 +14,10 @@ from holdfast import db
 
 
 @contextmanager
-def statements(exactly: int) -> Iterator[None]:
-    """Fails unless the block executes so many statements, Django's and those of `holdfast.db` together."""
+def counted() -> Iterator[list[str]]:
+    """What the block executes, Django's statements and those of `holdfast.db`; filled when the block is over."""
     direct: list[str] = []
+    found: list[str] = []
     execute = db._ServerBound.execute
 
     def counted(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
@@ -25,7 +26,18 @@ def statements(exactly: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch, CaptureQueriesContext(connection) as captured:
         patch.setattr(db._ServerBound, "execute", counted)
+        yield found
+    found += [query["sql"] for query in captured.captured_queries] + direct
+
+
+def listing(found: list[str]) -> str:
+    """Statements, one a line."""
+    return "\n".join(f"  {' '.join(text.split())[:160]}" for text in found)
+
+
+@contextmanager
+def statements(exactly: int) -> Iterator[None]:
+    """Fails unless the block executes so many statements."""
+    with counted() as found:
         yield
-    found = [query["sql"] for query in captured.captured_queries] + direct
-    listing = "\n".join(f"  {' '.join(text.split())[:160]}" for text in found)
-    assert len(found) == exactly, f"{len(found)} statements instead of {exactly}:\n{listing}"
+    assert len(found) == exactly, f"{len(found)} statements instead of {exactly}:\n{listing(found)}"

@@ -1,4 +1,4 @@
-"""`manage.py bulk list|show|items|retry|cancel|replay|abort`."""
+"""`manage.py bulk list|show|items|retry|cancel|replay|postpone|abort`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INCOMPLETE: Final = 1
 
 
 class Command(VerbCommand):
-    help = "Does something to many runs in the background: retries, cancels or replays them."
+    help = "Does something to many runs in the background: retries, cancels, replays them, or lets them try later."
     mistakes: ClassVar = (HoldfastError, AccessError)
 
     def add_verbs(self, verbs: Any) -> None:
@@ -48,11 +48,13 @@ class Command(VerbCommand):
                 Action.RETRY: "Let many runs that ended badly go on with their next attempt.",
                 Action.CANCEL: "Cancel many runs, and those that they wait for.",
                 Action.REPLAY: "Start a new run of each of many, with the same payload and options.",
+                Action.POSTPONE: "Let the next attempts of many runs that are retrying begin later.",
             }.items()
         }
         actions[Action.RETRY].add_argument(
             "--canary", action="store_true", help="1 run, then 10, then the rest; stop when one fails as before."
         )
+        actions[Action.POSTPONE].add_argument("--delay", required=True, metavar="SECONDS", help="From now.")
         for verb in actions.values():
             verb.add_argument("--search", metavar="TEXT", help="Such as: task:sync age:<1d; see `runs list`.")
             verb.add_argument("--id", action="append", metavar="RUN", help="May be repeated, instead of a search.")
@@ -104,6 +106,9 @@ class Command(VerbCommand):
     def do_replay(self, options: dict[str, Any]) -> None:
         self._do(Action.REPLAY, options)
 
+    def do_postpone(self, options: dict[str, Any]) -> None:
+        self._do(Action.POSTPONE, options)
+
     def do_abort(self, options: dict[str, Any]) -> None:
         job_id = _id(options["id"])
         services.bulk_abort(job_id, actor=Actor.local(), reason=options["reason"])
@@ -122,6 +127,7 @@ class Command(VerbCommand):
                 search=None if ids else search,
                 ids=ids,
                 pace=Pace.CANARY if options.get("canary") else Pace.ALL,
+                delay=options.get("delay"),
                 newest=None if ids else found.newest,
                 reason=options["reason"],
                 actor=Actor.local(),

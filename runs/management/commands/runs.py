@@ -15,6 +15,7 @@ from holdfast.words import status_words
 from runs import (
     answers,
     budgets,
+    columns,
     exporting,
     jsonvalue,
     loglines,
@@ -55,6 +56,7 @@ class Command(VerbCommand):
             verb.add_argument(
                 "--search", metavar="TEXT", help="Such as: queue:llm age:>10m; behind = when it begins with -."
             )
+        export.add_argument("--columns", default="", metavar="NAMES", help=f"Some of {','.join(columns.FILEABLE)}.")
         listing.add_argument("--cursor", metavar="CURSOR")
         listing.add_argument("--limit", metavar="N", help=f"At most {MAX_LIMIT}.")
         show = verbs.add_parser("show", help="Show one run with its attempts and snapshots.")
@@ -130,7 +132,8 @@ class Command(VerbCommand):
             self.stdout.write(f"There are more: --cursor {page.next}")
 
     def do_export(self, options: dict[str, Any]) -> None:
-        for piece in exporting.texts(_filter(options), "json" if options["json"] else "csv"):
+        names = columns.asked({"columns": options["columns"]}, columns.FILEABLE)
+        for piece in exporting.texts(_filter(options), "json" if options["json"] else "csv", names):
             self.stdout.write(piece, ending="")
 
     def do_show(self, options: dict[str, Any]) -> None:

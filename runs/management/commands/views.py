@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
+from runs.columns import LISTED
 from runs.errors import HoldfastError
 from runs.savedviews import selectors, services
 
@@ -18,6 +19,7 @@ class Command(VerbCommand):
         save = verbs.add_parser("save", help="Save a search; under a name that is there, in its place.")
         save.add_argument("name")
         save.add_argument("search", nargs="?", default="", help="Such as: queue:llm age:>10m; none is all runs.")
+        save.add_argument("--columns", default="", metavar="NAMES", help=f"Of its list: {','.join(LISTED)}.")
         save.add_argument("--shared", action="store_true", help="For all.")
         delete = verbs.add_parser("delete", help="Delete a view; its runs are not touched.")
         delete.add_argument("id", type=int)
@@ -38,6 +40,7 @@ class Command(VerbCommand):
         view = services.view_save(
             options["name"],
             options["search"],
+            columns=options["columns"],
             shared=options["shared"],
             reason=options["reason"],
             actor=Actor.local(),

@@ -60,6 +60,11 @@ def test_what_is_wrong_with_a_job_is_named(api):
         ({"action": "retry", "ids": [NOBODY] * 10_001}, 422, "ids"),
         ({"action": "retry", "q": "", "pace": {}}, 422, "pace"),
         ({"action": "cancel", "q": "", "pace": "canary"}, 422, "pace"),
+        ({"action": "postpone", "q": ""}, 422, "delay"),
+        ({"action": "postpone", "q": "", "delay": "soon"}, 422, "delay"),
+        ({"action": "postpone", "q": "", "delay": 10**400}, 422, "delay"),
+        ({"action": "postpone", "q": "", "delay": 0}, 422, "delay"),
+        ({"action": "retry", "q": "", "delay": 60}, 422, "delay"),
         ({"action": "retry", "q": "", "newest": "x"}, 422, "newest"),
         ({"action": "retry", "q": "", "reason": "x" * 501}, 422, "reason"),
         ({"action": "retry", "q": "", "reason": "bell \x07"}, 422, "reason"),
@@ -85,3 +90,12 @@ def test_a_replay_needs_what_an_enqueue_needs(with_role, known_tasks):
     problem(operator.post("/bulk", {"action": "replay", "ids": ids}), 403, "grant_missing")
     assert operator.post("/bulk", {"action": "retry", "ids": ids}).status_code == 201
     assert with_role("developer").post("/bulk", {"action": "replay", "ids": ids}).status_code == 201
+
+
+def test_next_attempts_of_many_are_put_off(api):
+    ids = [str(stored.run("retrying", "echo").id) for _ in range(2)]
+    assert api.get("/bulk/preview?action=postpone&q=task:echo").json()["q"] == "task:echo status:retrying"
+    job = api.post("/bulk", {"action": "postpone", "q": "task:echo", "delay": 7200}).json()
+    assert (job["action"], job["delay"], job["total"]) == ("postpone", 7200, 2)
+    assert [item["run_id"] for item in api.get(f"/bulk/{job['id']}/items").json()["items"]] == ids
+    assert api.post("/bulk", {"action": "cancel", "ids": ids}).json()["delay"] is None

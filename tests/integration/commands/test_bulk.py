@@ -63,6 +63,16 @@ def test_a_dry_run_says_what_is_meant_and_does_nothing() -> None:
     assert not BulkJob.objects.exists()
 
 
+def test_next_attempts_are_put_off_by_so_many_seconds() -> None:
+    stored.run("retrying", "echo")
+    job: Any = answered("bulk", "postpone", "--search", "task:echo", "--delay", "7200", "--yes")
+    assert (job["action"], job["delay"], job["total"]) == ("postpone", 7200, 1)
+    assert "1 run that fit 'status:retrying' would be put off" in said(
+        "bulk", "postpone", "--search", "status:retrying", "--delay", "60", "--dry-run"
+    )
+    assert "delay is 'soon'" in mistake("bulk", "postpone", "--search", "", "--delay", "soon", "--yes")
+
+
 def test_a_job_is_aborted_listed_and_shown() -> None:
     assert said("bulk", "list").strip() == "There is no bulk job yet."
     ids = failed(3)

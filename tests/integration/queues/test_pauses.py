@@ -11,9 +11,11 @@ from django.utils import timezone
 
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
+from holdfast.access.selectors import database_now
 from queues import services, store
 from queues.errors import InvalidChange
 from queues.models import Queue
+from queues.pauses import pauses
 from queues.rate import Rate
 from queues.store import Conn
 from runs.engine import upkeep
@@ -142,3 +144,44 @@ def test_a_pause_for_minutes_and_a_drain_are_asked_for_on_the_page(shop: Queue) 
         refused = client.post("/queues/shop/pause/", {"minutes": wrong}, headers=HTMX)
         assert refused.status_code == 422
         assert "Write minutes from 1 to 44,640" in refused.content.decode()
+
+
+# ── what looks back ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def told(name: str) -> list[tuple[bool, bool]]:
+    """Of each pause of a queue: whether it has begun, and whether it goes on."""
+    now = database_now()
+    return [(pause.start <= now, pause.end > now) for pause in pauses(name).get(name, [])]
+
+
+def test_the_log_says_when_a_queue_was_paused(shop: Queue) -> None:
+    assert told("shop") == []
+    services.queue_pause("shop", ACTOR, "down")
+    assert told("shop") == [(True, True)]
+    services.queue_pause("shop", ACTOR, "down", seconds=3_600)
+    [pause] = pauses()["shop"]
+    assert timedelta(minutes=59) < pause.end - pause.start < timedelta(minutes=61)
+    services.queue_resume("shop", ACTOR)
+    assert told("shop") == [(True, False)]
+    services.queue_undo("shop", ACTOR)
+    assert told("shop")[-1] == (True, True), "the undo has paused it again"
+    services.queue_resume("shop", ACTOR)
+    services.queue_update("shop", ACTOR, concurrency_limit=7)
+    services.queue_undo("shop", ACTOR)
+    assert told("shop")[-1] == (True, False), "what was undone was a limit"
+    assert pauses("nothing") == {}
+
+
+def test_a_pause_of_which_the_log_knows_the_end_alone_began_as_that_says(shop: Queue) -> None:
+    began, over = database_now() - timedelta(hours=2), database_now() - timedelta(hours=1)
+    AuditEntry.objects.create(
+        at=over,
+        actor_kind="user",
+        action="queues.resume",
+        object_type="queue",
+        object_id="shop",
+        before={"paused_at": began.isoformat(), "paused_until": None},
+        after={"paused_at": None, "paused_until": None},
+    )
+    assert pauses("shop") == {"shop": [(began, over)]}

@@ -17,7 +17,6 @@ from runs.models import Run
 from runs.views.alerts import FIRINGS
 from tests.support import stored
 from tests.support.alerts import look_at_alerts
-from tests.support.counting import statements
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.usefixtures("registered")
@@ -85,25 +84,6 @@ def test_the_menu_counts_what_fires_and_nobody_has_acknowledged(firing: Alert) -
     assert badge.findall(text_of(client, "/tasks/")) == ["1"]
     services.alert_acknowledge("rate", actor=ACTOR)
     assert badge.findall(text_of(client, "/tasks/")) == [""]
-
-
-def test_the_pages_ask_the_same_for_many_as_for_one(firing: Alert) -> None:
-    client = signed_in("viewer")
-    paths = {"/alerts/": 14, "/alerts/rate/": 16, "/alerts/channels/": 6, "/alerts/channels/pager/": 7}
-    for path in paths:
-        client.get(path)
-    for path, number in paths.items():
-        with statements(exactly=number):
-            client.get(path)
-    for number in range(8):
-        channels.channel_create(f"c{number}", "json", url="https://example.org/hook", actor=ACTOR)
-        services.alert_create(f"a{number}", actor=ACTOR, channels=["pager", f"c{number}"], **RATE)
-    look_at_alerts()
-    Firing.objects.filter(alert=firing).update(until=timezone.now(), ended="recovered")
-    Firing.objects.create(alert=firing, since=timezone.now(), peak_at=timezone.now(), **PAST)
-    for path, number in paths.items():
-        with statements(exactly=number):
-            client.get(path)
 
 
 def test_an_alert_is_made_with_what_its_kind_has_whatever_stands_in_the_other_fields() -> None:

@@ -14,9 +14,11 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from holdfast.demo.history import catalog
 from holdfast.demo.history.incidents import before
+from runs import histogram
 from runs.alerts import measuring, rules, services
 from runs.alerts.evaluating import SETTLE
 from runs.alerts.model import Alert
+from runs.models import Rollup
 from tests.support import stored
 from tests.support.runs import the
 
@@ -73,3 +75,96 @@ def test_a_run_that_works_makes_progress_by_the_engines_own_figures(registered: 
     rule = services.alert_draft(kind="no_progress", task="echo", threshold=60)
     end = timezone.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
     assert measuring.measure(rule, end).value == 60, "it waits, and there is no worker"
+
+
+# ── a queue that was paused is not at fault ──────────────────────────────────────────────────────────────────────────
+
+PAUSED = {"paused_at": "2026-01-01T00:00:00+00:00", "paused_until": None}
+FLOWS = {"paused_at": None, "paused_until": None}
+
+
+def minutes(ago: float) -> datetime:
+    return timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=ago)
+
+
+def paused(since: float, until: float, queue: str = "default") -> None:
+    """The log says that a queue was paused between so many minutes ago."""
+    told = {"actor_kind": "user", "object_type": "queue", "object_id": queue}
+    AuditEntry.objects.create(at=minutes(since), action="queues.pause", before=FLOWS, after=PAUSED, **told)
+    AuditEntry.objects.create(at=minutes(until), action="queues.resume", before=PAUSED, after=FLOWS, **told)
+
+
+def started(ago: int, *, after: float, queue: str = "default", name: str = "sums") -> None:
+    """A run started so many minutes ago that had waited for so many seconds."""
+    Rollup.objects.create(
+        minute=minutes(ago),
+        kind="delay",
+        task=stored.task(name),
+        queue=stored.queue(queue),
+        worker_id=1,
+        bucket=histogram.bucket(after),
+        count=1,
+        seconds=after,
+    )
+
+
+def values(rule: Alert, back: int = 60) -> dict[int, float | None]:
+    """Minutes ago → the value at their end. Where there is none, a look would have said the same, as it does now."""
+    end = minutes(0)
+    points = measuring.points(rule, end - timedelta(minutes=back), end)
+    for point in points:
+        if point.value is None or point.at == end:
+            assert measuring.measure(rule, point.at).value == point.value
+    return {(end - point.at) // measuring.MINUTE: point.value for point in points}
+
+
+@pytest.mark.parametrize("queue", ["default", ""])
+def test_a_head_wait_leaves_the_time_out_in_which_its_queue_was_paused(queue: str) -> None:
+    started(19, after=1_800)  # it came before the pause, and began as soon as that was over
+    paused(40, 20)
+    found = values(services.alert_draft(kind="head_wait", queue=queue, threshold=300))
+    before = found[42]
+    assert before is not None
+    assert 200 <= before <= 700, "it waited, and nobody had paused the queue"
+    assert {found[ago] for ago in range(40, 20, -1)} == ({None} if queue else {0}), "other queues flowed"
+    assert found[20] == 0, "it is resumed just now"
+    assert [found[18], found[5]] == [0, 0]
+    assert max(value for ago, value in found.items() if value is not None and ago < 40) <= 60
+
+
+def test_what_waits_in_another_queue_is_seen_while_one_is_paused() -> None:
+    stored.task("other", "mail")
+    started(19, after=1_800)
+    started(25, after=600, queue="mail", name="other")
+    paused(40, 20)
+    found = values(services.alert_draft(kind="head_wait", threshold=300))
+    waited = found[27]
+    assert waited is not None
+    assert 300 <= waited <= 600
+    assert found[22] == 0
+
+
+def test_no_progress_begins_to_count_when_a_queue_is_resumed() -> None:
+    started(1, after=50 * 60)
+    paused(40, 10)
+    found = values(services.alert_draft(kind="no_progress", task="sums", threshold=300))
+    before = found[41]
+    assert before is not None
+    assert before > 120
+    assert {found[ago] for ago in range(40, 10, -1)} == {None}
+    assert [found[10], found[9], found[5]] == [0, 60, 300]
+
+
+def test_a_rule_does_not_fire_for_a_pause_and_does_when_nothing_is_done_after_it() -> None:
+    started(1, after=50 * 60)
+    rule = services.alert_draft(kind="head_wait", queue="default", threshold=900)
+    end = minutes(0)
+
+    def fired() -> list[int]:
+        points = measuring.points(rule, end - timedelta(minutes=60), end)
+        spans = rules.spans([(p.at, p.value) for p in points], threshold=rule.threshold, hold=rule.held)
+        return [(end - span.since) // measuring.MINUTE for span in spans]
+
+    assert fired(), "nobody had paused it"
+    paused(45, 10)
+    assert fired() == []

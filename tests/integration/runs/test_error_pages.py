@@ -23,7 +23,6 @@ from runs.errors import InvalidFilter, InvalidOption, WrongState
 from runs.models import Task
 from runs.store import SQL
 from tests.support import stored
-from tests.support.counting import statements
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -140,24 +139,6 @@ def test_what_is_asked_wrongly_is_said_and_nothing_fails(query: str, words: str)
     answer = signed_in("viewer").get(f"/errors/?{query}")
     assert answer.status_code == 422
     assert words in answer.content.decode().replace("&#x27;", "'")
-
-
-def test_the_list_and_the_page_ask_the_same_for_many_as_for_one() -> None:
-    client = signed_in("viewer")
-    stored.failures(3, step="send")
-    client.get("/errors/")
-    with statements(exactly=11):
-        client.get("/errors/")
-    with statements(exactly=18):
-        client.get("/errors/f00d/")
-    for number in range(30):
-        stored.failures(fingerprint=f"f{number}")
-        stored.failures(step=f"step-{number}", version=str(number))
-        stored.run("failed", error={**stored.error(), "fingerprint": "f00d"})
-    with statements(exactly=11):
-        client.get("/errors/")
-    with statements(exactly=19):
-        client.get("/errors/f00d/")
 
 
 def test_the_page_tells_since_when_where_and_shows_the_latest_example() -> None:

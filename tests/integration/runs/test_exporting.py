@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import AsyncClient
 
 from holdfast.access.models import Membership
-from runs import exporting
+from runs import columns, exporting
 from runs.filters import RunFilter
 from tests.support import stored
 from tests.support.people import signed_in
@@ -40,11 +40,11 @@ def test_both_formats_have_the_runs_of_the_search_newest_first() -> None:
     told = json.loads(exported(form="json"))
     assert [(item["status"], item["tags"]) for item in told["items"]] == [("failed", []), ("completed", ["x", "y"])]
     assert told["cut"] is None
-    assert list(told["items"][0]) == list(exporting.COLUMNS)
+    assert list(told["items"][0]) == list(columns.FILED)
 
 
 def test_no_run_is_an_empty_file_of_its_kind() -> None:
-    assert exported().strip() == ",".join(exporting.COLUMNS)
+    assert exported().strip() == ",".join(columns.FILED)
     assert json.loads(exported(form="json")) == {"items": [], "cut": None}
 
 

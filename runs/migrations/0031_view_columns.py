@@ -1,0 +1,16 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('runs', '0030_bulk_delays'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='savedview',
+            name='columns',
+            field=models.TextField(db_default='', default='', help_text="As runs.columns reads it; empty is each reader's usual ones."),
+        ),
+    ]
