@@ -342,9 +342,10 @@
 
     scrolled() {
       const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
-      // The reader goes up from where following has put the sight, or down to the last line; other scrolling is draw()'s.
+      // The reader goes up from where following has put the sight, or down to the last line; other scrolling is draw()'s,
+      // or the browser's, when the bar below a long line goes and the sight is higher at once.
       if (this.following) {
-        if (this.scroller.scrollTop < this.put - ROW / 2) this.stay();
+        if (fromEnd >= ROW && this.scroller.scrollTop < this.put - ROW / 2) this.stay();
       } else if (fromEnd < ROW && !this.block.later && !this.drawing) this.following = this.follow.checked = true;
       this.plan();
     }
