@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from holdfast import db
 from holdfast.access.grants import Actor
@@ -76,6 +78,13 @@ def standings(name: str | None = None) -> list[Standing]:
         rows = conn.execute(store.SQL.breaker_windows, {"name": name, "most": MAX_BREAKERS}).fetchall()
     found = Breaker.objects.in_bulk([row[0] for row in rows])
     return [Standing(found[row[0]], *row[1:]) for row in rows if row[0] in found]
+
+
+def open_breakers() -> list[Breaker]:
+    """Those that let no call through now, whoever says so; by name. One whose cooldown is over would let probes through
+    if anything called."""
+    is_open = Q(forced=BreakerState.OPEN) | Q(forced="", state=BreakerState.OPEN, until__gt=Now())
+    return list(Breaker.objects.filter(is_open).order_by("name")[:MAX_BREAKERS])
 
 
 def breaker_get(name: str) -> Standing:

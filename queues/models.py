@@ -457,7 +457,8 @@ class Sample(models.Model):
 
     class Meta:
         constraints = (
-            # Any number of schedulers write one row. Serves charts, which ask for a time, and what is too old.
+            # Any number of schedulers write one row. Serves charts, which ask for a time, the
+            # latest minute of all, and what is too old.
             models.UniqueConstraint(fields=("minute", "queue"), name="sample_once"),
         )
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from django.db.models import Max
+
 from holdfast import db
 from queues import store
+from queues.models import Sample
 
 #: Queues of a look at most: those that were fullest.
 MAX_QUEUES: Final = 20
@@ -31,3 +34,10 @@ def sample_bins(start: datetime, end: datetime, *, minutes: int, queue: str | No
     asked = {"start": start, "end": end, "minutes": minutes, "queue": queue, "most": MAX_QUEUES}
     with db.callers() as conn:
         return [SampleBin(*row) for row in conn.execute(store.SQL.sample_bins, asked).fetchall()]
+
+
+def latest() -> datetime | None:
+    """The last minute of which a sample was taken: by that one knows that the scheduler is at work. None: never, or
+    there is no queue."""
+    found: datetime | None = Sample.objects.aggregate(at=Max("minute"))["at"]
+    return found

@@ -111,6 +111,20 @@ def push_safely(pool: str) -> bool:
         return False
 
 
+def answer_time() -> float | None:
+    """Seconds after which Redis answered; None when it did not."""
+    global _frozen_until
+    if (began := time.monotonic()) < _frozen_until:
+        return None
+    try:
+        connection().ping()
+    except redis.RedisError as error:
+        if isinstance(error, redis.TimeoutError):
+            _frozen_until = time.monotonic() + FROZEN
+        return None
+    return time.monotonic() - began
+
+
 def suspended() -> bool:
     """Whether `rq suspend` holds all workers back. False when Redis does not say."""
     global _frozen_until

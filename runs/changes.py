@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import Any, Final
+from urllib.parse import quote
 
 from django.db.models import Q, QuerySet
 from django.urls import reverse
@@ -45,7 +46,7 @@ KINDS: Final = (
     Kind("deploys", "Deploys", (DEPLOY,)),
     Kind("queues", "Queues", ("queues.", "breakers."), "queues.view"),
     Kind("runs", "Runs", ("runs.", "waits.", "bulk.")),
-    Kind("errors", "Errors", ("errors.",)),
+    Kind("errors", "Errors", ("errors.", "causes.")),
     Kind("schedules", "Schedules", ("schedules.",)),
     Kind("webhooks", "Webhooks", ("webhooks.",), "webhooks.view"),
     Kind("alerts", "Alerts", ("alerts.",)),
@@ -85,6 +86,9 @@ _VERBS: Final = {
     "errors.resolve": "resolved",
     "errors.reopen": "reopened",
     "errors.snooze": "snoozed",
+    "causes.acknowledge": "acknowledged",
+    "causes.snooze": "snoozed",
+    "causes.reopen": "reopened",
     "access.sign_in": "signed in",
 }
 
@@ -120,7 +124,7 @@ class Change:
         """Where the object is; it may be gone."""
         of, name = self.entry.object_type, self.entry.object_id
         if of == "queue":
-            return f"{reverse('queues:queues')}#{name}"
+            return f"{reverse('queues:queues')}?search={quote(name)}#{name}"
         if of == "breaker":
             return f"{reverse('queues:queues')}#breaker-{name}"
         return reverse(_PAGES[of], args=[name]) if of in _PAGES else ""

@@ -16,12 +16,15 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 import psycopg
 from channels.db import database_sync_to_async
-from django.contrib.auth import get_user_model
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest
 from psycopg_pool import PoolTimeout
 
 from holdfast.access.grants import allows
@@ -91,7 +94,7 @@ class Page(Listener):
             await self.tell(live.beat())
         if now - self._checked_at >= RECHECK:
             self._checked_at = now
-            if not await may_watch(self.scope.get("user")):
+            if not await may_watch(self.scope.get("session")):
                 raise Left(FORBIDDEN)
 
     async def until_left(self) -> None:
@@ -122,14 +125,17 @@ async def lists_socket(scope: Scope, receive: Receive, send: Send) -> None:
     await _serve(page, LISTS, partial(_tell_lists, page))
 
 
-async def may_watch(user: Any) -> bool:
-    """Whether this user may watch now: read anew, because a socket outlives a role and a session."""
-    return user is not None and await database_sync_to_async(_may_watch)(user.pk)
+async def may_watch(session: Any) -> bool:
+    """Whether whoever has this session may watch now: it is read anew, because a socket outlives roles and sessions.
+    Who has signed out, or whose session is over or was ended by a new password, may not."""
+    key = None if session is None else session.session_key
+    return key is not None and await database_sync_to_async(_may_watch)(key)
 
 
-def _may_watch(user_id: Any) -> bool:
-    user = get_user_model().objects.filter(pk=user_id).first() if user_id is not None else None
-    return user is not None and allows(user, GRANT)
+def _may_watch(session_key: str) -> bool:
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    return allows(get_user(request), GRANT)
 
 
 def _cursor(scope: Scope) -> live.Cursor:
@@ -141,7 +147,7 @@ def _cursor(scope: Scope) -> live.Cursor:
 async def _serve(page: Page, group: str, *parts: Part) -> None:
     """Runs the parts of a page until one of them ends it."""
     await page.receive()  # websocket.connect
-    if not await may_watch(page.scope.get("user")):
+    if not await may_watch(page.scope.get("session")):
         await page.close(FORBIDDEN)
         return
     await page.send({"type": "websocket.accept"})

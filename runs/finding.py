@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 from django.db.models import Model
 from django.urls import reverse
@@ -103,7 +104,7 @@ def _named(asked: str, actor: Actor) -> Iterator[Hit]:
     yield from _rows(Task, "id", asked, "task", lambda name: reverse("runs:task", args=[name]))
     if "queues.view" in actor.grants:
         queues = reverse("queues:queues")
-        yield from _rows(Queue, "name", asked, "queue", lambda name: f"{queues}#{name}")
+        yield from _rows(Queue, "name", asked, "queue", lambda name: f"{queues}?search={quote(name)}#{name}")
         yield from _workers(asked)
     yield from _views(asked, actor)
     yield from _rows(Schedule, "name", asked, "schedule", lambda name: reverse("runs:schedule", args=[name]))

@@ -28,6 +28,13 @@ class ErrorsForm(forms.Form):
             inside = str(fault["field"]) if at and fault["field"] != name else ""
             self.add_error(at, f"{inside} {fault['message']}".strip() if at else str(error))
 
+    @property
+    def refusal(self) -> str:
+        """The first thing that is wrong, with its field."""
+        name, faults = next(iter(self.errors.items()))
+        label: Any = self.fields[name].label if name in self.fields else ""
+        return f"{label or name.capitalize()}: {faults[0]}"
+
 
 class ReasonForm(ErrorsForm):
     """Why somebody does it."""

@@ -17,8 +17,10 @@
     IdempotencyKey  the promise that one key starts one run
     DebounceKey     calls that come close upon each other, and their one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
+    CoarseRollup    sums of these over a quarter, an hour, six hours; CoarseMark: until when there are some
     UsageRollup     one-minute sums of usage per task
     ErrorGroup      failed tries that are the same failure; ErrorCount: how often, by hour, task, step, version
+    CauseNote       what somebody says of a cause of the verdict, for as long as it holds     (few)
     SavedView       a search of the list of runs under a name, one's own or everybody's       (few)
 
 Snapshots, log lines and chunks are partitioned by their run's id: a UUIDv7 begins with the run's creation time, so a
@@ -39,6 +41,7 @@ from django.db.models.functions import Now
 from queues.models import Lane, Queue, Worker
 from runs.alerts import model as alerts  # noqa: F401 - Django finds the tables by this
 from runs.bulk import model as bulk  # noqa: F401 - Django finds the tables by this
+from runs.causes.model import CauseNote as CauseNote
 from runs.errorgroups import model as errorgroups  # noqa: F401 - Django finds the tables by this
 from runs.forks.model import Forked
 from runs.keys.model import DebounceKey as DebounceKey
@@ -46,6 +49,8 @@ from runs.keys.model import IdempotencyKey as IdempotencyKey
 from runs.outbound import model as outbound  # noqa: F401 - Django finds the tables by this
 from runs.retries.model import STRUGGLING
 from runs.rollupmodel import DIGITS, PLACES
+from runs.rollupmodel import CoarseMark as CoarseMark
+from runs.rollupmodel import CoarseRollup as CoarseRollup
 from runs.rollupmodel import Rollup as Rollup
 from runs.rollupmodel import RollupKind as RollupKind
 from runs.rollupmodel import UsageRollup as UsageRollup

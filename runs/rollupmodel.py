@@ -44,6 +44,50 @@ class Rollup(models.Model):
         return f"{self.minute} {self.kind} {self.task_id} {self.status}"
 
 
+class CoarseRollup(models.Model):
+    """Sums of Rollup over a bin of `size` minutes, of how runs ended (`run`) and when they started (`delay`): what is
+    read where the time is long. The scheduler makes them once the bin is over; until then the minutes are read."""
+
+    id = models.BigAutoField(primary_key=True)
+    size = models.SmallIntegerField(help_text="Minutes; see runs.coarse.")
+    kind = models.CharField(max_length=7, choices=RollupKind.choices)
+    at = models.DateTimeField(help_text="When the bin begins.")
+    task = models.ForeignKey("runs.Task", models.CASCADE, db_constraint=False, db_index=False)
+    queue = models.ForeignKey("queues.Queue", models.CASCADE, db_constraint=False, db_index=False)
+    version = models.CharField(max_length=64, blank=True, default="")
+    status = models.CharField(max_length=10)
+    bucket = models.SmallIntegerField()
+    worker = models.ForeignKey("queues.Worker", models.CASCADE, db_constraint=False, db_index=False)
+    count = models.BigIntegerField()
+
+    class Meta:
+        constraints = (
+            # Serves Explore and the charts of a day by its prefix, and has all that they read of a bin.
+            models.UniqueConstraint(
+                fields=("size", "kind", "at", "task", "queue", "version", "status", "bucket", "worker"),
+                include=("count",),
+                name="coarse_rollup_unique",
+            ),
+        )
+        indexes = (
+            # Serves who changes rollups of the past (a seeded history), so that their sums are made anew.
+            models.Index("at", name="coarse_rollup_by_time"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.at} +{self.size} min {self.kind} {self.task_id} {self.status}"
+
+
+class CoarseMark(models.Model):
+    """Until when there are sums of a size."""
+
+    size = models.SmallIntegerField(primary_key=True)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.size} min until {self.until}"
+
+
 class UsageRollup(models.Model):
     """What a task's runs have used of a unit within one minute."""
 

@@ -68,6 +68,11 @@ class Bar:
     percent: int
     inherited: bool
 
+    @property
+    def example(self) -> dict[str, int]:
+        """A top-up of it, as the API takes it."""
+        return {self.budget.unit: 1}
+
 
 def lines(run: Run) -> list[Line]:
     """What a run has used, unit by unit. Call after `fill`."""

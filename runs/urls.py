@@ -5,6 +5,7 @@ from django.urls import path
 from runs.views import (
     alerts,
     bulk,
+    causes,
     changes,
     channels,
     compare,
@@ -97,6 +98,9 @@ urlpatterns = [
     path("explore/", explore.explore, name="explore"),
     path("explore/charts/<str:name>.json", explore.chart, name="explore_chart"),
     path("verdict/", now.verdict, name="verdict"),
+    path("causes/<str:key>/acknowledge/", causes.cause_acknowledge, name="cause_acknowledge"),
+    path("causes/<str:key>/snooze/", causes.cause_snooze, name="cause_snooze"),
+    path("causes/<str:key>/reopen/", causes.cause_reopen, name="cause_reopen"),
     path("find/", finding.find, name="find"),
     path("alerts/", alerts.alerts, name="alerts"),
     path("alerts/channels/", channels.channels, name="channels"),

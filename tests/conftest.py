@@ -112,6 +112,9 @@ def servers() -> Servers:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(servers: Servers, django_db_modify_db_settings_parallel_suffix: None) -> None:
     """Points Django at the pair before pytest-django makes the test database in it."""
+    from tests.support import emptying
+
+    emptying.install()
     found = env.parse_database_url(servers.database_url)
     settings.DATABASES["default"].update(
         NAME=found.name, USER=found.user, PASSWORD=found.password, HOST=found.host, PORT=found.port

@@ -39,6 +39,7 @@ ICONS: Final[dict[str, str]] = {
     "theme": '<circle cx="8" cy="8" r="5.75"/><path d="M8 2.25a5.75 5.75 0 0 1 0 11.5z" fill="currentColor"/>',
     "user": '<circle cx="8" cy="5.25" r="2.75"/><path d="M2.5 14c.5-3 2.75-4.5 5.5-4.5s5 1.5 5.5 4.5"/>',
     "keyboard": '<rect x="1.5" y="4" width="13" height="8.5"/><path d="M4 7h.01M6.7 7h.01M9.3 7h.01M12 7h.01M5 9.75h6"/>',  # noqa: E501
+    "terminal": '<path d="M2 3.5h12v9H2zM4.5 6l2 2-2 2M8 10.25h3.5"/>',
     "copy": '<rect x="5.5" y="5.5" width="8" height="8"/><path d="M10.5 5.5v-3h-8v8h3"/>',
     "close": '<path d="m4 4 8 8M12 4l-8 8"/>',
     "download": '<path d="M8 2v8.5M4.5 7.5 8 11l3.5-3.5M2.5 14h11"/>',

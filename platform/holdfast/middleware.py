@@ -1,5 +1,6 @@
 """What every response carries."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction
@@ -52,6 +53,23 @@ def content_security_policy(get_response: _Sync | _Async) -> _Sync | _Async:
         return response
 
     return answer
+
+
+#: Embeddings, overrides and isolates of direction, as UTF-8: they reorder the text in which they stand.
+_REORDERS = re.compile(rb"\xe2(?:\x80[\xaa-\xae]|\x81[\xa6-\xa9])")
+
+
+class Inert(MiddlewareMixin):
+    """Pages show characters that reorder text as what they are, `\\u202e`, as JSON writes them: somebody's log line or
+    error must not turn around what stands beside it. Scripts do the same with what they draw (`inert` in page.js)."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        is_page = response.headers.get("Content-Type", "").startswith("text/html")
+        if is_page and isinstance(response, HttpResponse) and _REORDERS.search(response.content):
+            response.content = _REORDERS.sub(
+                lambda found: f"\\u{ord(found[0].decode()):04x}".encode(), response.content
+            )
+        return response
 
 
 class DatabaseRefuses(MiddlewareMixin):

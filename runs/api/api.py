@@ -33,6 +33,7 @@ from runs.api import (
     streams,
     tasks,
     updates,
+    verdict,
     waits,
     webhooks,
     workers,
@@ -97,6 +98,7 @@ api = Api(
 )
 problems.install(api)
 for _router in (
+    verdict.router,
     tasks.router,
     retries.router,
     forks.router,

@@ -59,7 +59,7 @@ def _sequence(request: HttpRequest, name: str) -> int:
 
 def _still(request: HttpRequest) -> Callable[[], Awaitable[bool]]:
     """Whether the caller may still read: a connection outlives tokens, roles and sessions."""
-    header, user = request.headers.get("Authorization"), request.user
+    header, session = request.headers.get("Authorization"), request.session
 
     def by_token() -> bool:
         try:
@@ -70,7 +70,7 @@ def _still(request: HttpRequest) -> Callable[[], Awaitable[bool]]:
 
     async def allowed() -> bool:
         if header is None:
-            return await may_watch(user)
+            return await may_watch(session)
         return bool(await database_sync_to_async(by_token)())
 
     return allowed

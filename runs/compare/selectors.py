@@ -15,6 +15,7 @@ from runs.compare import diff
 from runs.errors import InvalidFilter
 from runs.models import Attempt, LogLine, Run
 from runs.retries.selectors import spent_words
+from runs.states import Status
 from runs.store import SQL
 
 #: What is compared at most: lines of a payload, result or log, and steps; the first ones.
@@ -43,6 +44,15 @@ class Side:
     @property
     def status(self) -> str:
         return self.attempt.status if self.attempt else self.run.status
+
+    @property
+    def completed(self) -> bool:
+        return self.status == Status.COMPLETED
+
+    @property
+    def output(self) -> Any:
+        """Its result. An attempt before the one that completed its run has none."""
+        return self.run.output if self.completed else None
 
     @property
     def started_at(self) -> datetime | None:
@@ -138,6 +148,14 @@ class Comparison:
     more_steps: bool  # only the first MAX_STEPS of a side were compared
     log: Part
 
+    @property
+    def same_output(self) -> str:
+        """What there is to say of results between which there is no difference."""
+        if self.a.completed and self.b.completed:
+            return "Both came to the same."
+        ended = [name for name, side in (("A", self.a), ("B", self.b)) if side.completed]
+        return f"Only {ended[0]} came to a result, and that is null." if ended else "Neither came to a result."
+
 
 def side_of(name: str, text: str) -> tuple[uuid.UUID, int | None]:
     """A run's id, or `id:2` for its second attempt. Raises InvalidFilter, which names the parameter."""
@@ -168,7 +186,7 @@ def compare(a: str, b: str) -> Comparison:
         other,
         [Fact(name, tell(one), tell(other)) for name, tell in _FACTS],
         _json_part(one.run.payload, other.run.payload),
-        _json_part(one.run.output, other.run.output),
+        _json_part(one.output, other.output),
         steps,
         more,
         _log_part(one, other),

@@ -21,6 +21,7 @@ from queues.store import Conn
 from runs import partitions, registration, store
 from runs.alerts import evaluating
 from runs.bulk import retention as bulk_retention
+from runs.causes import watch as causes
 from runs.engine import recovery
 from runs.outbound import telling
 from runs.schedules import firing
@@ -51,6 +52,10 @@ DEADLINE_LIMIT: Final = 200
 #: Seconds after which counts of errors have no need of a row per worker, after which they are dropped, and groups that
 #: were not seen since.
 MERGE_AFTER, KEEP_COUNTS, KEEP_GROUPS = 2 * 3_600.0, 35 * 86_400.0, 90 * 86_400.0
+#: Seconds between looks for bins of rollups to sum, and how long a bin has to be over: a worker's batch may take long
+#: to commit, and has the minute in which it began.
+SUMS: Final = 60.0
+SUM_AFTER: Final = 120.0
 #: Rows of them that one statement takes.
 TIDY_LIMIT: Final = 5_000
 
@@ -232,11 +237,23 @@ def tidy_errors(conn: Conn) -> float | None:
     return 0.0 if max(merged, old) >= TIDY_LIMIT else None
 
 
+def sum_rollups(conn: Conn) -> float | None:
+    """Rollups of bins that are over are summed, for looks at long times."""
+    return 0.0 if store.sum_rollups(conn, age=SUM_AFTER) else None
+
+
 def look_at_alerts(conn: Conn) -> float | None:
     """Alerts whose minute is over are looked at; who is to know is told."""
     del conn
     with _callers():
         return 0.0 if evaluating.evaluate_due() else None
+
+
+def look_at_causes(conn: Conn) -> None:
+    """What people have said of causes of the verdict is over when these are gone, or worse."""
+    del conn
+    with _callers():
+        causes.look()
 
 
 def sample_queues(conn: Conn) -> float:
@@ -267,10 +284,12 @@ def poller() -> Poller:
     found.every(HOMES, leave_homes)
     found.every(PAUSES, end_pauses)
     found.every(SAMPLES, sample_queues)
+    found.every(SUMS, sum_rollups)
     found.every(TELL, tell_endpoints)
     floor, timeout = settings.HOLDFAST_STUCK_FLOOR, settings.HOLDFAST_HEARTBEAT_TIMEOUT
     found.every(min(LOOK_AT_ALL, floor), Lookout(floor, timeout).look)
     found.every(TICKS, Clockwork().turn)
     found.every(TICKS, begin_queued_ticks)
     found.every(ALERTS, look_at_alerts)
+    found.every(causes.EVERY, look_at_causes)
     return found

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
 from django import forms
 
 from runs.forms import MAX_REASON, PLAIN, ErrorsForm
-
-DURATIONS: Final = (("1h", "an hour"), ("4h", "four hours"), ("1d", "a day"), ("7d", "a week"), ("30d", "30 days"))
+from runs.snoozing import DURATIONS
 
 
 class SnoozeForm(ErrorsForm):
@@ -30,10 +27,3 @@ class SnoozeForm(ErrorsForm):
         if not (text.isascii() and text.isdecimal() and len(text) <= 15):
             raise forms.ValidationError(f"is {text[:60]!r}; write a whole number.")
         return int(text)
-
-    @property
-    def refusal(self) -> str:
-        """The first thing that is wrong, with its field."""
-        name, faults = next(iter(self.errors.items()))
-        label: Any = self.fields[name].label if name in self.fields else ""
-        return f"{label or name.capitalize()}: {faults[0]}"

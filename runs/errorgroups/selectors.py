@@ -94,7 +94,7 @@ class Part(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """A group of errors as it stands. `tries` and `ended` are those of the span that was asked for."""
+    """A group of errors as it stands. What is shown of it (from `tries` on) is of the span that was asked for."""
 
     fingerprint: str
     type: str
@@ -111,14 +111,14 @@ class Group:
     snoozed_until: datetime | None
     snoozed_for: int | None
     reason: str
-    tries: int
-    ended: int
     lately: int
     before: int
     today: int
     since: int
     relapsed: bool
     state: State = State.STEADY
+    tries: int = 0
+    ended: int = 0
     bins: list[int] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     open: int = 0  # runs that are not over and whose last error it is
@@ -288,7 +288,6 @@ def _look(now: datetime, start: datetime, asked: Asked, *, most: int, fingerprin
         task=asked.task,
         fingerprint=fingerprint,
         most=most,
-        start=start,
         lately=lately,
         baseline=lately - timedelta(hours=BASELINE),
         today=hour - DAY,
@@ -320,7 +319,9 @@ def _fill(
     said: dict[str, Any] = {"fingerprints": list(by_print), "start": start, "task": asked.task}
     for group in groups:
         group.bins = [0] * round((end - start) / timedelta(hours=hours))
-    for name, at, count in _rows("error_bins", hours=hours, **said):
+    for name, at, count, ended in _rows("error_bins", hours=hours, **said):
+        by_print[name].tries += count
+        by_print[name].ended += ended
         place = int((at - start) / timedelta(hours=hours))
         if 0 <= place < len(by_print[name].bins):
             by_print[name].bins[place] += count

@@ -5,7 +5,7 @@ Callers check the grant first (`holdfast.access.grants.require`).
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
@@ -14,14 +14,14 @@ from django.db.models import Max, Sum
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
+from runs import snoozing
 from runs.errorgroups.model import ErrorCount, ErrorGroup
 from runs.errorgroups.selectors import UnknownErrorGroup, is_print
-from runs.errors import InvalidOption, WrongState
+from runs.errors import WrongState
 from runs.models import Task
-from runs.search import values
+from runs.snoozing import fault
 
-#: The longest snooze, and how many failed tries it may last.
-MAX_SNOOZE: Final = timedelta(days=90)
+#: How many failed tries a snooze may last.
 MAX_TRIES: Final = 1_000_000_000
 #: Versions of a group that a resolution remembers, the latest.
 MAX_VERSIONS: Final = 200
@@ -61,15 +61,15 @@ def error_snooze(
     """It is quiet until what comes first: so much time is over, or it has failed so often again.
 
     Args:
-        duration: `4h`, `1d12h`, at most MAX_SNOOZE.
+        duration: `4h`, `1d12h`, at most snoozing.MAX_SNOOZE.
         tries: how many failed tries, 1 to MAX_TRIES.
 
     Raises:
         UnknownErrorGroup, InvalidOption.
     """
-    span, most = _span(duration), _tries(tries)
+    span, most = snoozing.span(duration) if duration else None, _tries(tries)
     if span is None and most is None:
-        raise _fault("duration", "is missing, and so is tries; write one of them, such as 1d or 100")
+        raise fault("duration", "is missing, and so is tries; write one of them, such as 1d or 100")
     with transaction.atomic():
         row = _locked(fingerprint)
         before, now = _said(row), database_now()
@@ -108,25 +108,9 @@ def _tries_since(fingerprint: str, hour: datetime) -> int:
     return found["n"] or 0
 
 
-def _span(text: str | None) -> timedelta | None:
-    if text is None or text == "":
-        return None
-    try:
-        span = values.duration(text)
-    except ValueError:
-        raise _fault("duration", f"is {text!r:.60}; write a duration like 4h or 1d") from None
-    if not timedelta() < span <= MAX_SNOOZE:
-        raise _fault("duration", f"is {text!r:.60}; write at most {MAX_SNOOZE.days}d, and more than nothing")
-    return span
-
-
 def _tries(number: Any) -> int | None:
     if number is None or number == "":
         return None
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_TRIES:
-        raise _fault("tries", f"is {number!r:.60}; write a whole number from 1 to {MAX_TRIES:,}")
+        raise fault("tries", f"is {number!r:.60}; write a whole number from 1 to {MAX_TRIES:,}")
     return number
-
-
-def _fault(field: str, message: str) -> InvalidOption:
-    return InvalidOption(f"{field} {message}.", errors=[{"field": field, "message": message}])

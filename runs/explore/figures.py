@@ -110,7 +110,7 @@ def _row(asked: Asked, group: selectors.Group, terms: Sequence[Term]) -> Row:
     own = [*(term for term in terms if term.field != asked.by), Term(asked.by, (group.name,))]
     failed = Term("status", links.FAILURES)
     url = "" if asked.by == "tag" else asked.without_box(**{asked.by: group.name})
-    return Row(group, url, links.runs_of(own), links.runs_of([*own, failed]))
+    return Row(group, url, links.runs_of([*own, links.NOT_CANCELLED]), links.runs_of([*own, failed]))
 
 
 def draw(name: str, asked: Asked) -> Figure:

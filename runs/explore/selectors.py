@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, Final
 
 from holdfast import db
-from runs import histogram
+from runs import coarse, histogram
 from runs.charts import COUNTED, FAILED, Cell, Window
 from runs.explore.asked import Asked, Box
 from runs.explore.sample import parameters, slices
@@ -108,7 +107,8 @@ def groups(asked: Asked, window: Window) -> Groups:
     """The runs by what `asked.by` says, but for tags, of which rollups know nothing."""
     rows = _rows(
         SQL.explore_groups,
-        by=asked.by, failed=_FAILED, counted=_COUNTED, most=MAX_GROUPS, **_fitting(asked), **_time(window),
+        kind=str(RollupKind.RUN), by=asked.by, failed=_FAILED, counted=_COUNTED, most=MAX_GROUPS,
+        **_fitting(asked), **_time(window),
     )  # fmt: skip
     found: dict[str, Group] = {}
     for name, _, minute, failed, bucket, count in rows:
@@ -137,8 +137,8 @@ def _fitting(asked: Asked) -> dict[str, Any]:
     return {"task": asked.task, "queue": asked.queue, "version": asked.version, "worker": asked.worker}
 
 
-def _time(window: Window) -> dict[str, datetime | int]:
-    return {"start": window.start, "end": window.end, "minutes": window.minutes}
+def _time(window: Window) -> dict[str, Any]:
+    return {"minutes": window.minutes, **coarse.over(window.start, window.end, minutes=window.minutes)}
 
 
 def _rows(sql: str, **params: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0027_saved_views'),
+        ('runs', '0029_acknowledged_causes'),
     ]
 
     operations = [

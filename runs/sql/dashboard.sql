@@ -45,24 +45,21 @@ LIMIT %(groups)s;
 -- By bins of time; how long the runs took does not matter here.
 SELECT date_bin(make_interval(mins => %(minutes)s), u.minute, %(start)s) AS bin, u.status, 0 AS bucket,
        sum(u.count)::bigint AS count
-FROM runs_rollup u
-WHERE u.kind = 'run' AND u.minute >= %(start)s AND u.minute < %(end)s AND u.status = ANY(%(counted)s)
-  AND (%(task)s::text IS NULL OR u.task_id = %(task)s)
+FROM {rollups_over} u
+WHERE u.status = ANY(%(counted)s) AND (%(task)s::text IS NULL OR u.task_id = %(task)s)
 GROUP BY bin, u.status;
 
 -- name: duration_cells
 -- By how long the runs took; when does not matter here.
 SELECT %(start)s::timestamptz AS minute, u.status, u.bucket, sum(u.count)::bigint AS count
-FROM runs_rollup u
-WHERE u.kind = 'run' AND u.minute >= %(start)s AND u.minute < %(end)s AND u.status = ANY(%(counted)s)
-  AND (%(task)s::text IS NULL OR u.task_id = %(task)s)
+FROM {rollups_over} u
+WHERE u.status = ANY(%(counted)s) AND (%(task)s::text IS NULL OR u.task_id = %(task)s)
 GROUP BY u.status, u.bucket;
 
 -- name: task_stats
 SELECT u.task_id, u.status, u.bucket, sum(u.count)::bigint AS count
-FROM runs_rollup u
-WHERE u.kind = 'run' AND u.minute >= holdfast_now() - interval '24 hours' AND u.status = ANY(%(counted)s)
-  AND u.task_id = ANY(%(tasks)s)
+FROM {rollups_over} u
+WHERE u.status = ANY(%(counted)s) AND u.task_id = ANY(%(tasks)s)
 GROUP BY u.task_id, u.status, u.bucket;
 
 -- name: starts_lately

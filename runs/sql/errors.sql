@@ -61,8 +61,8 @@ DELETE FROM runs_errorgroup g WHERE g.fingerprint = ANY (ARRAY(
     FOR UPDATE SKIP LOCKED));
 
 -- name: error_look
--- The groups that were seen since a moment, the latest first, each with what its state is judged by. What a group's
--- counts are asked for begins with the earliest of what is asked; %(task)s narrows what is counted for the list.
+-- The groups that were seen since a moment, the latest first, each with what its state is judged by: a day of its counts,
+-- or what came since somebody has judged it. (What is shown of the few that are listed is read by the next two.)
 WITH looked AS (
     SELECT g.* FROM runs_errorgroup g
     WHERE g.last_seen >= %(seen_since)s
@@ -73,13 +73,11 @@ WITH looked AS (
     LIMIT %(most)s
 )
 SELECT l.fingerprint, l.type, l.message, l.tasks, l.first_seen, l.last_seen, l.example, l.resolved_at, l.resolved_by,
-       l.resolved_in, l.snoozed_at, l.snoozed_by, l.snoozed_until, l.snoozed_for, l.reason, c.tries, c.ended, c.lately,
-       c.before, c.today, greatest(0, c.since - l.snoozed_base) AS since, c.relapsed
+       l.resolved_in, l.snoozed_at, l.snoozed_by, l.snoozed_until, l.snoozed_for, l.reason, c.lately, c.before,
+       c.today, greatest(0, c.since - l.snoozed_base) AS since, c.relapsed
 FROM looked l
 CROSS JOIN LATERAL (
-    SELECT coalesce(sum(n.count) FILTER (WHERE n.hour >= %(start)s AND {of_task}), 0)::bigint AS tries,
-           coalesce(sum(n.ended) FILTER (WHERE n.hour >= %(start)s AND {of_task}), 0)::bigint AS ended,
-           coalesce(sum(n.count) FILTER (WHERE n.hour >= %(lately)s), 0)::bigint AS lately,
+    SELECT coalesce(sum(n.count) FILTER (WHERE n.hour >= %(lately)s), 0)::bigint AS lately,
            coalesce(sum(n.count) FILTER (WHERE n.hour >= %(baseline)s AND n.hour < %(lately)s), 0)::bigint AS before,
            coalesce(sum(n.count) FILTER (WHERE n.hour >= %(today)s), 0)::bigint AS today,
            coalesce(sum(n.count) FILTER (WHERE n.hour >= date_trunc('hour', l.snoozed_at, 'UTC')), 0)::bigint AS since,
@@ -87,7 +85,7 @@ CROSS JOIN LATERAL (
                     false) AS relapsed
     FROM runs_errorcount n
     WHERE n.fingerprint = l.fingerprint
-      AND n.hour >= least(%(start)s, %(baseline)s, date_trunc('hour', l.snoozed_at, 'UTC'),
+      AND n.hour >= least(%(baseline)s, %(today)s, date_trunc('hour', l.snoozed_at, 'UTC'),
                           date_trunc('hour', l.resolved_at, 'UTC'))
 ) c
 ORDER BY l.last_seen DESC, l.fingerprint DESC;
@@ -97,8 +95,9 @@ ORDER BY l.last_seen DESC, l.fingerprint DESC;
 (%(task)s::text IS NULL OR n.task_id = %(task)s)
 
 -- name: error_bins
--- Failed tries by bins of time.
-SELECT n.fingerprint, date_bin(make_interval(hours => %(hours)s), n.hour, %(start)s) AS bin, sum(n.count)::bigint AS count
+-- Failed tries, and runs that ended so, by bins of time.
+SELECT n.fingerprint, date_bin(make_interval(hours => %(hours)s), n.hour, %(start)s) AS bin, sum(n.count)::bigint AS count,
+       sum(n.ended)::bigint AS ended
 FROM runs_errorcount n
 WHERE n.fingerprint = ANY(%(fingerprints)s) AND n.hour >= %(start)s AND {of_task}
 GROUP BY n.fingerprint, bin;

@@ -1,5 +1,5 @@
--- What the page Explore counts: rollups by bins of time, with what somebody asks for. Each statement reads the rollups of
--- its time by the prefix of rollup_unique (minute, kind); the time is bounded (runs.explore.asked).
+-- What the page Explore counts: rollups by bins of time, with what somebody asks for. The time is bounded
+-- (runs.explore.asked), and sums are read where it is long (rollups_over).
 
 -- name: rollup_fits
 (%(task)s::text IS NULL OR u.task_id = %(task)s)
@@ -11,8 +11,8 @@
 -- By bin, status and duration.
 SELECT date_bin(make_interval(mins => %(minutes)s), u.minute, %(start)s) AS bin, u.status, u.bucket,
        sum(u.count)::bigint AS count
-FROM runs_rollup u
-WHERE u.kind = %(kind)s AND u.minute >= %(start)s AND u.minute < %(end)s AND {rollup_fits}
+FROM {rollups_over} u
+WHERE {rollup_fits}
 GROUP BY bin, u.status, u.bucket;
 
 -- name: explore_groups
@@ -22,11 +22,10 @@ WITH found AS MATERIALIZED (
                              ELSE q.name END AS name,
            date_bin(make_interval(mins => %(minutes)s), u.minute, %(start)s) AS bin,
            u.status = ANY(%(failed)s) AS failed, u.bucket, sum(u.count) AS count
-    FROM runs_rollup u
+    FROM {rollups_over} u
     LEFT JOIN queues_queue q ON q.id = u.queue_id
     LEFT JOIN queues_worker w ON w.id = u.worker_id
-    WHERE u.kind = 'run' AND u.minute >= %(start)s AND u.minute < %(end)s AND u.status = ANY(%(counted)s)
-      AND {rollup_fits}
+    WHERE u.status = ANY(%(counted)s) AND {rollup_fits}
     GROUP BY 1, 2, 3, 4
 ), top AS (
     SELECT f.name, count(*) OVER () AS groups FROM found f GROUP BY f.name ORDER BY sum(f.count) DESC, f.name

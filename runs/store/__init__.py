@@ -12,12 +12,14 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     steps   what it leaves behind: snapshots, log lines, streams, rollups
     usage   what it uses and may use, and how far it says that it is
     errors  the groups of what fails
+    coarse  sums of rollups over longer bins
     stuck   where it is
     retries what the attempts of runs that failed come to, and when the next one is
     rows    a row of each kind
 """
 
 from runs.store.bulk import freeze_bulk
+from runs.store.coarse import forget_sums, sum_rollups
 from runs.store.errors import add_errors, forget_errors, merge_error_counts, note_errors
 from runs.store.forks import fork, unanswered_intent
 from runs.store.keys import (
@@ -217,6 +219,7 @@ __all__ = [
     "forget_errors",
     "forget_keys",
     "forget_stacks",
+    "forget_sums",
     "fork",
     "freeze_bulk",
     "give_stacks",
@@ -264,6 +267,7 @@ __all__ = [
     "stop_locked",
     "struggling",
     "stuck_runs",
+    "sum_rollups",
     "this_hour",
     "to_stop",
     "top_up",

@@ -18,6 +18,8 @@ from django.views.decorators.http import require_safe
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.selectors import database_now
 from runs import changes, charts, dashboard
+from runs.causes import selectors as causes
+from runs.causes.forms import SnoozeForm
 from runs.filters import InvalidFilter, RunFilter, refuse_unknown
 
 PLOTLY_VERSION: Final = version("plotly")
@@ -33,6 +35,7 @@ def now(request: ActorRequest) -> HttpResponse:
         "now": dashboard.now(),
         "windows": dashboard.WINDOWS,
         "window": window if window in dashboard.WINDOWS else "1h",
+        "snooze": SnoozeForm(auto_id=False),
     }
     return render(request, "runs/_now.html" if request.headers.get("HX-Request") else "runs/now.html", context)
 
@@ -41,7 +44,7 @@ def now(request: ActorRequest) -> HttpResponse:
 @requires("runs.view")
 def verdict(request: ActorRequest) -> JsonResponse:
     """The front page's sentence, for the favicon of every other page: {kind, words, down}."""
-    found = dashboard.verdict_now()
+    found = causes.story().verdict
     return JsonResponse({"kind": found.kind, "words": found.words, "down": found.is_down})
 
 

@@ -55,10 +55,10 @@
   function draw(node, name, depth) {
     const isLeaf = node.kind in leafClass || !(node.entries ?? node.items).length;
     const label = [];
-    if (name !== null) label.push(make("span", "key", String(name)), make("span", "punct", ": "));
+    if (name !== null) label.push(make("span", "key", Holdfast.inert(name)), make("span", "punct", ": "));
     if (isLeaf) {
       const leaf = make("div", "leaf");
-      leaf.append(...label, node.kind in leafClass ? make("span", leafClass[node.kind], node.text) : make("span", "punct", peek(node)));
+      leaf.append(...label, node.kind in leafClass ? make("span", leafClass[node.kind], Holdfast.inert(node.text)) : make("span", "punct", peek(node)));
       return leaf;
     }
     const details = make("details");

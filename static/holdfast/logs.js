@@ -20,7 +20,7 @@
 
   // Colours that programs print for terminals; anything else of that kind is dropped.
   function colour(into, message) {
-    const text = message.replace(OTHER_ESCAPES, "");
+    const text = Holdfast.inert(message.replace(OTHER_ESCAPES, ""));
     let from = 0, classes = new Set();
     const flush = (to) => {
       if (to > from) into.append(classes.size ? make("span", [...classes].join(" "), text.slice(from, to)) : text.slice(from, to));
@@ -184,22 +184,17 @@
     row(line, part) {
       const row = make("div", "line"), text = make("span", "text");
       row.dataset.level = line.level;
-      const time = make("time", "", part ? "            " : clock(line.at));
+      const time = make("time", "", part ? "             " : Holdfast.clock(line.at));
       if (!part) Object.assign(time, { dateTime: line.at, title: line.at });
       colour(text, line.rows[part]);
       if (line.fields && part === line.rows.length - 1) {
         const pairs = Object.entries(line.fields).map(([k, v]) => `${k}=${typeof v === "string" ? v : JSON.stringify(v)}`);
-        text.append(make("span", "extra", ` ${pairs.join(" ")}`));
+        text.append(make("span", "extra", Holdfast.inert(` ${pairs.join(" ")}`)));
       }
       const where = line.step ? `${line.attempt}·${line.step}` : `attempt ${line.attempt ?? "–"}`;
       row.append(time, make("span", "level", part ? "" : line.level), make("span", "where", part ? "" : where), text);
       return row;
     }
-  }
-
-  function clock(at) {
-    const date = new Date(at), pad = (n, size = 2) => String(n).padStart(size, "0");
-    return `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}.${pad(date.getMilliseconds(), 3)}`;
   }
 
   const views = new WeakMap();

@@ -99,6 +99,12 @@
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
 
+  // Characters that reorder the text in which they stand are shown as what they are; pages do the same (middleware.py).
+  const inert = (text) => String(text).replace(/[\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`);
+
+  // `12:00:01.250Z`: UTC, as everywhere on the pages, whatever this computer's zone is.
+  const clock = (at) => new Date(at).toISOString().slice(11);
+
   function set(element, text) { if (element.textContent !== text) element.textContent = text; }
   function tick() {
     if (document.hidden) return;
@@ -178,6 +184,17 @@
     else if (button.matches(".live") && live.measured) live.pause(!live.paused);
   });
 
+  // A box that opens beside its button stays in sight, wherever the button is.
+  const EDGE = 8; // pixels
+  document.addEventListener("toggle", (event) => {
+    const box = event.target.closest?.("details.confirm[open]")?.querySelector(":scope > .box");
+    if (!box) return;
+    box.style.translate = "";
+    const { left, right } = box.getBoundingClientRect(), width = document.documentElement.clientWidth;
+    const by = left < EDGE ? EDGE - left : Math.min(0, Math.max(EDGE - left, width - EDGE - right));
+    if (by) box.style.translate = `${by}px 0`;
+  }, true);
+
   function shut(details) {
     details.open = false;
     details.querySelector("summary").focus();
@@ -207,7 +224,7 @@
   window.addEventListener("holdfast:theme", showTheme);
 
   window.Holdfast = Object.freeze({
-    token, live, toast, copy, duration, relative, alert,
+    token, live, toast, copy, duration, relative, alert, inert, clock,
     syncClock(serverMilliseconds) { skew = serverMilliseconds - Date.now(); },
   });
   showTheme();

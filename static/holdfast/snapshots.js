@@ -104,7 +104,7 @@
       const at = document.createElement("time");
       at.dateTime = snapshot.finished_at;
       at.title = snapshot.finished_at;
-      at.textContent = new Date(snapshot.finished_at).toLocaleTimeString("en-GB");
+      at.textContent = `${Holdfast.clock(snapshot.finished_at).slice(0, 8)}Z`;
       cell(String(snapshot.sequence), "num muted");
       cell(open);
       cell(KINDS[snapshot.kind] ?? snapshot.kind, "nowrap");

@@ -16,8 +16,8 @@
       for (const chunk of chunks) {
         const stream = this.stream(chunk.stream), pre = stream.text.element;
         const atEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 40;
-        if (chunk.kind === "chunk" && typeof chunk.data !== "string") stream.text.append(chunk, `${JSON.stringify(chunk.data)}\n`);
-        else stream.text.add(chunk);
+        if (chunk.kind === "chunk" && typeof chunk.data !== "string") stream.text.append(chunk, Holdfast.inert(`${JSON.stringify(chunk.data)}\n`));
+        else stream.text.add({ ...chunk, data: typeof chunk.data === "string" ? Holdfast.inert(chunk.data) : chunk.data });
         stream.closed = chunk.kind === "closed";
         stream.attempt = chunk.attempt;
         stream.moved ||= atEnd;

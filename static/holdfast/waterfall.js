@@ -7,6 +7,7 @@
   const FOLD = 0.3; // an idle gap longer than this share of the active time is folded …
   const FOLDED = 0.12; // … to this share of it
   const LABEL = 60; // pixels
+  const CHARACTER = 7; // pixels of one in a label
   const NARROWEST = 0.35; // percent, so that a step of a millisecond can be seen
   const SVG = "http://www.w3.org/2000/svg";
 
@@ -328,14 +329,17 @@
         track.append(element);
       };
       const room = (100 * LABEL) / (track.getBoundingClientRect().width || 400); // percent that a label takes
-      let labelled = -100;
+      let labelled = -100, written = -100; // where the last label begins, and ends
       for (const piece of map.pieces) {
         const left = (100 * piece.left) / map.whole;
         if (!piece.folded && left - labelled > room && left < 100 - room) {
-          put("text", { x: `${left.toFixed(2)}%`, y: 18 }, seconds(start, piece.from));
+          const label = seconds(start, piece.from);
+          put("text", { x: `${left.toFixed(2)}%`, y: 18 }, label);
           labelled = left;
+          written = left + (room * CHARACTER * (label.length + 1)) / LABEL;
         }
-        if (piece.folded && (100 * piece.width) / map.whole > room / 3) put("text", { x: `${(left + (50 * piece.width) / map.whole).toFixed(2)}%`, y: 18, "text-anchor": "middle", class: "wf-fold" }, "⋯");
+        const middle = left + (50 * piece.width) / map.whole;
+        if (piece.folded && (100 * piece.width) / map.whole > room / 3 && middle > written) put("text", { x: `${middle.toFixed(2)}%`, y: 18, "text-anchor": "middle", class: "wf-fold" }, "⋯");
       }
       const end = map.pieces.at(-1);
       this.axis.children[2].textContent = end ? seconds(start, end.to) : "";

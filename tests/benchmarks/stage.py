@@ -86,14 +86,15 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Starts the servers, migrates, and takes everything away again, also when it is terminated."""
+def stage(kept: Path | None = None) -> Iterator[Stage]:
+    """Starts the servers, migrates, and takes everything away again, also when it is terminated; but for a data folder
+    that is `kept`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for name in list(os.environ):
         if name.startswith("HOLDFAST_") or name in {"DATABASE_URL", "REDIS_URL"}:
             del os.environ[name]
     folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
-    data = Path(tempfile.mkdtemp(prefix="holdfast-bench-data-"))
+    data = kept or Path(tempfile.mkdtemp(prefix="holdfast-bench-data-"))
     from holdfast.embedded import EmbeddedServers
 
     try:
@@ -119,4 +120,5 @@ def stage() -> Iterator[Stage]:
             yield Stage(folder, servers.database_url, servers.redis_url)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(data, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(data, ignore_errors=True)

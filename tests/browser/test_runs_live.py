@@ -187,6 +187,46 @@ def test_a_long_log_begins_at_its_end_and_goes_back_when_asked(visitor: Visitor)
     expect(earlier).to_have_count(0)
 
 
+def test_hostile_lines_and_payloads_are_shown_inert(visitor: Visitor) -> None:
+    script = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    run = stored.run("completed", payload={"\u202eyek": f"\u202e{script}"}, output={"text": f"{script}\x1b[31m"})
+    stored.lines(run, f"\x1b[31mred\x1b[0m {script}", "\u202eseil\u202c \x07\x08\x9b bell", "L" * 1_000_000)
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    log = page.locator("#log .lines")
+    expect(log.locator(".ansi-31")).to_have_text("red")
+    expect(log).to_contain_text(script)
+    expect(log).to_contain_text("\\u202eseil\\u202c")
+    expect(log).to_contain_text("more characters in the download")
+    payload = page.locator(".json .tree", has_text="yek")
+    expect(payload).to_contain_text(f"\\u202eyek: \\u202e{script}")
+    expect(page).not_to_have_title("owned")
+    assert page.locator("#log img, .json img, .json script").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_times_of_a_log_and_of_snapshots_are_utc_in_every_zone(visitor: Visitor) -> None:
+    run = stored.run("completed")
+    at = timezone.now().replace(hour=20, minute=4, second=53, microsecond=807_000)
+    stored.lines(run, "said", at=at)
+    stored.snapshots(run, 1, 1, finished_at=at)
+    visitor.page.context.new_cdp_session(visitor.page).send(
+        "Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"}
+    )
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    expect(page.locator("#log .line time")).to_have_text("20:04:53.807Z")
+    expect(page.locator("#snapshots time").first).to_have_text("20:04:53Z")
+
+
+def test_long_names_do_not_widen_the_list(visitor: Visitor) -> None:
+    name = "a-very-long-name-" * 6
+    stored.run("completed", name)
+    page, _ = opened(visitor, "/runs/")
+    for width in (1280, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        expect(page.get_by_role("link", name=name)).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+
+
 def test_cancel_asks_first_and_says_what_it_did(visitor: Visitor) -> None:
     run = stored.run("queued")
     page, _ = opened(visitor, f"/runs/{run.id}/")

@@ -63,7 +63,7 @@ def test_a_webhook_is_made_receives_and_sends_again(visitor: Visitor) -> None:
     expect(page.locator(".what .tree").first).to_contain_text("text")
     fits(page, "in-delivery")
 
-    page.locator(".deliveries .confirm summary").click()
+    page.locator(".deliveries .confirm > summary").click()
     page.locator(".deliveries").get_by_label("Reason").fill("once more")
     page.locator(".deliveries").get_by_role("button", name="Send again").click()
     expect(page.locator(".toast")).to_contain_text("accepted")
@@ -111,7 +111,7 @@ def test_an_endpoint_is_made_tried_and_told_again(visitor: Visitor) -> None:
         expect(page.locator(".deliveries > li")).to_contain_text("answered 204")
         page.locator(".deliveries summary", has_text="What it is told").click()
         fits(page, "out-delivery")
-        page.locator(".deliveries .confirm summary").click()
+        page.locator(".deliveries .confirm > summary").click()
         page.locator(".deliveries").get_by_role("button", name="Send again").click()
         expect(page.locator(".deliveries > li")).to_have_count(2)
         eventually(lambda: len(receiver.requests) == 2, "it comes again", timeout=30)

@@ -37,6 +37,8 @@ NOT_BY_WORKERS = {
     "runs.note_errors": "recovery, or deadlines",
     "runs.merge_error_counts": "the scheduler",
     "runs.forget_errors": "the scheduler",
+    "runs.sum_rollups": "the scheduler",
+    "runs.forget_sums": "a seeded history",
     "queues.sample": "the scheduler",
     "queues.postpone": "an enqueue with a debounce",
     "runs.crash": "recovery: the rescuer of this test makes it",

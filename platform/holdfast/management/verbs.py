@@ -20,9 +20,13 @@ class VerbCommand(BaseCommand):
     requires_system_checks: tuple[str, ...] = ()  # they load the pages
     #: Errors whose text tells the user what to write instead.
     mistakes: ClassVar[tuple[type[Exception], ...]] = (AccessError,)
+    #: The verb of a command that is called without any; empty: there has to be one.
+    usual: ClassVar[str] = ""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        if self.usual:
+            parser.add_argument("--json", action="store_true", help="Print JSON.")
+        verbs = parser.add_subparsers(dest="verb", required=not self.usual, metavar="VERB")
         self.add_verbs(verbs)
         for verb in verbs.choices.values():
             verb.add_argument("--json", action="store_true", help="Print JSON.")
@@ -30,9 +34,9 @@ class VerbCommand(BaseCommand):
     def add_verbs(self, verbs: Any) -> None:
         raise NotImplementedError
 
-    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+    def handle(self, *args: Any, verb: str | None = None, **options: Any) -> None:
         try:
-            getattr(self, f"do_{verb.replace('-', '_')}")(options)
+            getattr(self, f"do_{(verb or self.usual).replace('-', '_')}")(options)
             self.stdout.flush()
         except self.mistakes as error:
             raise CommandError(" ".join(str(error).split()), returncode=MISTAKE) from None

@@ -1,5 +1,6 @@
 """Template tags of the design system: `{% load holdfast %}`."""
 
+import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -24,6 +25,8 @@ from holdfast.navigation import PLACES, Place, badge
 register = template.Library()
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 20  # units of its viewBox
+#: What a snippet's template needs.
+Copied = dict[str, str]
 LONGEST_JSON = 200_000  # characters shown on a page; the API has the rest
 
 
@@ -155,18 +158,35 @@ def current_actor(context: RequestContext) -> Actor | None:
 
 
 @register.inclusion_tag("holdfast/_elsewhere.html", takes_context=True)
-def elsewhere(context: RequestContext, cli: str, http: str, of: object = "", body: str = "") -> dict[str, str]:
+def elsewhere(context: RequestContext, cli: str, http: str, *of: object, body: str = "", **fields: Any) -> Copied:
     """The same action on the command line and over HTTP, to copy.
 
-    `{% elsewhere "runs retry {} --reason …" "POST /runs/{}/retry" page.run.id %}`; `{}` stands for `of`.
+    `{% elsewhere "runs retry {} --reason …" "POST /runs/{}/retry" page.run.id %}`; each `{}` is the next of `of`.
+    What is sent is `body`, a JSON object, and `fields`.
     """
+    return _copied(context, cli, http, of, body, fields)
+
+
+@register.inclusion_tag("holdfast/_elsewhere_beside.html", takes_context=True)
+def elsewhere_beside(
+    context: RequestContext, label: str, cli: str, http: str, *of: object, body: str = "", **fields: Any
+) -> Copied:
+    """`elsewhere` beside a button that asks nothing before: behind a small button of its own. `label`: what it does."""
+    return {**_copied(context, cli, http, of, body, fields), "label": label}
+
+
+def _copied(
+    context: RequestContext, cli: str, http: str, of: Sequence[object], body: str, fields: Mapping[str, Any]
+) -> Copied:
     request: HttpRequest | None = context.get("request")
     method, _, path = http.partition(" ")
     base = request.build_absolute_uri("/api/v1") if request else "/api/v1"
-    sent = f" \\\n  -H 'Content-Type: application/json' -d '{body}'" if body else ""
-    address = shlex.quote(base + path.format(quote(str(of), safe="")))
+    value = {**(json.loads(body) if body else {}), **fields}
+    data = shlex.quote(json.dumps(value, ensure_ascii=False, default=str))
+    sent = f" \\\n  -H 'Content-Type: application/json' -d {data}" if value else ""
+    address = shlex.quote(base + path.format(*(quote(str(one), safe="") for one in of)))
     return {
-        "command": f"manage.py {cli.format(shlex.quote(str(of)))}",
+        "command": f"manage.py {cli.format(*(shlex.quote(str(one)) for one in of))}",
         "request": f'curl -X {method} {address} \\\n  -H "Authorization: Bearer $HOLDFAST_TOKEN"{sent}',
     }
 

@@ -15,6 +15,10 @@ WAIT = "/waits/01900000-0000-7000-8000-000000000001"
 UPDATE = f"{RUN}/updates/01900000-0000-7000-8000-000000000002"
 #: One call of each kind, and the lowest role that may do it.
 CALLS = [
+    ("GET", "/verdict", "viewer"),
+    ("POST", "/verdict/causes/{key}/acknowledge", "operator"),
+    ("POST", "/verdict/causes/{key}/snooze", "operator"),
+    ("POST", "/verdict/causes/{key}/reopen", "operator"),
     ("GET", "/tasks", "viewer"),
     ("GET", "/tasks/echo", "viewer"),
     ("GET", "/runs", "viewer"),

@@ -1,8 +1,14 @@
+import re
+from html import unescape
+
 import pytest
 from django.test import Client
 
 from holdfast.access.models import AuditEntry
 from queues.models import Queue
+from queues.views import ROWS
+from runs.models import Task
+from tests.support import stored
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -19,9 +25,9 @@ def limit_of(name: str) -> int | None:
 
 
 def test_the_page_has_all_queues_and_how_much_of_their_limits_is_used(llm: Queue) -> None:
-    Queue.objects.bulk_create(Queue(name=f"q{number}") for number in range(40))
+    Queue.objects.bulk_create(Queue(name=f"q{number}") for number in range(20))
     page = signed_in("viewer").get("/queues/").content.decode()
-    assert page.count('class="queue"') == 41
+    assert page.count('class="queue"') == 21
     assert "no limit" in page
     assert "of 4" in page
 
@@ -31,6 +37,24 @@ def test_a_search_narrows_the_list_and_htmx_gets_the_tables_alone(llm: Queue) ->
     response = signed_in("viewer").get("/queues/?search=ma", headers=HTMX)
     assert response.content.decode().count('class="queue"') == 1
     assert "<html" not in response.content.decode()
+
+
+def test_of_very_many_queues_each_is_found_from_its_task_and_pages_keep_the_search() -> None:
+    Queue.objects.bulk_create(Queue(name=f"many-{number:03}") for number in range(120))
+    client = signed_in("admin")
+    first = client.get("/queues/?search=many").content.decode()
+    assert first.count('class="queue"') == ROWS
+    following = re.search(r'href="(\?[^"]*after=[^"]*)"', first)
+    assert following is not None
+    second = client.get(f"/queues/{unescape(following[1])}").content.decode()
+    assert second.count('class="queue"') == ROWS
+    assert "many-000" in first
+    assert "many-000" not in second
+    Task.objects.filter(pk=stored.task("sums").pk).update(queue=Queue.objects.get(name="many-119"))
+    link = re.search(r'<dd><a href="(/queues/[^"]*)#many-119"', client.get("/tasks/sums/").content.decode())
+    assert link is not None
+    assert 'id="many-119"' in client.get(unescape(link[1])).content.decode()
+    assert "No queue has that in its name" in client.get("/queues/?search=nowhere").content.decode()
 
 
 def test_an_edit_answers_with_the_row_and_leaves_an_audit_entry(llm: Queue) -> None:

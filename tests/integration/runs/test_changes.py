@@ -52,7 +52,7 @@ def test_the_page_tells_what_was_before_and_after_by_whom_and_why(registered: No
     assert "too slow" in page
     queues.queue_update("default", ACTOR, concurrency_limit=9)
     assert "<s>7</s> → 9" in client.get("/changes/").content.decode()
-    assert 'href="/queues/#default"' in page
+    assert 'href="/queues/?search=default#default"' in page
 
 
 def test_it_is_asked_by_kind_and_time_and_goes_on_page_by_page(registered: None) -> None:

@@ -162,3 +162,24 @@ def test_the_api_and_the_command_line_tell_the_same(two: tuple[Run, Run]) -> Non
     assert "checks#1: – and 100 ms" in said
     with pytest.raises(CommandError):
         command(a, "x")
+
+
+def test_runs_that_came_to_no_result_are_not_said_to_have_come_to_the_same() -> None:
+    ends = [stored.run("failed", error=stored.error()) for _ in range(2)]
+    empty = stored.run("completed", output=None)
+    client = signed_in("viewer")
+
+    def said(a: object, b: object) -> str:
+        return client.get("/runs/compare/", {"a": str(a), "b": str(b)}).content.decode()
+
+    assert "Neither came to a result." in said(ends[0].id, ends[1].id)
+    assert "Only B came to a result, and that is null." in said(ends[0].id, empty.id)
+    assert "Both came to the same." in said(empty.id, empty.id)
+
+
+def test_an_attempt_that_failed_does_not_share_the_result_of_the_one_that_completed_its_run() -> None:
+    run = stored.run("completed", output={"n": 1}, attempt=2)
+    stored.attempt(run, 1, "failed")
+    stored.attempt(run, 2, "completed")
+    found = compare(f"{run.id}:1", f"{run.id}:2")
+    assert [line.kind for line in found.output.lines if "n" in line.text and line.kind == "new"] == ["new"]

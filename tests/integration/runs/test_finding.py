@@ -50,7 +50,7 @@ def test_names_are_found_by_a_part_and_those_that_begin_so_come_first() -> None:
         ("queue", "llm-sync"),
         ("search", "Runs: SYNC"),
     ]
-    assert urls("llm")["queue"] == "/queues/#llm-sync"
+    assert urls("llm")["queue"] == "/queues/?search=llm-sync#llm-sync"
     assert urls("sync-7")["worker"] == "/runs/?q=worker:sync-7"
 
 

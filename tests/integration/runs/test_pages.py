@@ -4,6 +4,7 @@ import gzip
 import re
 import uuid
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -61,6 +62,17 @@ def test_now_counts_and_says_whether_things_flow() -> None:
     assert "1 more scheduled" in text
 
 
+def test_the_failures_of_the_hour_lead_to_those_runs_and_no_older_ones() -> None:
+    lately = [stored.run(status, age=120) for status in ("failed", "crashed", "unknown")]
+    stored.run("failed", age=2 * 3600)
+    stored.run("completed", age=120)
+    client = signed_in("viewer")
+    link = re.search(r'class="tile" href="([^"]+)"[^>]*><span class="label">Failed in the last hour', page(client, "/"))
+    assert link is not None
+    listed = client.get(unescape(link[1])).context["list"].rows
+    assert {row.run.id for row in listed} == {run.id for run in lately}
+
+
 def test_ready_work_without_a_worker_is_called_stalled() -> None:
     stored.run("queued")
     stored.worker(silent=True)
@@ -93,13 +105,13 @@ def test_now_takes_as_many_queries_for_much_as_for_little() -> None:
     client = signed_in("viewer")
     stored.worker()
     stored.run("running")
-    with statements(WHO + MENU + 9):
+    with statements(WHO + MENU + 13):
         page(client, "/")
     for number in range(12):
         stored.run("failed", f"task-{number}", error=stored.error(f"m{number}"))
         stored.run("queued", f"task-{number}")
         stored.queue(f"queue-{number}")
-    with statements(WHO + MENU + 9):
+    with statements(WHO + MENU + 13):
         page(client, "/")
 
 

@@ -260,6 +260,18 @@ async def test_whoever_loses_the_grant_is_told_nothing_more(
         assert message["code"] == consumers.FORBIDDEN
 
 
+@pytest.mark.parametrize("path", ["/ws/runs/{}", "/ws/lists"])
+async def test_whoever_signs_out_is_told_nothing_more(run: Run, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(consumers, "RECHECK", 0.0)
+    monkeypatch.setattr(consumers, "POLL", 0.15)
+    person = await database_sync_to_async(signed_in)(Role.OPERATOR)
+    async with watching(path.format(run.id), browser(person)) as page:
+        await database_sync_to_async(person.logout)()
+        while (message := await page.socket.hear())["type"] != "websocket.close":
+            pass
+        assert message["code"] == consumers.FORBIDDEN
+
+
 async def test_a_client_that_does_not_read_is_left(run: Run, headers: Headers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "SEND_TIMEOUT", 0.2)
     accepted = asyncio.Event()

@@ -129,10 +129,12 @@ def test_each_letter_leads_to_one_place():
 
 def test_what_does_the_same_elsewhere_is_told_safely():
     shown = render(
-        "{% elsewhere 'runs retry {}' 'POST /runs/{}/retry' of '{}' %}", request=request_of(None), of="a'b c/<"
+        "{% elsewhere 'runs retry {}' 'POST /runs/{}/retry' of delay=7 why=of %}",
+        request=request_of(None),
+        of="a'b c/<",
     )
     told = html.unescape(shown)
     assert """manage.py runs retry 'a'"'"'b c/<'""" in told
     assert "curl -X POST http://testserver/api/v1/runs/a%27b%20c%2F%3C/retry" in told
-    assert "-d '{}'" in told
+    assert """-d '{"delay": 7, "why": "a'"'"'b c/<"}'""" in told
     assert "<'" not in shown.replace("&#x27;", "'").replace("&lt;", "")

@@ -1,13 +1,22 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from queues.models import Queue
 from queues.selectors import QueueFlow
 from queues.workers import AliveWorker
-from runs.dashboard import TaskHour, verdict
+from runs.causes import judging
+from runs.causes.facts import Facts, TaskHour
+from runs.causes.judging import Verdict
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def verdict(
+    counts: dict[str, int], hours: list[TaskHour], flows: list[QueueFlow], workers: list[AliveWorker], **more: Any
+) -> Verdict:
+    return judging.verdict(Facts(counts, hours, flows, workers, redis=0.001, **more), AT)
 
 
 def flow(

@@ -45,6 +45,11 @@ UPDATE queues_worker w SET stopped_at = m.last, heartbeat_at = m.last
 FROM (SELECT worker_id, max(finished_at) AS last FROM runs_attempt WHERE worker_id = ANY(%s) GROUP BY worker_id) m
 WHERE m.worker_id = w.id AND m.last > w.stopped_at
 """
+#: Tables that count what happened by task.
+_COUNTS: Final = (
+    "runs_rollup", "runs_coarserollup", "runs_usagerollup", "runs_idempotencykey", "runs_debouncekey",
+    "runs_errorcount",
+)  # fmt: skip
 #: What people's own tasks have met as well stays theirs.
 _FORGET_TASKS: Final = """
 UPDATE runs_errorgroup g SET tasks = ARRAY(SELECT t FROM unnest(g.tasks) AS t WHERE t <> ALL(%(tasks)s))
@@ -77,6 +82,7 @@ def history_seed(
         workers = _make_workers(plan)
         written = write(conn, plan, {name: queues[name].pk for name in catalog.QUEUES}, workers, told)
         conn.execute(_DRAINED, [workers])
+        store.forget_sums(conn, since=moment(plan.start))
         _resolve(plan)
         AuditEntry.objects.bulk_create(changes(plan))
         about = {"end": plan.end, "days": days, "asked": runs, "seed": seed, "runs": written}
@@ -108,7 +114,7 @@ def history_remove(*, actor: Actor) -> int:
             raise SeedRefused("A worker has a run of the seeded tasks in hands. Try again in a moment.")
         for table, column in _belongings():
             conn.execute(f"DELETE FROM {table} t USING seeded_runs s WHERE t.{column} = s.id")  # noqa: S608 - our own names
-        for table in ("runs_rollup", "runs_usagerollup", "runs_idempotencykey", "runs_debouncekey", "runs_errorcount"):
+        for table in _COUNTS:
             conn.execute(f"DELETE FROM {table} t WHERE t.task_id = ANY(%s)", [tasks])  # noqa: S608
         conn.execute(_FORGET_TASKS, {"tasks": tasks})
         conn.execute("DELETE FROM runs_errorgroup g WHERE g.tasks = '{}'")
