@@ -69,7 +69,6 @@ def _fill(stage: Stage, queues: int, keys: int, count: int) -> None:
         "INSERT INTO queues_note (queue_id, concurrency_key) "
         "SELECT queue_id, concurrency_key FROM queues_entry WHERE concurrency_key IS NOT NULL GROUP BY 1, 2"
     )
-    stage.query("CHECKPOINT")  # what was filled in is on the disk: its writing is no part of a lease
 
 
 def _drain(conn: Any, store: Any, worker: int, batch: int, count: int) -> float:
