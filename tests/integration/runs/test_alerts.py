@@ -383,7 +383,7 @@ def test_one_that_is_switched_off_is_not_looked_at() -> None:
         ({"window": 10**400}, "window", "write whole minutes"),
         ({"hold": -1}, "hold", "write seconds from 0"),
         ({"min_runs": 0}, "min_runs", "write a number of runs"),
-        ({"task": "sum"}, "task", "did you mean sums?"),
+        ({"task": "sum"}, "task", "did you mean sums"),
         ({"task": "su\x00ms"}, "task", "there is no such task"),
         ({"task": None}, "task", "there is no such task"),
         ({"queue": "default"}, "queue", "stands beside task"),
