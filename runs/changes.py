@@ -16,6 +16,7 @@ from django.urls import reverse
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from holdfast.access.selectors import database_now
+from holdfast.redaction import redacted
 from runs.filters import parse_number, refuse_choice
 from runs.registration import DEPLOY
 
@@ -215,6 +216,7 @@ def as_json(change: Change) -> dict[str, Any]:
         name: getattr(entry, name)
         for name in ("id", "at", "action", "object_type", "object_id", "reason", "before", "after")
     }
+    of |= {"before": redacted(entry.before), "after": redacted(entry.after)}
     return {**of, "by": entry.actor_label, "kind": change.kind.key if change.kind else "other"}
 
 
@@ -237,6 +239,7 @@ def _kind(action: str) -> Kind | None:
 def _change(entry: AuditEntry) -> Change:
     before, after = entry.before or {}, entry.after or {}
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    before, after = redacted(before), redacted(after)
     fields = [Field(name, _text(before.get(name)), _text(after.get(name))) for name in names[:MAX_FIELDS]]
     return Change(entry, _kind(entry.action), fields, max(0, len(names) - MAX_FIELDS))
 

@@ -32,6 +32,7 @@ from django.db import connection, connections
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from holdfast.redaction import redacted
 from queues.selectors import EXACT_UP_TO
 from runs import streams
 from runs.store import SQL
@@ -293,7 +294,7 @@ async def log_text(run_id: uuid.UUID) -> AsyncIterator[str]:
 def _text_line(row: Row) -> str:
     line = plain(row)
     head = f"{line['at']} {level_name(row['level']).upper():<8} {row['attempt']} {row['step'] or '-'}"
-    extra = "".join(f" {name}={json.dumps(value)}" for name, value in (line["fields"] or {}).items())
+    extra = "".join(f" {name}={json.dumps(value)}" for name, value in (redacted(line["fields"]) or {}).items())
     return f"{head} {row['message']}{extra}\n"
 
 
@@ -358,6 +359,7 @@ def log_line(row: Row) -> Message:
     line["level"] = level_name(row["level"])
     if isinstance(line["fields"], str):  # Django's connections leave jsonb as text
         line["fields"] = _plain(json.loads(line["fields"]))
+    line["fields"] = redacted(line["fields"])
     if (more := line.pop("length") - LINE) > 0:
         line["message"] += f"… ({more:,} more characters in the download)"
     return line

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from django.db import DatabaseError, transaction
 
-from holdfast import db
+from holdfast import db, redaction
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import Audited, audit, audit_many
@@ -373,9 +373,16 @@ def _again(
     # With another payload it is another run; the same again of Holdfast's own is what it has said once.
     task = _task(old.task_id) if payload is None else task_get(old.task_id)
     chosen = Options.parse({**kept_options(old), **object_of(options or {}, "options")})
-    text = task.encode_payload(object_of(old.payload if payload is None else payload, "payload"))
+    text = task.encode_payload(object_of(old.payload if payload is None else _unmasked(payload, old), "payload"))
     enqueue.check_size(text)
     return task, enqueue.Item(text, chosen)
+
+
+def _unmasked(payload: Any, old: Run) -> Any:
+    try:
+        return redaction.restored(payload, old.payload)
+    except redaction.LostValue as error:
+        raise InvalidPayload(f"{error}.", errors=[{"field": error.path, "message": error.message}]) from None
 
 
 def kept_options(old: Run) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.http import QueryDict
 
 from holdfast.access.grants import Actor
+from holdfast.redaction import redacted
 from runs import schema_form, services
 from runs.errors import HoldfastError
 from runs.forms import OptionsForm, ReasonForm
@@ -54,7 +55,7 @@ def fresh(task: Task, replay_of: Run | None = None) -> Try:
         return Try(schema_form.build(task.payload_schema, schema_form.MISSING), OptionsForm())
     kept = services.kept_options(replay_of)
     options = OptionsForm(initial={**kept, "tags": ", ".join(kept["tags"])})
-    return Try(schema_form.build(task.payload_schema, replay_of.payload), options)
+    return Try(schema_form.build(task.payload_schema, redacted(replay_of.payload)), options)
 
 
 def submit(task: Task, posted: QueryDict, actor: Actor, *, replay_of: uuid.UUID | None = None) -> Try:

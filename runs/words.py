@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from holdfast.redaction import redacted
+
 #: Up to here counts are exact; a selector that stops counting there says "about".
 EXACT_UP_TO = 10_000
 #: Characters of a JSON value that is shown on one line.
@@ -26,6 +28,6 @@ def size(number: int) -> str:
 
 
 def json_line(value: object) -> str:
-    """A JSON value on one line, cut after some hundred characters."""
-    text = json.dumps(value, ensure_ascii=False)
+    """A JSON value on one line, without what is shown to nobody, cut after some hundred characters."""
+    text = json.dumps(redacted(value), ensure_ascii=False)
     return text if len(text) <= LINE else f"{text[: LINE - 1]}…"

@@ -33,6 +33,12 @@ _MAIL_EXAMPLE = "Write smtp+tls://user:password@host:587, smtps://user:password@
 _MAIL_PORTS: Final = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _HOST = re.compile(r"\*|\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+_REDACTED = re.compile(r"[\w-]+(\.[\w-]+)*")
+#: Names whose values are shown to nobody, unless HOLDFAST_REDACT says otherwise.
+REDACTED: Final = (
+    "password", "passwd", "secret", "client_secret", "api_key", "apikey", "access_token", "refresh_token",
+    "authorization", "private_key",
+)  # fmt: skip
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -88,6 +94,7 @@ class Env:
     webhook_retention: float = 2_592_000.0  # seconds that deliveries of webhooks are kept
     stuck_floor: float = 60.0  # seconds of silence that no run is called stuck for
     middleware: tuple[str, ...] = ()  # dotted paths, the outermost first
+    redact: tuple[str, ...] = REDACTED  # names of values in JSON that are shown to nobody
     mail: Mail | None = None
     mail_from: str = "holdfast@localhost"
 
@@ -142,6 +149,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
         ),
         stuck_floor=_seconds("HOLDFAST_STUCK_FLOOR", text("HOLDFAST_STUCK_FLOOR"), 0.1, 86_400, default=60.0),
         middleware=_paths("HOLDFAST_MIDDLEWARE", text("HOLDFAST_MIDDLEWARE")),
+        redact=_redact(text("HOLDFAST_REDACT")),
         mail=_mail(text("HOLDFAST_EMAIL_URL"), debug=debug),
         mail_from=_mail_from(text("HOLDFAST_EMAIL_FROM")),
     )
@@ -326,6 +334,18 @@ def _hosts(value: str | None) -> tuple[str, ...]:
             remedy = "Write host names without scheme or port, with commas between them, as in holdfast.example.com"
             raise EnvError("HOLDFAST_ALLOWED_HOSTS", f"{name!r} is no host name", remedy)
     return tuple(dict.fromkeys((*names, *LOCAL_HOSTS)))
+
+
+def _redact(value: str | None) -> tuple[str, ...]:
+    """The usual ones, unless it says which, or `none`."""
+    if value is None or value == "none":
+        return REDACTED if value is None else ()
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    for name in names:
+        if not _REDACTED.fullmatch(name):
+            remedy = "Write names of values with commas between them, as in password,api_key,card.number, or none"
+            raise EnvError("HOLDFAST_REDACT", f"{name!r:.60} is no name of a value", remedy)
+    return names
 
 
 def _host(value: str | None) -> str:

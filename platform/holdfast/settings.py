@@ -35,6 +35,7 @@ HOLDFAST_PROCESSES: int = _env.processes  # isolated runs at once in one worker,
 HOLDFAST_HOST: str = _env.host  # the name of this machine, for steps whose results lie on it
 HOLDFAST_HOST_GRACE: float = _env.host_grace  # seconds without a worker there after which a host is given up
 HOLDFAST_WEBHOOK_RETENTION: float = _env.webhook_retention  # seconds that deliveries are kept, and their ids known
+HOLDFAST_REDACT: tuple[str, ...] = _env.redact  # names of values that are shown to nobody
 HOLDFAST_STUCK_FLOOR: float = _env.stuck_floor  # seconds of silence that no run is called stuck for
 HOLDFAST_MIDDLEWARE: list[str] = list(_env.middleware)  # context managers around every call of a task's function
 

@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from holdfast.redaction import redacted
+
 MINUTE: Final = 60
 HOUR: Final = 3600
 DAY: Final = 86400
@@ -65,5 +67,5 @@ def count(number: float | None) -> str:
 
 
 def pretty_json(value: Any) -> str:
-    """JSON for reading. Integers of any size keep every digit."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    """JSON for reading, without what is shown to nobody. Integers of any size keep every digit."""
+    return json.dumps(redacted(value), indent=2, ensure_ascii=False, default=str)

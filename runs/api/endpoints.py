@@ -14,6 +14,7 @@ from holdfast.access.models import REASON_LENGTH
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.schemas import ItemsOut, PageOut, ReasonIn
+from runs.api.shown import Shown
 from runs.filters import parse_cursor, parse_limit, refuse_unknown
 from runs.models import Run
 from runs.outbound import selectors, services
@@ -95,7 +96,7 @@ class SendingOut(Schema):
     finished_at: datetime | None
     error: str | None
     answer: Any = Field(description="The answer's status and how many seconds it took.")
-    body: Any
+    body: Shown
 
     @classmethod
     def of(cls, run: Run) -> SendingOut:

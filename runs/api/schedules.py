@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.schemas import ReasonIn
+from runs.api.shown import Shown
 from runs.schedules import selectors, services
 from runs.schedules.backfill import backfill
 from runs.schedules.choices import CatchUp, Overlap
@@ -94,7 +95,7 @@ class ScheduleOut(Schema):
 
     name: str
     task: str
-    payload: Any
+    payload: Shown
     cron: str | None
     in_words: str = Field(description="What cron says, in words; empty for an interval.")
     every: float | None

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, WithJsonSchema
 
 from holdfast.access.models import REASON_LENGTH
 from runs import streams
+from runs.api.shown import Shown
 from runs.api.usage import AMOUNTS, BUDGET_SCHEMA, BudgetOut, HeartbeatOut, ProgressOut
 from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task, Wait
 from runs.sdk.debounce import MAX_DEBOUNCE, MODES
@@ -196,8 +197,8 @@ class RunOut(Schema):
     task: str
     queue: str
     status: str
-    payload: Any
-    output: Any
+    payload: Shown
+    output: Shown
     error: ErrorOut | None
     attempt: int
     max_attempts: int
@@ -220,7 +221,7 @@ class RunOut(Schema):
     usage: Any = Field(description=f"What it has used, by unit. {AMOUNTS}")
     budget: list[BudgetOut] = Field(description="Its own budgets, and those of the runs that wait for it.")
     progress: ProgressOut | None = Field(description="How far it says that it is.")
-    metadata: Any = Field(description="What it says of itself.")
+    metadata: Shown = Field(description="What it says of itself.")
     heartbeats: list[HeartbeatOut] = Field(description="Of its unfinished steps, the latest first; empty in lists.")
     waiting_for: Any = Field(
         description="Of a waiting run: `kind` and `what` of the first wait, `count` of all, `waits` of the first 20."
@@ -279,9 +280,9 @@ class SnapshotOut(Schema):
     name: str
     kind: str
     attempt: int
-    input: Any
-    output: Any
-    state: Any
+    input: Shown
+    output: Shown
+    state: Shown
     error: AttemptErrorOut | None
     started_at: datetime
     finished_at: datetime
@@ -300,7 +301,7 @@ class LogLineOut(Schema):
     at: datetime
     level: str = Field(description=f"One of {', '.join(LEVELS)}, or the number of another level.")
     message: str
-    fields: Any
+    fields: Shown
     attempt: int
     step: str | None
 
@@ -347,13 +348,13 @@ class WaitOut(Schema):
     due_at: datetime | None = Field(description="When it ends by itself.")
     resolved_at: datetime | None
     outcome: str | None = Field(description="`completed`, `failed`, `timed_out` or `cancelled`; null while it is open.")
-    output: Any = Field(description="What it brought; of an approval: approved, form, by and comment.")
+    output: Shown = Field(description="What it brought; of an approval: approved, form, by and comment.")
     resolved_by: str
     answer_schema: dict[str, Any] | None = Field(description="JSON Schema of a token's value or an approval's form.")
     assignee: str | None = Field(description="The only user who may decide.")
     group: str | None = Field(description="The only group whose members may decide.")
     default: bool | None = Field(description="What decides when the time is over: true approves. Null: it times out.")
-    context: Any
+    context: Shown
     link: str | None = Field(
         description="A page on which whoever has its address answers without an account. Null when it is over, or not "
         "for the caller to answer."

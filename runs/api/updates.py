@@ -13,6 +13,7 @@ from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import InvalidId, refusal
 from runs.api.schemas import PageOut
+from runs.api.shown import Shown
 from runs.errors import UpdateTimeout
 from runs.filters import parse_cursor, parse_limit, refuse_unknown
 from runs.models import Update
@@ -44,14 +45,14 @@ class UpdateOut(Schema):
     id: uuid.UUID
     run_id: uuid.UUID
     name: str
-    payload: Any
+    payload: Shown
     key: str | None
     sent_at: datetime
     sent_by: str
     outcome: str | None = Field(
         description="`replied`, `refused`, or `abandoned` by a run that ended; null while it is open."
     )
-    reply: Any
+    reply: Shown
     reason: str = Field(description="Why it was refused.")
     answered_at: datetime | None
 

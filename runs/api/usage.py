@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from ninja import Schema
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from runs.api.shown import Shown
 from runs.models import Budget, Heartbeat, Progress
 from runs.sdk.usage import MAX_UNITS, plain
 
@@ -65,7 +66,7 @@ class HeartbeatOut(Schema):
     step: str
     attempt: int
     at: datetime
-    details: Any
+    details: Shown
 
     @classmethod
     def of(cls, beat: Heartbeat) -> "HeartbeatOut":

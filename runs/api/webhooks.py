@@ -16,6 +16,7 @@ from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import InvalidId, refusal
 from runs.api.schemas import ItemsOut, PageOut, ReasonIn
+from runs.api.shown import Shown
 from runs.filters import parse_cursor, parse_limit, refuse_unknown
 from runs.webhooks import schemes, selectors, services
 from runs.webhooks.model import Delivery, Webhook
@@ -113,7 +114,7 @@ class DeliveryOut(Schema):
     run_id: uuid.UUID | None
     resent: int = Field(description="How often a person sent it again.")
     headers: dict[str, str]
-    body: Any
+    body: Shown
 
     @classmethod
     def of(cls, row: Delivery) -> DeliveryOut:

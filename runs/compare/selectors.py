@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from holdfast import db
+from holdfast.redaction import redacted
 from holdfast.words import duration, exact, pretty_json, status_words
 from runs import selectors
 from runs.compare import diff
@@ -238,6 +239,7 @@ _FACTS: Final[list[tuple[str, Callable[[Side], str]]]] = [
 
 
 def _json_part(a: Any, b: Any) -> Part:
+    a, b = redacted(a), redacted(b)
     if a == b:
         return Part()
     sides = [[line[:MAX_LINE] for line in pretty_json(value).split("\n", MAX_LINES + 1)] for value in (a, b)]

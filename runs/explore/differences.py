@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from holdfast import db
+from holdfast.redaction import hides
 from runs.charts import Cell, Window
 from runs.explore import links
 from runs.explore.asked import Asked
@@ -120,7 +121,7 @@ def differences(asked: Asked, window: Window, cells: Iterable[Cell]) -> Differen
     ]
     return Differences(
         Side(about(found, INSIDE), inside), Side(about(found, BESIDE, OUTSIDE), outside),
-        rank(counted, inside, outside), terms,
+        rank([row for row in counted if not hides(row[:2])], inside, outside), terms,
     )  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
 
+from holdfast.redaction import redacted
+from holdfast.words import pretty_json
 from runs import jsonvalue
 from runs.errors import HoldfastError
 from runs.forks.selectors import MAX_STATE, ForkPage
@@ -30,7 +31,7 @@ class ForkForm(ErrorsForm):
 
     @classmethod
     def of(cls, page: ForkPage) -> ForkForm:
-        text = json.dumps(page.state, indent=2, ensure_ascii=False) if page.has_state else ""
+        text = pretty_json(page.state) if page.has_state else ""
         return cls(initial={"state": text if len(text) <= MAX_STATE else ""})
 
     def clean_state(self) -> Any:
@@ -45,5 +46,5 @@ class ForkForm(ErrorsForm):
     def asked(self, page: ForkPage) -> dict[str, Any]:
         """What the service is to be asked for: a state that was not touched is no edit."""
         state = self.cleaned_data["state"]
-        kept = state is AS_SAVED or (page.has_state and state == page.state)
+        kept = state is AS_SAVED or (page.has_state and state == redacted(page.state))
         return {"reason": self.cleaned_data["reason"], **({} if kept else {"state": state})}

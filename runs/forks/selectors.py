@@ -54,8 +54,7 @@ def fork_page(run_id: uuid.UUID, sequence: int) -> ForkPage:
     plain = own.defer("input", "output", "state", "error")
     kept = list(plain.filter(sequence__lte=sequence).order_by("-sequence")[: LISTED + 1])
     again = list(plain.filter(sequence__gt=sequence).order_by("sequence")[: LISTED + 1])
-    saved = own.filter(sequence__lte=sequence, kind=SnapshotKind.CHECKPOINT).order_by("-sequence")
-    states = list(saved.values_list("state", flat=True)[:1])
+    states = saved_state(run, sequence)
     return ForkPage(
         run,
         point,
@@ -66,3 +65,11 @@ def fork_page(run_id: uuid.UUID, sequence: int) -> ForkPage:
         bool(states),
         states[0] if states else None,
     )
+
+
+def saved_state(run: Run, sequence: int) -> list[Any]:
+    """What was saved last in the run's present round, up to a snapshot; empty where nothing was."""
+    saved = Snapshot.objects.filter(
+        run_id=run.pk, sequence__gt=run.past, sequence__lte=sequence, kind=SnapshotKind.CHECKPOINT
+    ).exclude(key__startswith=_ASIDE)
+    return list(saved.order_by("-sequence").values_list("state", flat=True)[:1])

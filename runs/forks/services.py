@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from holdfast import db
+from holdfast import db, redaction
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
 from runs import enqueue, selectors, services, store
 from runs.errors import InvalidOption
-from runs.forks.selectors import point_of
+from runs.forks.selectors import point_of, saved_state
 from runs.models import Run, Snapshot, SnapshotKind
 from runs.sdk import codec
 from runs.sdk.options import Options
@@ -48,11 +48,11 @@ def run_fork(
         NotSerializable: `state` cannot be stored.
         InvalidPayload: the payload does not fit the task any more.
     """
-    text = None if state is AS_SAVED else codec.dump(None, state, "state", codec.MAX_STORED)
     with transaction.atomic(), db.callers() as conn:
         old = selectors.run_get(run_id)
         task = services.task_get(old.task_id)
         point = point_of(old, sequence)
+        text = None if state is AS_SAVED else _stored(state, old, sequence)
         if (step := store.unanswered_intent(conn, run_id, past=old.past, upto=point.sequence)) is not None:
             message = f"lies within the unsafe step {step}, and a fork would call it again on a guess; write a "
             message += "snapshot before its beginning or after its end"
@@ -68,6 +68,16 @@ def run_fork(
             after["state_edited"] = text is not None
             audit(actor, "runs.fork", "run", run_id, reason, before={}, after=after)
     return new.id
+
+
+def _stored(state: Any, old: Run, sequence: int) -> str:
+    """An edited state as it is stored. Raises NotSerializable, InvalidOption."""
+    try:
+        state = redaction.restored(state, next(iter(saved_state(old, sequence)), None))
+    except redaction.LostValue as error:
+        message = f"has {error.path}, which {error.message}"
+        raise InvalidOption(f"state {message}.", errors=[{"field": "state", "message": message}]) from None
+    return codec.dump(None, state, "state", codec.MAX_STORED)
 
 
 def _checkpoint(new: uuid.UUID, point: Snapshot, old: Run, state: str) -> store.SnapshotRow:

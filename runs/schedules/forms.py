@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
 
+from holdfast.words import pretty_json
 from runs import jsonvalue
 from runs.errors import HoldfastError
 from runs.forms import PLAIN, ErrorsForm
@@ -68,7 +68,7 @@ class ScheduleForm(ErrorsForm):
         shown = {name: getattr(found, name) for name in cls.base_fields if hasattr(found, name)}
         for name in ("every", "jitter"):
             shown[name] = "" if shown[name] is None else f"{shown[name]:g}"
-        shown |= {"payload": json.dumps(found.payload, ensure_ascii=False, indent=2)}
+        shown |= {"payload": pretty_json(found.payload)}
         form = cls(data, initial=shown)
         del form.fields["name"]
         return form

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 
+from holdfast import redaction
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
@@ -217,6 +218,11 @@ def _apply(to: Schedule, values: Mapping[str, Any]) -> None:
     """Sets what was given, and only if all of it fits."""
     faults = [(name, f"is no field; known are {', '.join(EDITABLE)}") for name in sorted(set(values) - set(EDITABLE))]
     faults += [(name, said) for name in SETTINGS if name in values and (said := problem(name, values[name]))]
+    if "payload" in values and to.payload is not None:
+        try:
+            values = {**values, "payload": redaction.restored(values["payload"], to.payload)}
+        except redaction.LostValue as error:
+            faults.append(("payload", f"has {error.path}, which {error.message}"))
     for name in set(values) & set(EDITABLE):
         setattr(to, name, values[name])
     if "cron" in values and values["cron"] is not None and "every" not in values:

@@ -16,6 +16,7 @@ from typing import Final
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
+from holdfast.redaction import hides
 from runs.errors import InvalidFilter
 from runs.models import STATUSES
 from runs.search import values
@@ -182,9 +183,12 @@ def _field(name: Token, faults: list[Fault]) -> tuple[str | None, tuple[str, ...
     head, *path = _segments(name)
     if head in FIELDS and not path:
         return head, ()
-    if head == PAYLOAD and path and len(path) <= MAX_PATH:
-        return PAYLOAD, tuple(path)
     where = (name.start_pos or 0, len(name))
+    if head == PAYLOAD and path and len(path) <= MAX_PATH:
+        if hides(path):
+            faults.append(Fault(*where, "is a value that is shown to nobody (HOLDFAST_REDACT); search for another one"))
+            return None, ()
+        return PAYLOAD, tuple(path)
     if head == PAYLOAD:
         wrong = f"has more than {MAX_PATH} keys" if path else "has no key; write one, as in payload.user.id:42"
         faults.append(Fault(*where, wrong))

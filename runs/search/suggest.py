@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
+from holdfast.redaction import hides
 from queues.models import Queue, Worker
 from runs.models import STATUSES, Run, Task
 from runs.search.grammar import MAX_SEARCH
@@ -166,6 +167,8 @@ def _paths(typed: str) -> Iterator[Choice]:
     seen: dict[str, Choice] = {}
     for schema in Task.objects.order_by("-registered_at").values_list("payload_schema", flat=True)[:ROWS]:
         for path, kind in _leaves(schema, schema, PAYLOAD, 0):
+            if hides(path.split(".")[1:]):
+                continue
             seen.setdefault(path, Choice(f"{path}:", kind, open=True))
     return (one for path, one in sorted(seen.items()) if path.lower().startswith(typed.lower()))
 

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import JSONField, QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
@@ -16,6 +16,7 @@ from holdfast.access import services
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import actor_of
 from holdfast.access.models import ApiToken, AuditEntry, Membership, SignInLink
+from holdfast.redaction import redacted
 
 
 class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic when it runs
@@ -49,7 +50,14 @@ def _say_refusals(request: HttpRequest, view: Callable[..., HttpResponse], *args
 
 
 class ReadOnlyAdmin(ServiceAdmin):
-    """Looks, never touches."""
+    """Looks, never touches. Values that are shown to nobody are masked."""
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        found: Any = super().get_object(request, object_id, from_field)
+        for field in found._meta.concrete_fields if found is not None else ():
+            if isinstance(field, JSONField) and field.attname not in found.get_deferred_fields():
+                setattr(found, field.attname, redacted(getattr(found, field.attname)))
+        return found
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import MISTAKE, VerbCommand
+from holdfast.redaction import redacted
 from holdfast.words import status_words
 from runs import (
     answers,
@@ -278,7 +279,7 @@ class Command(VerbCommand):
         if options["json"]:
             self.json(UpdateOut.of(updates.update_get(run_id, sent)).model_dump())
         else:
-            self.stdout.write(json.dumps(reply, ensure_ascii=False))
+            self.stdout.write(json.dumps(redacted(reply), ensure_ascii=False))
 
     def _each(self, options: dict[str, Any], service: Any) -> None:
         ids = [_id(text) for text in options["ids"]]
@@ -300,7 +301,7 @@ class Command(VerbCommand):
             self.json(LogLineOut.of(line).model_dump())
             return
         step = f" [{line.step}]" if line.step else ""
-        fields = f"  {json.dumps(line.fields, ensure_ascii=False)}" if line.fields else ""
+        fields = f"  {json.dumps(redacted(line.fields), ensure_ascii=False)}" if line.fields else ""
         self.stdout.write(f"{line.at:%H:%M:%S.%f} {level_name(line.level):<8}{step} {line.message}{fields}")
 
 

@@ -179,3 +179,11 @@ def test_errors_survive_pickling_and_share_one_base() -> None:
     assert str(again) == str(error) == "X: it is wrong. Write it right."
     assert isinstance(error, ConfigError)
     assert isinstance(error, HoldfastError)
+
+
+def test_names_of_values_that_are_hidden_are_the_usual_ones_unless_it_says_otherwise(tmp_path: Path) -> None:
+    assert "password" in load(tmp_path).redact
+    assert load(tmp_path, HOLDFAST_REDACT="iban, card.number,iban").redact == ("iban", "card.number")
+    assert load(tmp_path, HOLDFAST_REDACT="none").redact == ()
+    with pytest.raises(EnvError, match=r"HOLDFAST_REDACT.*'card number' is no name of a value"):
+        load(tmp_path, HOLDFAST_REDACT="iban,card number")

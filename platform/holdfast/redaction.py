@@ -1,0 +1,99 @@
+"""What people are not shown: values under the names that `HOLDFAST_REDACT` lists.
+
+They are stored as they are, and tasks get them; whatever a page, the API, the command line, an export or Django's admin
+shows of a payload, result, state or other JSON has MASK in their place. Where such a value comes back from a form that
+somebody edited, MASK stands for what was stored there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from django.conf import settings
+
+MASK: Final = "[redacted]"
+
+#: A name, or the last of several that lead to the value, each as `_plain` has it.
+Name = tuple[str, ...]
+
+
+class LostValue(ValueError):
+    """MASK stands where nothing was stored that it could stand for. `path` leads there."""
+
+    def __init__(self, path: Sequence[str]) -> None:
+        self.path = ".".join(path)
+        self.message = f"is {MASK!r}, which stands for a value that is not there; write the value"
+        super().__init__(f"{self.path} {self.message}")
+
+
+def redacted(value: Any) -> Any:
+    """The same JSON value with MASK for what is under a listed name, at any depth. What has none is not copied."""
+    names = _names()
+    return _masked(value, (), names) if names and isinstance(value, dict | list) else value
+
+
+def hides(path: Iterable[str]) -> bool:
+    """Whether the value to which these keys lead is shown to nobody."""
+    keys = [_plain(key) for key in path]
+    return any(_ends(keys[: count + 1], name) for count in range(len(keys)) for name in _names())
+
+
+def restored(value: Any, stored: Any) -> Any:
+    """What somebody made of `redacted(stored)`, with the stored values again where MASK was left.
+
+    Raises:
+        LostValue: there is no such value.
+    """
+    names = _names()
+    return _unmasked(value, stored, (), names) if names else value
+
+
+def _masked(value: Any, path: Name, names: frozenset[Name]) -> Any:
+    if isinstance(value, dict):
+        made = {}
+        for key, inner in value.items():
+            here = (*path, _plain(key))
+            hidden = inner is not None and any(_ends(here, name) for name in names)
+            made[key] = MASK if hidden else _masked(inner, here, names)
+        return made
+    return [_masked(inner, path, names) for inner in value] if isinstance(value, list) else value
+
+
+def _unmasked(value: Any, stored: Any, path: Name, names: frozenset[Name]) -> Any:
+    if isinstance(value, dict):
+        made = {}
+        for key, inner in value.items():
+            here = (*path, _plain(key))
+            known = stored.get(key) if isinstance(stored, dict) else None
+            if inner == MASK and any(_ends(here, name) for name in names):
+                if known is None:
+                    raise LostValue((*path, str(key)))
+                made[key] = known
+            else:
+                made[key] = _unmasked(inner, known, here, names)
+        return made
+    if isinstance(value, list):
+        others = stored if isinstance(stored, list) else []
+        pairs = zip(value, [*others[: len(value)], *[None] * (len(value) - len(others))], strict=True)
+        return [_unmasked(inner, known, path, names) for inner, known in pairs]
+    return value
+
+
+def _ends(path: Sequence[str], name: Name) -> bool:
+    return tuple(path[-len(name) :]) == name
+
+
+def _plain(key: object) -> str:
+    """`Api-Key`, `api_key` and `API KEY` are one name."""
+    return str(key).lower().replace("-", "_").replace(" ", "_")
+
+
+def _names() -> frozenset[Name]:
+    return _parsed(tuple(settings.HOLDFAST_REDACT))
+
+
+@lru_cache(maxsize=8)
+def _parsed(names: tuple[str, ...]) -> frozenset[Name]:
+    return frozenset(tuple(_plain(part) for part in name.split(".")) for name in names)
