@@ -5,7 +5,7 @@
   const FIRST_RETRY = 500, LAST_RETRY = 15000; // milliseconds
   const OPENING = 5000, SILENCE = 15000; // until a socket that does not open, or says nothing more, is given up
   const POLL = 2000, ANSWER = 15000, LIST_PACE = 1000, CHART_PACE = 15000, HELD_LOOK = 500;
-  const REFUSED = [4403, 4404]; // closed for good: not allowed, or no such run
+  const GONE = 4404, REFUSED = [4403, GONE]; // closed for good: not allowed (any more), or no such run
 
   // connect({ address(), message(data), poll(fetch) }): address() gives the path with the cursors to resume from; poll()
   // asks once, by a fetch that fails on whatever is no answer.
@@ -36,7 +36,7 @@
       clearTimeout(watch);
       socket = null;
       if (idle()) return;
-      if (REFUSED.includes(code)) { end(); return; }
+      if (REFUSED.includes(code)) { end(code === GONE); return; }
       tries += 1;
       if (polling || asking) { /* what polling finds is the truth */ }
       else if (tries >= 2 || silent) startPolling(0);
@@ -46,8 +46,10 @@
     }
 
     // Not allowed, or no such run: nothing more will come.
-    function end() {
+    function end(gone) {
       over = true;
+      const why = gone ? "This is not there any more." : "You are signed out, or your role does not allow this any more.";
+      Holdfast.toast(`${why} The page shows what it was told last.`, "error");
       clearTimeout(timer);
       stopPolling();
       Holdfast.live.lost();
@@ -62,7 +64,7 @@
         if (!isOpen()) Holdfast.live.beat("polling");
       } catch (error) {
         if (!isOpen()) Holdfast.live.lost();
-        if (error.status === 403 || error.status === 404) end();
+        if (error.status === 403 || error.status === 404) end(error.status === 404);
       }
       asking = false;
       if (!over && !idle() && !isOpen()) startPolling(POLL);

@@ -58,3 +58,12 @@ def test_a_server_that_falls_silent_is_stale_though_its_socket_is_open(visitor: 
         visitor.site.web.signal(signal.SIGCONT)
     expect(light).to_have_text("live", timeout=40_000)
     visitor.complaints = [c for c in visitor.complaints if "net::ERR_" not in c and "WebSocket" not in c]
+
+
+def test_a_run_that_is_deleted_under_its_page_is_told_to_its_reader(visitor: Visitor) -> None:
+    run = stored.run("running")
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    expect(page.locator(".live")).to_have_text("live")
+    run.delete()
+    expect(page.locator("#toasts")).to_contain_text("This is not there any more. The page shows what it was told last.")
+    expect(page.locator(".live")).to_have_text("stale")
