@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django.db import connection
 
+from holdfast.redaction import hidden_keys
 from runs.filters import Params, Reader
 from runs.live import LINE, Message, log_line
 from runs.models import LogLine
@@ -56,7 +57,7 @@ class LineFilter:
     def params(self) -> dict[str, Any]:
         escaped = self.search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
         like = f"%{escaped}%" if escaped else ""
-        return {"level": self.level, "step": self.step, "attempt": self.attempt, "like": like}
+        return {"level": self.level, "step": self.step, "attempt": self.attempt, "like": like, "hidden": hidden_keys()}
 
 
 @dataclass(frozen=True, slots=True)

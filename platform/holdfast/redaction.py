@@ -40,6 +40,12 @@ def hides(path: Iterable[str]) -> bool:
     return any(_ends(keys[: count + 1], name) for count in range(len(keys)) for name in _names())
 
 
+def hidden_keys() -> str:
+    """A regular expression of PostgreSQL's, whatever the case, for the text of a JSON that has a listed name."""
+    last = sorted({name[-1].replace("_", "[-_ ]") for name in _names()})
+    return f'"({"|".join(last)})":' if last else "$."
+
+
 def restored(value: Any, stored: Any) -> Any:
     """What somebody made of `redacted(stored)`, with the stored values again where MASK was left.
 

@@ -2,12 +2,13 @@
 -- bounded by `look`, of which those that fit are told, `limit` at most.
 
 -- name: log_line_fits
--- Fields are searched as pages write them: name=value.
+-- Fields are searched as pages write them: name=value. Not those among which one is shown to nobody: whoever searches
+-- could guess it.
     l.level >= %(level)s
     AND coalesce(%(attempt)s::int, l.attempt) = l.attempt
     AND (%(step)s = '' OR l.step = %(step)s OR starts_with(l.step, %(step)s || '#'))
     AND (%(like)s = '' OR l.message ILIKE %(like)s OR l.step ILIKE %(like)s
-         OR replace(replace(l.fields::text, '": ', '='), '"', '') ILIKE %(like)s)
+         OR (l.fields::text !~* %(hidden)s AND replace(replace(l.fields::text, '": ', '='), '"', '') ILIKE %(like)s))
 
 -- name: log_line_shown
 -- A message is cut here and not by whoever reads it: a page of the longest ones would be megabytes.
