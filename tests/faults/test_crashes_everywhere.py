@@ -89,6 +89,7 @@ NOT_BY_WORKERS = {
     "queues.note_all_keys": "an edit of a queue",
     "queues.pauses_over": "the scheduler",
     "runs.next_tick": "the scheduler",
+    "runs.lead_schedules": "the scheduler",
     "runs.want_stacks": "a page, the API or the scheduler",
     "runs.stacks_wanted": "the heartbeat of a worker with runs, which may be over before it looks",
     "runs.give_stacks": "the heartbeat of a worker that was asked where a run is",
