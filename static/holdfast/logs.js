@@ -28,7 +28,7 @@
       this.wait = 0; // until when nothing is asked for after a failure, or at the pace of what arrives
       this.before = this.told = this.newest = this.begin = 0; // lines before the told ones, told ones; last and first sequence
       this.density = 1; // lines per sequence
-      this.put = 0; // where following has put the sight, in pixels
+      this.put = 0; // where the sight was put last, in pixels
       this.marked = null;
       this.note = "";
       this.build();
@@ -323,6 +323,7 @@
     show(row) {
       this.stretch();
       this.scroller.scrollTop = row * ROW;
+      this.put = this.scroller.scrollTop;
       this.draw();
     }
 
@@ -341,23 +342,26 @@
     }
 
     scrolled() {
-      const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
-      // The reader goes up from where following has put the sight, or down to the last line; other scrolling is draw()'s,
-      // or the browser's, when the bar below a long line goes and the sight is higher at once.
-      if (this.following) {
-        if (fromEnd >= ROW && this.scroller.scrollTop < this.put - ROW / 2) this.stay();
-      } else if (fromEnd < ROW && !this.block.later && !this.drawing) this.following = this.follow.checked = true;
+      this.judge();
       this.plan();
     }
 
+    // The reader goes up from where the sight was put, or down to the last line. Where it was put he has not moved; and
+    // when the bar below a long line goes, the sight is higher at once and still at the end.
+    judge() {
+      const { scrollTop, scrollHeight, clientHeight } = this.scroller, atEnd = scrollHeight - scrollTop - clientHeight < ROW;
+      if (Math.abs(scrollTop - this.put) < 1) return;
+      if (this.following) {
+        if (!atEnd && scrollTop < this.put - ROW / 2) this.stay();
+      } else if (atEnd && !this.block.later) this.following = this.follow.checked = true;
+    }
+
     draw() {
-      this.drawing = true;
+      this.judge(); // a move of which nobody has told yet is the reader's
       this.rebase();
       this.stretch();
-      if (this.following) {
-        this.scroller.scrollTop = this.block.end * ROW;
-        this.put = this.scroller.scrollTop;
-      }
+      if (this.following) this.scroller.scrollTop = this.block.end * ROW;
+      this.put = this.scroller.scrollTop;
       const { rows, base } = this.block;
       const first = Math.max(0, this.top - OVERSCAN - base);
       const last = Math.max(first, Math.min(rows.length, this.top + this.high + OVERSCAN - base));
@@ -365,7 +369,6 @@
       this.place(rows.slice(first, last), this.top - base - first);
       this.tell();
       this.fill();
-      requestAnimationFrame(() => { this.drawing = false; });
     }
 
     // The estimate of the rows before was too small, or their end is known now: all moves, and the sight with it.

@@ -87,15 +87,16 @@ def shows(page: Page, number: int) -> Locator:
 WHEEL = """async ([rows, times]) => {
   const scroller = document.querySelector('#log .lines'), frame = () => new Promise(requestAnimationFrame);
   const look = SIGHT, seen = new Set(), broken = [];
+  const full = Math.floor(scroller.clientHeight / 20) - 1; // with fewer, a page of lines is on its way
   let before = look().texts.map((t) => Number(t.split(' ')[1]));
   for (let i = 0; i < times; i++) {
     scroller.scrollTop += rows * 20;
     let now = [];
-    for (const end = performance.now() + 20000; now.length < 15 && performance.now() < end; ) {
+    for (const end = performance.now() + 20000; now.length < full && performance.now() < end; ) {
       await frame();
       now = look().texts.map((t) => Number(t.split(' ')[1]));
     }
-    const whole = now.length >= 15 && now.every((n, i) => n === now[0] + i);
+    const whole = now.length >= full && now.every((n, i) => n === now[0] + i);
     if (!whole || Math.abs(now[0] - before[0]) > Math.abs(rows) + 1) broken.push([before, now]);
     for (const n of now) seen.add(n);
     before = now;
