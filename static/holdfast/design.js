@@ -13,12 +13,12 @@
   });
   log.append(lines);
 
-  // As the server would answer: the whole log on one page.
-  async function search({ q = "", level = "debug", step = "", before, at }) {
+  // As the server would answer: the whole log on one page. It has nothing of what came later.
+  async function search({ q = "", level = "debug", step = "", before, after = 0, at }) {
     const lowest = HoldfastLogText.LEVELS.indexOf(level);
     const items = lines.filter((line) => HoldfastLogText.LEVELS.indexOf(line.level) >= lowest && (!step || line.step === step)
-      && `${line.message} ${line.step}`.toLowerCase().includes(q.toLowerCase()) && (before === undefined || line.sequence < before));
-    return { items, first: 1, last: lines.length, earlier: false, later: false, here: at ? lines.find((line) => line.at >= at)?.sequence : null };
+      && `${line.message} ${line.step}`.toLowerCase().includes(q.toLowerCase()) && line.sequence > after && (before === undefined || line.sequence < before));
+    return { items, first: 1, last: Math.max(lines.length, log.newest), earlier: false, later: false, here: at ? lines.find((line) => line.at >= at)?.sequence : null };
   }
   const minutes = Array.from({ length: 60 }, (_, i) => new Date(start - (60 - i) * 60000).toISOString());
   HoldfastChart.draw(document.getElementById("demo-rate"), {

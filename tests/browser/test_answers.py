@@ -97,6 +97,7 @@ def test_children_appear_on_the_page_of_their_parent_and_a_cancel_takes_them_alo
     page.goto(f"/runs/{handle.id}/")
     children = page.locator("#run-children")
     expect(children).to_contain_text("2 waiting")
+    expect(page.locator("#run-status")).to_contain_text("waiting")  # what it can be asked for changes no more
     page.get_by_text("Cancel", exact=True).first.click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator("#run-status")).to_contain_text("cancelled")

@@ -288,7 +288,7 @@ def test_a_viewer_may_do_none_of_it(act: str) -> None:
     assert run(of.id).status == "retrying"
 
 
-def test_a_group_is_stopped_put_off_or_redriven_as_a_whole_after_a_question() -> None:
+def test_a_group_is_stopped_put_off_or_redriven_as_a_whole_after_a_question(registered: None) -> None:
     of = struggling("sums", "no route", "no route")
     fingerprint = Run.objects.get(pk=of.id).error["fingerprint"]
     operator = signed_in("operator")
