@@ -43,7 +43,10 @@ def upgraded(port: int, path: str, cookie: str) -> socket.socket:
 def pages_open() -> int:
     """Connections of live pages to PostgreSQL; the last page takes them along."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast live'")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE application_name = 'holdfast live' AND datname = current_database()"
+        )
         return int(cursor.fetchone()[0])
 
 

@@ -64,6 +64,7 @@ def write(customer: str, how: str = "") -> int:
     if once and how == "loses its answer":
         lose_answer(customer)
     if once and how == "is held":
+        note("holds", customer)
         hold("held")
     if how == "its hook fails":
         transaction.on_commit(lambda: 1 / 0)
@@ -129,8 +130,8 @@ def writes_within_a_transaction(customer: str) -> int:
 def add_one(customer: str) -> int:
     """Locks a row; the first time it is held in the middle."""
     Order.objects.filter(customer=customer).update(quantity=F("quantity") + 1)
-    note("added", customer)
     if first_time(f"add-{customer}"):
+        note("added", customer)
         hold("held")
     return Order.objects.get(customer=customer).quantity
 

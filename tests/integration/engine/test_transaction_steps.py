@@ -135,7 +135,7 @@ def test_a_commit_that_was_ended_by_the_server_is_known_not_to_have_happened(
 def ended(cursor: Any) -> bool:
     cursor.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'holdfast step %' "
-        "AND query = 'COMMIT' AND wait_event = 'advisory'"
+        "AND query = 'COMMIT' AND wait_event = 'advisory' AND datname = current_database()"
     )
     return bool(cursor.fetchall())
 
@@ -144,7 +144,7 @@ def test_a_worker_that_was_declared_lost_commits_nothing(stepping: Fleet) -> Non
     quick = {"HOLDFAST_HEARTBEAT_TIMEOUT": "5"}
     victim = stepping.worker("worker-frozen", **quick)
     handle = the("writes").enqueue("ann", "is held")
-    eventually(lambda: stepping.ledger.count("write") == 1, "the step has written")
+    eventually(lambda: stepping.ledger.count("holds") == 1, "the step has written")
     victim.signal(signal.SIGSTOP)
     stepping.worker("worker-rescuer", **quick)
     assert handle.result(timeout=40) == Order.objects.get(customer="ann").pk
@@ -264,7 +264,9 @@ def test_a_step_that_the_task_waits_for_no_more_is_rolled_back(worked: Fleet) ->
 
 
 def open_steps(cursor: Any) -> bool:
-    cursor.execute("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'holdfast step %'")
+    cursor.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'holdfast step %' AND datname = current_database()"
+    )
     return bool(cursor.fetchall())
 
 
