@@ -7,16 +7,18 @@ somebody edited, MASK stands for what was stored there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, Final
 
 from django.conf import settings
 
 MASK: Final = "[redacted]"
 
-#: A name, or the last of several that lead to the value, each as `_plain` has it.
-Name = tuple[str, ...]
+#: Keys that lead to a value, each as `_plain` has it; and names of several keys or one, by their last.
+Path = tuple[str, ...]
+Names = Mapping[str, Sequence[Path]]
 
 
 class LostValue(ValueError):
@@ -29,20 +31,20 @@ class LostValue(ValueError):
 
 
 def redacted(value: Any) -> Any:
-    """The same JSON value with MASK for what is under a listed name, at any depth. What has none is not copied."""
+    """The same JSON value with MASK for what is under a listed name, at any depth. The value itself stays as it is."""
     names = _names()
     return _masked(value, (), names) if names and isinstance(value, dict | list) else value
 
 
 def hides(path: Iterable[str]) -> bool:
     """Whether the value to which these keys lead is shown to nobody."""
-    keys = [_plain(key) for key in path]
-    return any(_ends(keys[: count + 1], name) for count in range(len(keys)) for name in _names())
+    keys, names = tuple(_plain(key) for key in path), _names()
+    return any(_is_listed(keys[:count], names) for count in range(1, len(keys) + 1))
 
 
 def hidden_keys() -> str:
     """A regular expression of PostgreSQL's, whatever the case, for the text of a JSON that has a listed name."""
-    last = sorted({name[-1].replace("_", "[-_ ]") for name in _names()})
+    last = [name.replace("_", "[-_ ]") for name in sorted(_names())]
     return f'"({"|".join(last)})":' if last else "$."
 
 
@@ -56,24 +58,23 @@ def restored(value: Any, stored: Any) -> Any:
     return _unmasked(value, stored, (), names) if names else value
 
 
-def _masked(value: Any, path: Name, names: frozenset[Name]) -> Any:
+def _masked(value: Any, path: Path, names: Names) -> Any:
     if isinstance(value, dict):
         made = {}
         for key, inner in value.items():
             here = (*path, _plain(key))
-            hidden = inner is not None and any(_ends(here, name) for name in names)
-            made[key] = MASK if hidden else _masked(inner, here, names)
+            made[key] = MASK if inner is not None and _is_listed(here, names) else _masked(inner, here, names)
         return made
     return [_masked(inner, path, names) for inner in value] if isinstance(value, list) else value
 
 
-def _unmasked(value: Any, stored: Any, path: Name, names: frozenset[Name]) -> Any:
+def _unmasked(value: Any, stored: Any, path: Path, names: Names) -> Any:
     if isinstance(value, dict):
         made = {}
         for key, inner in value.items():
             here = (*path, _plain(key))
             known = stored.get(key) if isinstance(stored, dict) else None
-            if inner == MASK and any(_ends(here, name) for name in names):
+            if inner == MASK and _is_listed(here, names):
                 if known is None:
                     raise LostValue((*path, str(key)))
                 made[key] = known
@@ -82,13 +83,13 @@ def _unmasked(value: Any, stored: Any, path: Name, names: frozenset[Name]) -> An
         return made
     if isinstance(value, list):
         others = stored if isinstance(stored, list) else []
-        pairs = zip(value, [*others[: len(value)], *[None] * (len(value) - len(others))], strict=True)
+        pairs = zip_longest(value, others[: len(value)])
         return [_unmasked(inner, known, path, names) for inner, known in pairs]
     return value
 
 
-def _ends(path: Sequence[str], name: Name) -> bool:
-    return tuple(path[-len(name) :]) == name
+def _is_listed(path: Path, names: Names) -> bool:
+    return any(path[-len(name) :] == name for name in names.get(path[-1], ()))
 
 
 def _plain(key: object) -> str:
@@ -96,10 +97,14 @@ def _plain(key: object) -> str:
     return str(key).lower().replace("-", "_").replace(" ", "_")
 
 
-def _names() -> frozenset[Name]:
+def _names() -> Names:
     return _parsed(tuple(settings.HOLDFAST_REDACT))
 
 
 @lru_cache(maxsize=8)
-def _parsed(names: tuple[str, ...]) -> frozenset[Name]:
-    return frozenset(tuple(_plain(part) for part in name.split(".")) for name in names)
+def _parsed(names: tuple[str, ...]) -> Names:
+    found: dict[str, list[Path]] = {}
+    for name in names:
+        path = tuple(_plain(part) for part in name.split("."))
+        found.setdefault(path[-1], []).append(path)
+    return found
