@@ -10,8 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from django.db import connection
-
+from holdfast import db
 from holdfast.redaction import hidden_keys
 from runs.filters import Params, Reader
 from runs.live import LINE, Message, log_line
@@ -151,7 +150,7 @@ def onwards(
 
 def sequence_at(run_id: uuid.UUID, at: datetime) -> int:
     """From which sequence on lines are not older than `at`; one more than the last where all are."""
-    return _rows(SQL.log_line_at, run=run_id, at=at)[0]["sequence"] or 0
+    return db.rows(SQL.log_line_at, run=run_id, at=at)[0]["sequence"] or 0
 
 
 def _json(value: Any) -> Any:
@@ -163,7 +162,7 @@ def _page(
 ) -> tuple[list[dict[str, Any]], bool, tuple[int | None, int | None]]:
     """The rows on one side of `start`, whether there may be more, and the ends of what was looked at."""
     look = limit + 1 if wanted.is_open else LOOK
-    found = _rows(
+    found = db.rows(
         query, run=run_id, **{"from": start}, look=look, limit=limit + 1, most=_WHOLE if whole else LINE,
         **wanted.params(),
     )  # fmt: skip
@@ -174,10 +173,3 @@ def _page(
             del row[name]
     more = len(rows) > limit or (not wanted.is_open and looked == look)
     return rows[:limit], more, (low, high)
-
-
-def _rows(query: str, **params: Any) -> list[dict[str, Any]]:
-    with connection.cursor() as db:
-        db.execute(query, params)
-        names = [column[0] for column in db.description]
-        return [dict(zip(names, row, strict=True)) for row in db.fetchall()]

@@ -6,8 +6,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, Final
 
-from django.db import connection
-
+from holdfast import db
 from runs.live import Message, plain
 from runs.store import SQL
 
@@ -24,7 +23,7 @@ MAX_WAITS: Final = 200
 
 def page(run_id: uuid.UUID, after: int) -> Message:
     """The next PAGE snapshots after a sequence: {items}."""
-    return {"items": [plain(row) for row in _rows(SQL.live_snapshots, run=run_id, after=after, limit=PAGE)]}
+    return {"items": [plain(row) for row in db.rows(SQL.live_snapshots, run=run_id, after=after, limit=PAGE)]}
 
 
 def overview(run_id: uuid.UUID) -> Message:
@@ -38,14 +37,14 @@ def overview(run_id: uuid.UUID) -> Message:
     groups       [{first, last, count, failed, from, to}]: consecutive ones, their number and their span of time
     waits        [{started_at, finished_at}]: the longest waits
     """
-    ends = _rows(SQL.live_snapshot_ends, run=run_id)[0]
+    ends = db.rows(SQL.live_snapshot_ends, run=run_id)[0]
     first, last = ends["first"] or 0, ends["last"] or 0
     begin = max(first, last - MOST + 1)
     size = max(1, -(-(last - begin + 1) // GROUPS))
-    rows = _rows(SQL.live_snapshot_groups, run=run_id, begin=begin, last=last, size=size) if last else []
+    rows = db.rows(SQL.live_snapshot_groups, run=run_id, begin=begin, last=last, size=size) if last else []
     span = {"run": run_id, "begin": begin, "last": last}
-    failures = _rows(SQL.live_failures, **span, limit=MAX_FAILURES) if any(row["failed"] for row in rows) else []
-    waits = _rows(SQL.live_long_waits, **span, limit=MAX_WAITS) if any(row["waits"] for row in rows) else []
+    failures = db.rows(SQL.live_failures, **span, limit=MAX_FAILURES) if any(row["failed"] for row in rows) else []
+    waits = db.rows(SQL.live_long_waits, **span, limit=MAX_WAITS) if any(row["waits"] for row in rows) else []
     return {
         "first": first,
         "last": last,
@@ -69,10 +68,3 @@ def _attempts(rows: list[dict[str, Any]]) -> list[Message]:
 
 def _group(row: dict[str, Any]) -> Message:
     return plain({name: row[name] for name in ("first", "last", "count", "failed", "from", "to")})
-
-
-def _rows(query: str, **params: Any) -> list[dict[str, Any]]:
-    with connection.cursor() as db:
-        db.execute(query, params)
-        names = [column[0] for column in db.description]
-        return [dict(zip(names, row, strict=True)) for row in db.fetchall()]

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import connection
-
+from holdfast import db
 from runs.errors import StreamMisuse, UnknownRun
 from runs.sdk.stream import NAME
 from runs.states import FINAL
@@ -91,11 +90,7 @@ def page(run_id: uuid.UUID, rows: list[Row], limit: int = BATCH) -> Page:
 def read(run_id: uuid.UUID, stream: str, *, after: int = 0, limit: int = BATCH) -> Page:
     """A page on the connection of a request. Raises UnknownRun."""
     statement, params = query(run_id, stream, after, limit)
-    with connection.cursor() as db:
-        db.execute(statement, params)
-        names = [column[0] for column in db.description]
-        rows = [dict(zip(names, row, strict=True)) for row in db.fetchall()]
-    return page(run_id, rows, limit)
+    return page(run_id, db.rows(statement, **params), limit)
 
 
 @dataclass(slots=True)

@@ -66,6 +66,14 @@ def callers() -> Iterator[Conn]:
         yield cast(Conn, _ServerBound(cast(Conn, django_connection.connection)))
 
 
+def rows(query: str, **params: Any) -> list[dict[str, Any]]:
+    """The rows of a statement on Django's connection of this thread, by the names of its columns."""
+    with django_connection.cursor() as cursor:
+        cursor.execute(query, params)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
 #: The engine's statements look up rows by keys that they are given. Its tables are empty one moment and hold a million
 #: rows the next, and a plan that was made and kept for the empty table would walk through all of them: so the planner
 #: is told which ways never to take. A statement that has no other way takes them all the same.
