@@ -46,6 +46,7 @@ class Story:
     verdict: Verdict
     facts: Facts
     said: Sequence[Said]
+    checks: Sequence[Check]
     at: datetime
 
     @property
@@ -56,10 +57,6 @@ class Story:
     @property
     def snoozed(self) -> list[Said]:
         return [said for said in self.said if said.standing == Standing.SNOOZED]
-
-    @property
-    def checks(self) -> list[Check]:
-        return checks.checks(self.facts, self.at)
 
     @property
     def well(self) -> int:
@@ -87,7 +84,7 @@ def story() -> Story:
     notes, now = _notes()
     said = [_said(cause, notes.get(cause.key), now) for cause in judging.causes(found, now)]
     snoozed = {one.cause.key for one in said if one.standing == Standing.SNOOZED}
-    return Story(judging.verdict(found, now, snoozed), found, said, now)
+    return Story(judging.verdict(found, now, snoozed), found, said, checks.checks(found, now), now)
 
 
 def is_key(text: str) -> bool:
