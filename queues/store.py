@@ -357,7 +357,7 @@ def declare_lost(conn: Conn, worker: int, *, silent_for: float | None) -> bool:
 
 
 def end_frozen(conn: Conn, *, quiet: float) -> int:
-    """Ends sessions of Holdfast's that have been silent for `quiet` seconds half-way through a pipeline; their locks
+    """Ends sessions of Holdfast's that have been silent for `quiet` seconds in the middle of a transaction; their locks
     go with them. Returns how many there were."""
     row = conn.execute(SQL.end_frozen, {"quiet": quiet}).fetchone()
     assert row is not None

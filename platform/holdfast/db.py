@@ -79,7 +79,8 @@ def rows(query: str, **params: Any) -> list[dict[str, Any]]:
 #: is told which ways never to take. A statement that has no other way takes them all the same.
 _PLANS = "-c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off -c jit=off"
 
-#: A process that is frozen in the middle of a transaction would hold its row locks for as long as it is frozen.
+#: A process that is frozen in the middle of a transaction would hold its row locks for as long as it is frozen. This
+#: does not see one that is frozen in the middle of a pipeline: `end_frozen` of queues/sql/workers.sql is for those.
 _FROZEN = "-c idle_in_transaction_session_timeout=4000"
 
 

@@ -52,7 +52,7 @@ SELECT pg_try_advisory_xact_lock(%(lock_class)s, %(worker)s::int);
 
 -- name: declare_lost
 -- From here on its writes and leases are refused. A worker in the middle of a transaction is passed over: either it
--- lives, or PostgreSQL ends that transaction in a moment. Waiting here would silence the rescuer, too, and a heartbeat
+-- lives, or that transaction is ended in a moment, by PostgreSQL or by `end_frozen`. Waiting here would silence the rescuer, too, and a heartbeat
 -- that waited behind the same transaction would then be overlooked.
 WITH victim AS (
     SELECT id FROM queues_worker
@@ -64,12 +64,15 @@ UPDATE queues_worker w SET lost_at = holdfast_now() FROM victim WHERE w.id = vic
 
 -- name: end_frozen
 -- Sessions of ours that are in the middle of a transaction and have said nothing for a while: a process that was frozen
--- half-way through a pipeline. Until the pipeline is synchronised PostgreSQL calls such a session active, and its
--- timeout for idle ones does not look at it.
+-- half-way through a pipeline. PostgreSQL's own timeout for idle transactions misses two of its states. Until the
+-- pipeline is synchronised such a session counts as active. And a flush that follows the synchronisation, as psycopg
+-- sends one, switches the timer off again, because it is a message, and does not start it anew, because it is not a
+-- command.
 SELECT count(pg_terminate_backend(a.pid))
 FROM pg_stat_activity a
 WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()
-  AND a.application_name LIKE 'holdfast %%' AND a.application_name NOT LIKE 'holdfast step %%' AND a.state = 'active' AND a.wait_event = 'ClientRead'
+  AND a.application_name LIKE 'holdfast %%' AND a.application_name NOT LIKE 'holdfast step %%'
+  AND (a.state = 'active' AND a.wait_event = 'ClientRead' OR a.state LIKE 'idle in transaction%%')
   AND a.state_change < clock_timestamp() - make_interval(secs => %(quiet)s);
 
 -- name: fence

@@ -54,6 +54,8 @@ class Watch:
         for suspect in suspects:
             with conn.transaction():
                 if suspect.silent:
+                    if settled:  # one of its sessions may hold its row, or what others wait for
+                        queue_store.end_frozen(conn, quiet=QUIET)
                     lost = settled and queue_store.declare_lost(conn, suspect.id, silent_for=self._timeout)
                 else:
                     lost = self._lock_is_long_free(conn, suspect) and queue_store.declare_lost(
@@ -62,10 +64,6 @@ class Watch:
                 if lost:
                     emit("worker.lost", worker=suspect.name, silent=suspect.silent)
                     taken += _take_over(conn, suspect.id, suspect.name)
-                elif suspect.silent and settled:
-                    queue_store.end_frozen(
-                        conn, quiet=QUIET
-                    )  # one of its sessions may hold its row: next time it is free
         for worker in queue_store.orphans(conn):
             with conn.transaction():
                 taken += _take_over(conn, worker, str(worker))

@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from holdfast import db
 from queues import store as queue_store
-from queues.models import Lease, Worker
+from queues.models import Lease, Queue, Worker
 from runs.engine.batch import Batch
 from runs.engine.recovery import Watch
 from runs.engine.tail import LogTail
@@ -173,12 +175,17 @@ def test_fault_13_a_batch_that_postgresql_still_executes_is_not_written_a_second
     assert [x.message for x in lines(handle.id)] == ["first", "second"]
 
 
-def test_fault_2_a_worker_that_froze_half_way_through_a_pipeline_is_declared_lost(registered: None) -> None:
-    with another_session() as beat, another_session() as frozen, another_session() as rescuer:
+@pytest.mark.parametrize("synchronised", [False, True], ids=["before-the-sync", "after-the-sync"])
+@pytest.mark.parametrize("holds", ["its-own-row", "a-queue"])
+def test_fault_2_a_worker_that_froze_half_way_through_a_pipeline_is_declared_lost_and_its_locks_are_free(
+    registered: None, synchronised: bool, holds: str
+) -> None:
+    with db.connect("beat") as beat, db.connect("writer") as frozen, db.connect("rescuer") as rescuer:
         worker = queue_store.worker_register(
             beat, name="frozen", pools=["default"], hostname="h", pid=1, version="", coroutines=1, threads=1
         )
         Worker.objects.filter(pk=worker).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+        held = Worker.objects.filter(pk=worker) if holds == "its-own-row" else Queue.objects.filter(name="default")
         watch = Watch(timeout=5)
 
         def lost() -> bool:
@@ -188,20 +195,28 @@ def test_fault_2_a_worker_that_froze_half_way_through_a_pipeline_is_declared_los
         def freeze() -> None:
             with frozen.pipeline(), frozen.cursor() as cursor:
                 frozen.execute("BEGIN")
-                queue_store.begin_batch(cursor, worker, 1)
-                # Sent and executed, but not synchronised: the state in which SIGSTOP may catch a writer.
+                if holds == "its-own-row":
+                    queue_store.begin_batch(cursor, worker, 1)
+                else:
+                    frozen.execute("SELECT FROM queues_queue WHERE name = 'default' FOR UPDATE")
+                # The states in which SIGSTOP may catch a writer. Sent and executed, but not synchronised: PostgreSQL
+                # calls the session active. Synchronised and flushed: it is idle in transaction, but the flush has
+                # switched off the timer of idle sessions.
+                if synchronised:
+                    frozen.pgconn.pipeline_sync()
                 frozen.pgconn.send_flush_request()
                 frozen.pgconn.flush()
-                eventually(lambda: holds_the_row(worker), "the batch is being written")
-                eventually(lost, "it is declared lost")
+                eventually(lambda: is_locked(held), "the batch is being written")
+                eventually(lost, "it is declared lost", timeout=20)
+                eventually(lambda: not is_locked(held), "what it held is free", timeout=20)
 
         with pytest.raises(psycopg.OperationalError):
             freeze()
 
 
-def holds_the_row(worker: int) -> bool:
+def is_locked(rows: QuerySet[Any]) -> bool:
     with transaction.atomic():
-        return not Worker.objects.select_for_update(skip_locked=True).filter(pk=worker).exists()
+        return not rows.select_for_update(skip_locked=True).exists()
 
 
 def writers() -> int:
