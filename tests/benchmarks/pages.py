@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from asgiref.sync import async_to_sync
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -226,12 +227,25 @@ def measure(address: str, rounds: int) -> Figure:
         with counted() as statements:
             began = time.perf_counter()
             response = client.get(address, headers=headers if address.startswith(API) else {})
-            _ = b"".join(response.streaming_content) if response.streaming else response.content
+            _body(response)
             took = (time.perf_counter() - began) * 1000
         if number or rounds == 1:
             found.times.append(took)
         found.status, found.statements = response.status_code, len(statements)
     return found
+
+
+def _body(response: Any) -> bytes:
+    """Reads all of it: an answer may be a stream, and that one of events."""
+    if not response.streaming:
+        return bytes(response.content)
+    if not response.is_async:
+        return b"".join(response.streaming_content)
+
+    async def read() -> bytes:
+        return b"".join([part async for part in response.streaming_content])
+
+    return async_to_sync(read)()
 
 
 _known: list[tuple[Any, dict[str, str]]] = []
