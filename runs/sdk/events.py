@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from runs.errors import DeclarationError, InvalidOption, InvalidPayload
+from runs.sdk.declared import names_of
 from runs.sdk.handle import RunHandle
 from runs.sdk.options import Options
 
@@ -27,8 +28,8 @@ def declared(names: Iterable[str], where: str) -> tuple[str, ...]:
     """The names that `@task(events=…)` gives. One that ends in `*` stands for all that begin so.
 
     Raises DeclarationError."""
-    found = [names] if isinstance(names, str) else list(names)
-    if isinstance(names, str):
+    found = names_of(names)
+    if found is None:
         raise DeclarationError(f"{where}: events is {names!r:.80}; write a list of names, such as ['order.paid']")
     for name in found:
         if not isinstance(name, str) or (name != "*" and not _NAME.fullmatch(name.removesuffix("*"))):
