@@ -174,6 +174,32 @@ async def unstorable() -> Any:
     return {"deep": [1, {"here": object()}]}
 
 
+@task(id="unstorable-state")
+def unstorable_state() -> None:
+    checkpoint({"rows": [{"at": object()}]})
+
+
+@step
+def counted() -> list[dict[str, int]]:
+    note("counted")
+    return [{"n": 1}, {"n": "many"}]  # type: ignore[dict-item]  # as a service's answer might be
+
+
+@step(transaction=True)
+def counted_in_a_transaction() -> int:
+    return "many"  # type: ignore[return-value]
+
+
+@task(id="step-says-otherwise")
+def step_says_otherwise(transaction: bool = False) -> None:
+    counted_in_a_transaction() if transaction else counted()
+
+
+@task(id="says-otherwise")
+async def says_otherwise() -> int:
+    return "many"  # type: ignore[return-value]
+
+
 @task(id="killer", retry=Retry(max_attempts=1))
 def killer() -> None:
     note("killed", current_run().attempt)
