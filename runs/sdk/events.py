@@ -13,6 +13,7 @@ from django.db import transaction
 from runs.errors import DeclarationError, InvalidOption, InvalidPayload
 from runs.sdk.declared import names_of
 from runs.sdk.handle import RunHandle
+from runs.sdk.inloop import LoopGuard
 from runs.sdk.options import Options
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def emit(name: str, payload: Mapping[str, Any] | None = None, **options: Any) ->
         InvalidOption: the name or an option does not fit.
         InvalidPayload: a task that subscribes does not take the payload; it is named.
     """
-    return emit_with(name, {} if payload is None else payload, Options(**options))
+    with LoopGuard("emit()", "aemit(…)"):
+        return emit_with(name, {} if payload is None else payload, Options(**options))
 
 
 async def aemit(name: str, payload: Mapping[str, Any] | None = None, **options: Any) -> list[RunHandle[Any]]:

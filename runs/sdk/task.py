@@ -24,6 +24,7 @@ from runs.sdk.events import declared as declared_events
 from runs.sdk.fingerprint import Fingerprint, fingerprint
 from runs.sdk.handle import RunHandle
 from runs.sdk.hooks import Hook, hook_steps
+from runs.sdk.inloop import LoopGuard
 from runs.sdk.isolation import Isolation, declared
 from runs.sdk.options import Options
 from runs.sdk.retry import Retry
@@ -116,6 +117,10 @@ class Task(Generic[P, R]):
     def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[RunHandle[R]]:
         """Stores one run for each payload, all or none, and returns their handles in order."""
         return Bound(self, Options()).enqueue_many(payloads)
+
+    async def aenqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[RunHandle[R]]:
+        """`enqueue_many` for `async def`."""
+        return await Bound(self, Options()).aenqueue_many(payloads)
 
     def enqueue_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Inside a plain-function task: enqueues a run of this task and waits for its result. It is enqueued once,
@@ -250,7 +255,8 @@ class Bound(Generic[P, R]):
         from runs import enqueue
 
         text = self.task.encode_payload(self.task.bind(args, cast("dict[str, Any]", kwargs)))
-        stored = enqueue.enqueue(self.task, text, self.options)
+        with LoopGuard("enqueue()", "….aenqueue(…)"):
+            stored = enqueue.enqueue(self.task, text, self.options)
         return RunHandle(stored.id, self.task.output, created=stored.created)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
@@ -261,8 +267,14 @@ class Bound(Generic[P, R]):
         """See `Task.enqueue_many`. An idempotency key needs single enqueues."""
         from runs import enqueue
 
-        ids = enqueue.enqueue_many(self.task, self._texts(payloads), self.options)
+        texts = self._texts(payloads)
+        with LoopGuard("enqueue_many()", "….aenqueue_many(…)"):
+            ids = enqueue.enqueue_many(self.task, texts, self.options)
         return [RunHandle(run_id, self.task.output) for run_id in ids]
+
+    async def aenqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[RunHandle[R]]:
+        """See `Task.enqueue_many`."""
+        return await sync_to_async(self.enqueue_many)(payloads)
 
     def enqueue_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """See `Task.enqueue_and_wait`."""

@@ -87,6 +87,15 @@ def test_a_step_that_is_due_much_later_leaves_the_worker_and_comes_back_in_the_s
     assert [a.number for a in attempts(handle.id)] == [1]
 
 
+def test_a_step_in_a_plain_functions_own_event_loop_leaves_the_worker_as_well(worked: Fleet) -> None:
+    handle = the("has-a-loop-of-its-own").enqueue()
+    eventually(lambda: run(handle.id).status == "waiting", "the run is put down")
+    assert not Lease.objects.exists(), "it holds no slot"
+    assert run(handle.id).waiting_for["kind"] == "step_retry"
+    assert handle.result(timeout=20) == 7
+    assert worked.ledger.count("tried") == 2
+
+
 def test_parallel_steps_are_each_done_once(worked: Fleet) -> None:
     handle = the("gathers").enqueue(width=20)
     assert handle.result(timeout=20) == list(range(20))
