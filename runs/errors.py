@@ -141,6 +141,12 @@ class NotSerializable(HoldfastError):
     status, code = 422, "not_serializable"
 
 
+class InvalidResult(NotSerializable):
+    """What a task or step returned is not what its annotation says. `data["errors"]` is a list of {field, message}."""
+
+    code = "invalid_result"
+
+
 class MiddlewareMisuse(HoldfastError):
     """A middleware is no context manager, or does what it must not."""
 

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import Any
 
+from pydantic import ValidationError
+
 from runs.engine import failure, hooks, memory, middleware, passage
 from runs.engine.context import ActiveRun
 from runs.engine.database import tidy_shared
@@ -108,11 +110,19 @@ def completed(run: ActiveRun, value: Any) -> Outcome:
         return put_down(run.unwound)
     try:
         if value is not None:
-            value = run.task.output.validate_python(value)
+            value = validated(run, value)
         output = codec.dump(run.task.output, value, "result", codec.MAX_STORED)
     except Exception as error:
         return failed(run, error)
     return Outcome(Status.COMPLETED, AttemptStatus.COMPLETED, output=output)
+
+
+def validated(run: ActiveRun, value: Any) -> Any:
+    """The result as its annotation has it. Raises InvalidResult."""
+    try:
+        return run.task.output.validate_python(value)
+    except ValidationError as error:
+        raise codec.unfit_result(error, "result") from None
 
 
 def failed(run: ActiveRun, error: BaseException) -> Outcome:

@@ -51,7 +51,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
                 value = await step.function(*args, **kwargs)
             else:
                 value = await _timed(run, step, key, args, kwargs)
-            output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
+            output = codec.dump_result(step.output, value, f"step {step.name!r}: result")
         except HandedOver:
             passage.report(run, passed, began)
             run.completions.hand_over(step, key, began, args, kwargs)
@@ -106,7 +106,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
                 return found.result
             else:
                 value = step.function(*args, **kwargs)
-            output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
+            output = codec.dump_result(step.output, value, f"step {step.name!r}: result")
         except HandedOver:
             passage.report(run, passed, began)
             run.completions.hand_over(step, key, began, args, kwargs)

@@ -144,7 +144,7 @@ def _try(
                     store.transaction_begin(conn, run._port.worker_id)
                 called = True
                 value = step.function(*args, **kwargs)
-                output = codec.dump(step.output, value, f"step {step.name!r}: result", codec.MAX_STORED)
+                output = codec.dump_result(step.output, value, f"step {step.name!r}: result")
                 if connection.needs_rollback:
                     raise StepMisuse(
                         f"Step {key} marked its transaction for rollback and returned a result all the same. Raise an "

@@ -123,8 +123,7 @@ def _settle(
         raise run.unwind(Unresolved(_error(run, step, key, text, answer))) from None
     if answer.verdict == "happened":
         try:
-            output = codec.dump(step.output, answer.result, f"step {step.name!r}: reconciled result", codec.MAX_STORED)
-            step.output.validate_json(output)
+            output = codec.dump_result(step.output, answer.result, f"step {step.name!r}: reconciled result")
         except Exception as error:
             again = Reconciled.cannot_tell(f"it happened, but the hook's result does not fit the step: {error}")
             return _settle(run, step, key, began, args, kwargs, again)

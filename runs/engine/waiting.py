@@ -307,6 +307,8 @@ class Waits:
         return ack
 
     async def _park(self, runners: Sequence[Runner]) -> None:
+        if not self._run.is_async:  # a plain function's own loop, whose other branches nobody knows
+            raise self._run.unwind(self._put_down(runners))
         self._loop = asyncio.get_running_loop()
         parked = Parked(runners, self._loop.create_future(), asyncio.current_task())
         self._parked.add(parked)

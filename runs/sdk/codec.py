@@ -9,7 +9,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 from pydantic_core import PydanticSerializationError
 
 from runs import jsonvalue
-from runs.errors import DeclarationError, HoldfastError, NotSerializable
+from runs.errors import DeclarationError, HoldfastError, InvalidResult, NotSerializable
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants", arbitrary_types_allowed=False)
 
@@ -66,6 +66,34 @@ def dump(adapter: TypeAdapter[Any] | None, value: Any, path: str, limit: int | N
     if "\\u0000" in text or "null" in text or "NaN" in text or "Infinity" in text or len(text) > jsonvalue.MAX_DIGITS:
         _check_text(adapter, value, text, path)
     return text
+
+
+def dump_result(adapter: TypeAdapter[Any], value: Any, path: str) -> str:
+    """JSON text of what a task or step returned, which its annotation can read again: when the run is entered the next
+    time, that is what it gets.
+
+    Raises:
+        NotSerializable: it cannot be stored.
+        InvalidResult: it is something else than the annotation says.
+    """
+    text = dump(adapter, value, path, MAX_STORED)
+    if text != "null" and adapter.core_schema["type"] != "any":
+        try:
+            adapter.validate_json(text)
+        except ValidationError as error:
+            raise unfit_result(error, path) from None
+    return text
+
+
+def unfit_result(error: ValidationError, path: str) -> InvalidResult:
+    """Says which part of a result is not what its annotation says."""
+    faults = field_errors(error, path)
+    field, message = faults[0]["field"], faults[0]["message"]
+    return InvalidResult(
+        f"{field} is not what the annotation says: {message}. Return that, or change the annotation.",
+        path=field,
+        errors=faults,
+    )
 
 
 def _check_text(adapter: TypeAdapter[Any] | None, value: Any, text: str, path: str) -> None:

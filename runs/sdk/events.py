@@ -11,7 +11,9 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from runs.errors import DeclarationError, InvalidOption, InvalidPayload
+from runs.sdk.declared import names_of
 from runs.sdk.handle import RunHandle
+from runs.sdk.inloop import LoopGuard
 from runs.sdk.options import Options
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ def declared(names: Iterable[str], where: str) -> tuple[str, ...]:
     """The names that `@task(events=…)` gives. One that ends in `*` stands for all that begin so.
 
     Raises DeclarationError."""
-    found = [names] if isinstance(names, str) else list(names)
-    if isinstance(names, str):
+    found = names_of(names)
+    if found is None:
         raise DeclarationError(f"{where}: events is {names!r:.80}; write a list of names, such as ['order.paid']")
     for name in found:
         if not isinstance(name, str) or (name != "*" and not _NAME.fullmatch(name.removesuffix("*"))):
@@ -58,7 +60,8 @@ def emit(name: str, payload: Mapping[str, Any] | None = None, **options: Any) ->
         InvalidOption: the name or an option does not fit.
         InvalidPayload: a task that subscribes does not take the payload; it is named.
     """
-    return emit_with(name, {} if payload is None else payload, Options(**options))
+    with LoopGuard("emit()", "aemit(…)"):
+        return emit_with(name, {} if payload is None else payload, Options(**options))
 
 
 async def aemit(name: str, payload: Mapping[str, Any] | None = None, **options: Any) -> list[RunHandle[Any]]:

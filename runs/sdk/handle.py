@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from runs.errors import RunFailed, UnknownRun
 from runs.sdk import streamtoken
+from runs.sdk.inloop import LoopGuard
 from runs.sdk.patience import looks
 from runs.states import FINAL, Status
 
@@ -46,7 +47,8 @@ class RunHandle(Generic[R]):
         from runs.models import Run
 
         try:
-            self._row = Run.objects.only("status", "output", "error", "attempt").get(pk=self.id)
+            with LoopGuard("result(), refresh() or status", "….aresult(), or ….arefresh()"):
+                self._row = Run.objects.only("status", "output", "error", "attempt").get(pk=self.id)
         except Run.DoesNotExist:
             raise UnknownRun(
                 f"Run {self.id} does not exist. Was the transaction that enqueued it rolled back?"
@@ -117,7 +119,8 @@ class RunHandle(Generic[R]):
         """
         from runs import updates
 
-        return updates.ask(self.id, name, payload, timeout=timeout, key=key)
+        with LoopGuard("update()", "….aupdate(…)"):
+            return updates.ask(self.id, name, payload, timeout=timeout, key=key)
 
     async def aupdate(
         self,
@@ -134,7 +137,8 @@ class RunHandle(Generic[R]):
         """What the run says of itself: its progress and metadata, as they were published last. Raises UnknownRun."""
         from runs.updates import published
 
-        return published(self.id)
+        with LoopGuard("query()", "….aquery()"):
+            return published(self.id)
 
     async def aquery(self) -> Published:
         """`query` for `async def`."""

@@ -42,17 +42,26 @@ class Retry:
     abort_on: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
+        if not _is_number(self.max_attempts, int) or not 1 <= self.max_attempts <= MAX_ATTEMPTS:
             raise DeclarationError(
                 f"Retry: max_attempts is {self.max_attempts!r}; write a number from 1 to {MAX_ATTEMPTS}"
             )
-        if not (math.isfinite(self.factor) and self.factor >= 1):
+        if not (_is_number(self.factor) and 1 <= self.factor < math.inf):
             raise DeclarationError(f"Retry: factor is {self.factor!r}; write a number of at least 1")
-        if not 0 <= self.min_delay <= self.max_delay <= MAX_DELAY:
+        delays = _is_number(self.min_delay) and _is_number(self.max_delay)
+        if not (delays and 0 <= self.min_delay <= self.max_delay <= MAX_DELAY):
             raise DeclarationError(
                 f"Retry: min_delay is {self.min_delay!r} and max_delay {self.max_delay!r}; "
                 f"write seconds with 0 ≤ min_delay ≤ max_delay ≤ {MAX_DELAY:.0f}"
             )
+        for name in ("retry_on", "abort_on"):
+            types = getattr(self, name)
+            if not isinstance(types, tuple) or not all(
+                isinstance(t, type) and issubclass(t, BaseException) for t in types
+            ):
+                raise DeclarationError(
+                    f"Retry: {name} is {types!r:.80}; write a tuple of exception classes, such as (ConnectionError,)"
+                )
 
     def allows(self, error: BaseException, failures: int, *, max_attempts: int | None = None) -> bool:
         """True when another try may follow after `failures` failures, the last of which was `error`."""
@@ -82,6 +91,10 @@ class Retry:
         for name in ("retry_on", "abort_on"):
             data[name] = [t.__qualname__ for t in getattr(self, name)]
         return data
+
+
+def _is_number(value: object, kinds: Any = (int, float)) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 NO_RETRY = Retry()

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from runs.errors import DeclarationError, UnknownSignal
+from runs.sdk.declared import names_of
 from runs.sdk.options import MAX_KEY, is_word
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ def declared(names: Iterable[str] | None, where: str) -> frozenset[str] | None:
     """The names; None when any may come. Raises DeclarationError."""
     if names is None:
         return None
-    found = [names] if isinstance(names, str) else list(names)
-    if isinstance(names, str) or not all(is_word(name, MAX_KEY) for name in found):
+    found = names_of(names)
+    if found is None or not all(is_word(name, MAX_KEY) for name in found):
         raise DeclarationError(
             f"{where}: signals is {names!r:.80}; write a list of names, such as ['paid', 'cancelled']"
         )

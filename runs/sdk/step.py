@@ -14,8 +14,9 @@ from queues.naming import QueueDeclarationError
 from runs.errors import DeclarationError, NotInRun, StepMisuse
 from runs.sdk import codec
 from runs.sdk.context import current, current_step, has_lost_its_run
+from runs.sdk.declared import checked_function, retry_of
 from runs.sdk.options import is_word
-from runs.sdk.retry import NO_RETRY, Retry
+from runs.sdk.retry import Retry
 from runs.sdk.safety import AT_LEAST_ONCE, Guarantee, Safety, guarantee
 
 P = ParamSpec("P")
@@ -140,7 +141,7 @@ class Step(Generic[P, R]):
         return Step(
             self.function,
             name=self.name,
-            retry=retry or self.retry,
+            retry=self.retry if retry is None else retry_of(retry, f"step {self.name!r}"),
             timeout=seconds(timeout, f"step {self.name!r}: timeout") or self.timeout,
             key=key or self.key,
             promise=self.promise,
@@ -202,6 +203,7 @@ def step(
     """
 
     def wrap(f: Callable[P, R]) -> Step[P, R]:
+        checked_function(f, "@step", "name")
         called = name or f.__name__
         if not is_word(called, NAME_LIMIT):
             raise DeclarationError(f"step {called!r:.60}: write a name of 1 to {NAME_LIMIT} characters")
@@ -217,7 +219,7 @@ def step(
         return Step(
             f,
             name=called,
-            retry=retry or NO_RETRY,
+            retry=retry_of(retry, where),
             timeout=seconds(timeout, f"{where}: timeout"),
             promise=promise,
             heartbeat_timeout=seconds(heartbeat_timeout, f"{where}: heartbeat_timeout"),

@@ -19,13 +19,15 @@ from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
 from runs.sdk.chain import Chain, begin
 from runs.sdk.debounce import Debounce
+from runs.sdk.declared import checked_function, middleware_of, names_of, queue_of, retry_of
 from runs.sdk.events import declared as declared_events
 from runs.sdk.fingerprint import Fingerprint, fingerprint
 from runs.sdk.handle import RunHandle
 from runs.sdk.hooks import Hook, hook_steps
+from runs.sdk.inloop import LoopGuard
 from runs.sdk.isolation import Isolation, declared
 from runs.sdk.options import Options
-from runs.sdk.retry import NO_RETRY, Retry
+from runs.sdk.retry import Retry
 from runs.sdk.signals import declared as declared_signals
 from runs.sdk.step import seconds
 from runs.sdk.usage import Number, budget_of, budget_problems
@@ -72,7 +74,7 @@ class Task(Generic[P, R]):
         self.ttl = ttl
         self.isolation = isolation
         self.hooks = hook_steps(hooks or {}, f"task {id!r}")
-        self.middleware = tuple(middleware)
+        self.middleware = middleware_of(middleware, f"task {id!r}")
         self.signals = declared_signals(signals, f"task {id!r}")
         self.events = declared_events(events, f"task {id!r}")
         self.budget = _budget(budget, f"task {id!r}: budget")
@@ -115,6 +117,10 @@ class Task(Generic[P, R]):
     def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[RunHandle[R]]:
         """Stores one run for each payload, all or none, and returns their handles in order."""
         return Bound(self, Options()).enqueue_many(payloads)
+
+    async def aenqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[RunHandle[R]]:
+        """`enqueue_many` for `async def`."""
+        return await Bound(self, Options()).aenqueue_many(payloads)
 
     def enqueue_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Inside a plain-function task: enqueues a run of this task and waits for its result. It is enqueued once,
@@ -199,7 +205,7 @@ class Task(Generic[P, R]):
                 delay=delay,
                 idempotency_key=idempotency_key,
                 concurrency_key=concurrency_key,
-                tags=list(tags) if tags is not None else None,
+                tags=cast("list[str] | None", tags if (listed := names_of(tags)) is None else listed),
                 max_attempts=max_attempts,
                 ttl=ttl,
                 run_timeout=run_timeout,
@@ -249,7 +255,8 @@ class Bound(Generic[P, R]):
         from runs import enqueue
 
         text = self.task.encode_payload(self.task.bind(args, cast("dict[str, Any]", kwargs)))
-        stored = enqueue.enqueue(self.task, text, self.options)
+        with LoopGuard("enqueue()", "….aenqueue(…)"):
+            stored = enqueue.enqueue(self.task, text, self.options)
         return RunHandle(stored.id, self.task.output, created=stored.created)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
@@ -260,9 +267,14 @@ class Bound(Generic[P, R]):
         """See `Task.enqueue_many`. An idempotency key needs single enqueues."""
         from runs import enqueue
 
-        texts = [self.task.encode_payload(p, f"payloads[{i}]") for i, p in enumerate(payloads)]
-        ids = enqueue.enqueue_many(self.task, texts, self.options)
+        texts = self._texts(payloads)
+        with LoopGuard("enqueue_many()", "….aenqueue_many(…)"):
+            ids = enqueue.enqueue_many(self.task, texts, self.options)
         return [RunHandle(run_id, self.task.output) for run_id in ids]
+
+    async def aenqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[RunHandle[R]]:
+        """See `Task.enqueue_many`."""
+        return await sync_to_async(self.enqueue_many)(payloads)
 
     def enqueue_and_wait(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """See `Task.enqueue_and_wait`."""
@@ -289,9 +301,16 @@ class Bound(Generic[P, R]):
         return children.children_spec(self.task, [text], self.options, children.only)
 
     def _many(self, payloads: Iterable[Mapping[str, Any]], return_exceptions: bool) -> WaitSpec:
-        texts = [self.task.encode_payload(p, f"payloads[{i}]") for i, p in enumerate(payloads)]
         decode = list if return_exceptions else children.every
-        return children.children_spec(self.task, texts, self.options, decode)
+        return children.children_spec(self.task, self._texts(payloads), self.options, decode)
+
+    def _texts(self, payloads: Iterable[Mapping[str, Any]]) -> list[str]:
+        if not isinstance(payloads, Iterable) or isinstance(payloads, str | Mapping):
+            message = f"must be a list of objects, one for each run, not {type(payloads).__name__}"
+            raise InvalidPayload(
+                f"{self.task.id}: payloads {message}", errors=[{"field": "payloads", "message": message}]
+            )
+        return [self.task.encode_payload(p, f"payloads[{i}]") for i, p in enumerate(payloads)]
 
 
 class Registry:
@@ -405,8 +424,9 @@ def task(
     }
 
     def wrap(f: Callable[P, R]) -> Task[P, R]:
+        checked_function(f, "@task", "id")
         called = id or f.__name__
-        if not TASK_ID.fullmatch(called):
+        if not isinstance(called, str) or not TASK_ID.fullmatch(called):
             raise DeclarationError(
                 f"task id {called!r}: use 1 to 200 letters, digits, dots, dashes or underscores, "
                 "beginning with a letter or digit"
@@ -414,8 +434,8 @@ def task(
         made = Task(
             f,
             id=called,
-            queue=queue or DEFAULT_QUEUE,
-            retry=retry or NO_RETRY,
+            queue=queue_of(queue, DEFAULT_QUEUE, f"task {called!r}"),
+            retry=retry_of(retry, f"task {called!r}"),
             max_duration=seconds(max_duration, f"task {called!r}: max_duration"),
             run_timeout=seconds(run_timeout, f"task {called!r}: run_timeout"),
             ttl=seconds(ttl, f"task {called!r}: ttl"),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
@@ -85,11 +86,26 @@ class WaitSpec:
 class Pending(Coroutine[Any, Any, T], Generic[T]):
     """A wait that has been described; awaiting it waits. (A Coroutine, so that `TaskGroup.create_task` takes it.)"""
 
-    __slots__ = ("_running", "spec")
+    __slots__ = ("_by", "_running", "_spec")
 
     def __init__(self, spec: WaitSpec) -> None:
-        self.spec = spec
+        self._spec = spec
         self._running: Coroutine[Any, Any, T] | None = None
+        #: The run that described it, until somebody waits for it.
+        self._by: RunContext | None = current.get()
+
+    @property
+    def spec(self) -> WaitSpec:
+        """What it waits for, to somebody who sees to it that it is waited for."""
+        self._by = None
+        return self._spec
+
+    def __del__(self) -> None:
+        run: RunContext | None = getattr(self, "_by", None)
+        if run is not None and run is current.get():
+            run.say(
+                logging.WARNING, f"{self._spec.label} was described and never awaited: nothing was waited for", None
+            )
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._coroutine().__await__()
@@ -97,6 +113,12 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
     def _coroutine(self) -> Coroutine[Any, Any, T]:
         run = _run(f"wait.a{self.spec.kind}")
         _check_place(self.spec)
+        if not run.is_async:
+            raise StepMisuse(
+                f"{self.spec.label} was awaited in an event loop of its own, in the plain function of task "
+                f"{run.task_id}: the run could not leave its worker. Leave the `a` away, as in wait.sleep(60), or make "
+                "the task `async def`."
+            )
         return cast("Coroutine[Any, Any, T]", run.wait_async(self.spec))
 
     def send(self, value: Any, /) -> Any:
@@ -105,11 +127,13 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         return self._running.send(value)
 
     def throw(self, *error: Any) -> Any:
+        self._by = None
         if self._running is None:
             raise error[0] if isinstance(error[0], BaseException) else error[0]()
         return self._running.throw(*error)
 
     def close(self) -> None:
+        self._by = None
         if self._running is not None:
             self._running.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from queues import Queue
 from runs import Abort, Retry, acheckpoint, checkpoint, current_run, log, step, task
-from tests.support.ledger import hold, note
+from tests.support.ledger import first_time, hold, note
 
 narrow = Queue("narrow", concurrency_limit=3)
 
@@ -172,6 +172,48 @@ async def too_long() -> None:
 @task(id="unstorable")
 async def unstorable() -> Any:
     return {"deep": [1, {"here": object()}]}
+
+
+@task(id="unstorable-state")
+def unstorable_state() -> None:
+    checkpoint({"rows": [{"at": object()}]})
+
+
+@step
+def counted() -> list[dict[str, int]]:
+    note("counted")
+    return [{"n": 1}, {"n": "many"}]  # type: ignore[dict-item]  # as a service's answer might be
+
+
+@step(transaction=True)
+def counted_in_a_transaction() -> int:
+    return "many"  # type: ignore[return-value]
+
+
+@task(id="step-says-otherwise")
+def step_says_otherwise(transaction: bool = False) -> None:
+    counted_in_a_transaction() if transaction else counted()
+
+
+@step(retry=Retry(max_attempts=2, min_delay=2.5, max_delay=2.5))
+async def fails_first() -> int:
+    note("tried")
+    if first_time("fails-first"):
+        raise ConnectionError("not yet")
+    return 7
+
+
+@task(id="has-a-loop-of-its-own")
+def has_a_loop_of_its_own() -> int:
+    async def work() -> int:
+        return await fails_first()
+
+    return asyncio.run(work())
+
+
+@task(id="says-otherwise")
+async def says_otherwise() -> int:
+    return "many"  # type: ignore[return-value]
 
 
 @task(id="killer", retry=Retry(max_attempts=1))

@@ -34,6 +34,22 @@ class Edits(BaseModel):
     words: int = 100
 
 
+@task(id="answered-in-the-nick-of-time")
+async def answered_in_the_nick_of_time(kind: str, seconds: float) -> str:
+    """What it got is noted in two stays: when it comes, and when its history answers."""
+    try:
+        if kind == "signal":
+            got = str(await wait.asignal("news", timeout=seconds))
+        else:
+            decision = await wait.aapproval("Now?", timeout=seconds, default="reject")
+            got = "in time" if decision.approved else f"rejected by {decision.by}"
+    except WaitTimeout:
+        got = "nothing"
+    note("got", current_run().id, got)
+    await wait.asleep(2.5)
+    return got
+
+
 @task(id="sleeps")
 async def sleeps(seconds: float) -> float:
     await did("before")

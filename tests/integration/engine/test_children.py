@@ -35,8 +35,8 @@ def test_a_plain_function_waits_for_its_children(waiting: Fleet) -> None:
 
 
 def test_many_children_bring_their_results_in_order(waiting: Fleet) -> None:
-    handle = the("parent").enqueue(500)
-    assert handle.result(timeout=60) == [n + 1 for n in range(500) if n != 13]
+    handle = the("parent").enqueue(10_000)
+    assert handle.result(timeout=120) == [n + 1 for n in range(10_000) if n != 13]
     assert waiting.ledger.count("did", "children", "are", "back") == 1
     assert the("parent").enqueue(0).result(timeout=20) == []
 

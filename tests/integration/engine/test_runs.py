@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -86,6 +87,15 @@ def test_a_step_that_is_due_much_later_leaves_the_worker_and_comes_back_in_the_s
     assert [a.number for a in attempts(handle.id)] == [1]
 
 
+def test_a_step_in_a_plain_functions_own_event_loop_leaves_the_worker_as_well(worked: Fleet) -> None:
+    handle = the("has-a-loop-of-its-own").enqueue()
+    eventually(lambda: run(handle.id).status == "waiting", "the run is put down")
+    assert not Lease.objects.exists(), "it holds no slot"
+    assert run(handle.id).waiting_for["kind"] == "step_retry"
+    assert handle.result(timeout=20) == 7
+    assert worked.ledger.count("tried") == 2
+
+
 def test_parallel_steps_are_each_done_once(worked: Fleet) -> None:
     handle = the("gathers").enqueue(width=20)
     assert handle.result(timeout=20) == list(range(20))
@@ -124,6 +134,34 @@ def test_fault_32_a_result_that_cannot_be_stored_fails_the_attempt_and_names_the
     assert handle.refresh().status == "failed"
     assert handle.error is not None
     assert "result.deep[1].here" in handle.error["message"]
+
+
+def test_fault_32_a_state_that_cannot_be_stored_fails_the_attempt_and_names_the_path(worked: Fleet) -> None:
+    handle = the("unstorable-state").enqueue()
+    all_final([handle.id])
+    assert handle.refresh().status == "failed"
+    assert handle.error is not None
+    assert handle.error["type"] == "runs.errors.NotSerializable"
+    assert "state.rows[0].at" in handle.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "field"),
+    [
+        ("says-otherwise", {}, "result"),
+        ("step-says-otherwise", {}, "step 'counted': result[1].n"),
+        ("step-says-otherwise", {"transaction": True}, "step 'counted_in_a_transaction': result"),
+    ],
+)
+def test_a_result_that_is_not_what_its_annotation_says_fails_at_once_and_not_when_the_run_is_entered_again(
+    worked: Fleet, name: str, payload: dict[str, Any], field: str
+) -> None:
+    handle = the(name).enqueue(**payload)
+    all_final([handle.id])
+    assert handle.error is not None
+    assert handle.error["type"] == "runs.errors.InvalidResult"
+    assert handle.error["message"].startswith(f"{field} is not what the annotation says: Input should be a valid")
+    assert "step" not in {snapshot.kind for snapshot in snapshots(handle.id)}, "nothing is stored that none can read"
 
 
 def test_an_attempt_that_takes_longer_than_max_duration_times_out(worked: Fleet) -> None:
