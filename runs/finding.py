@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 from django.db.models import Model
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.text import Truncator
 
 from holdfast.access.grants import Actor, require
@@ -29,7 +28,7 @@ from runs.models import IdempotencyKey, Run, Task, Wait
 from runs.outbound.model import Endpoint
 from runs.savedviews import selectors as savedviews
 from runs.schedules.model import Schedule
-from runs.search.conditions import condition
+from runs.search import plan
 from runs.search.suggest import recently
 from runs.search.terms import Term, quoted
 from runs.webhooks.model import Webhook
@@ -179,7 +178,7 @@ def _by_labels(asked: str) -> Iterator[Hit]:
 def _labelled(field: str, column: str, words: str, asked: str) -> list[Hit]:
     """Tags or keys: those of the newest runs that hold it, and the one that is called exactly so."""
     names = [name for name in recently(column)[1] if asked.lower() in name.lower()]
-    if asked in names or Run.objects.filter(condition(Term(field, (asked,)), timezone.now()).q).exists():
+    if asked in names or plan.exists(Term(field, (asked,))):
         names = [asked, *(name for name in names if name != asked)]
     return [Hit(field, name, f"{words}: its runs", _runs(Term(field, (name,)))) for name in names[:EACH]]
 

@@ -14,6 +14,7 @@ from holdfast import db
 #: Milliseconds after which a page's look is given up.
 PATIENCE: Final = 5_000
 _QUERY_CANCELED: Final = "57014"
+_SET: Final = "SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', %s, true)"
 
 
 class TooLong(Exception):
@@ -21,15 +22,20 @@ class TooLong(Exception):
 
 
 @contextmanager
-def patience(milliseconds: int = PATIENCE) -> Iterator[None]:
-    """Statements inside are given up after so long. Raises TooLong."""
+def patience(milliseconds: int = PATIENCE, *, by_index: bool = False) -> Iterator[None]:
+    """Statements inside are given up after so long. Raises TooLong.
+
+    Args:
+        by_index: all of them have an index. Of a value that it does not know, PostgreSQL may think that it is frequent,
+            and that a walk through the whole table would soon meet one.
+    """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SHOW statement_timeout")
-            before = cursor.fetchone()[0]
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
+            cursor.execute("SELECT current_setting('statement_timeout'), current_setting('enable_seqscan')")
+            before = cursor.fetchone()
+            cursor.execute(_SET, [str(milliseconds), "off" if by_index else before[1]])
             yield
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
+            cursor.execute(_SET, before)
     except OperationalError as error:
         if db.sqlstate(error) != _QUERY_CANCELED:
             raise

@@ -4,12 +4,10 @@ last minute, and for previews, which want a week."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q
 
 from holdfast import db
@@ -23,17 +21,16 @@ from runs.alerts.model import Alert
 from runs.charts import COUNTED, FAILED
 from runs.errors import HoldfastError
 from runs.models import RollupKind, Task
+from runs.patience import PATIENCE, TooLong
+from runs.patience import patience as given_up_after
 from runs.schedules.choices import TickOutcome
 from runs.schedules.firing import MISSED
 from runs.schedules.model import Schedule, Tick
 from runs.store import SQL
 
 MINUTE: Final = timedelta(minutes=1)
-#: Milliseconds after which a statement is given up.
-PATIENCE: Final = 5_000
 #: The newest runs that are looked at for one that is not over, tasks whose usage is summed, missed ticks of a preview.
 MOST_RUNS, MOST_TASKS, MOST_TICKS = 1_000, 1_000, 100_000
-_QUERY_CANCELED: Final = "57014"
 _ACTIVITY: Final = (RollupKind.RUN, RollupKind.ATTEMPT, RollupKind.DELAY)
 _MISSED: Final = Q(outcome__in=[TickOutcome.MISSED, TickOutcome.FAILED]) | Q(
     fired_at__gt=F("due_at") + timedelta(seconds=MISSED)
@@ -66,23 +63,11 @@ def points(rule: Alert, start: datetime, end: datetime, *, patience: int | None 
     Raises:
         TooSlow: a statement took longer than `patience` milliseconds, or PATIENCE.
     """
-    with _patience(patience or PATIENCE):
-        return _KINDS[Kind(rule.kind)](rule, start, end)
-
-
-@contextmanager
-def _patience(milliseconds: int) -> Iterator[None]:
-    """Statements inside are given up after so long."""
+    milliseconds = patience or PATIENCE
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SHOW statement_timeout")
-            before = cursor.fetchone()[0]
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
-            yield
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
-    except OperationalError as error:
-        if db.sqlstate(error) != _QUERY_CANCELED:
-            raise
+        with given_up_after(milliseconds):
+            return _KINDS[Kind(rule.kind)](rule, start, end)
+    except TooLong:
         raise TooSlow(
             f"It took longer than {milliseconds / 1000:g} s to measure. Choose one task or queue, or a shorter window."
         ) from None

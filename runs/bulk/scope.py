@@ -21,10 +21,11 @@ from runs.search import plan
 MAX_RUNS: Final = 100_000
 #: Runs of one selection, by their ids.
 MAX_IDS: Final = 10_000
-#: Seconds for which a search is looked for, when it is frozen and when it is only counted. One that no index serves as
-#: a whole takes many looks (`runs.search.plan`).
+#: Seconds for which a search is looked for: when it is frozen, when somebody is about to decide, and when the list only
+#: says how many it has. One that no index serves as a whole takes many looks (`runs.search.plan`).
 PATIENCE: Final = 20.0
 PREVIEW_PATIENCE: Final = 2.0
+COUNT_PATIENCE: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def preview_ids(action: Action, ids: Sequence[uuid.UUID]) -> Preview:
 def count(search: str) -> tuple[int, bool]:
     """How many runs a search of the list finds, whatever can be done to them: counted up to 10,000, one more means
     "more". False: there are at least so many. Raises InvalidFilter, SearchTooSlow."""
-    ids, complete = _look(RunFilter.parse({"q": search}), None, EXACT_UP_TO + 1, PREVIEW_PATIENCE)
+    ids, complete = _look(RunFilter.parse({"q": search}), None, EXACT_UP_TO + 1, COUNT_PATIENCE)
     return len(ids), complete
 
 

@@ -24,6 +24,11 @@ class Spark(NamedTuple):
     height: int
     words: str
 
+    @property
+    def path(self) -> str:
+        """All bars as one path: a list has some thousands of them."""
+        return "".join(f"M{bar.x} {HEIGHT}v-{bar.height:g}h{bar.width}V{HEIGHT}z" for bar in self.bars)
+
 
 _EMPTY: Final = "none in this time"
 

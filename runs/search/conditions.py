@@ -58,6 +58,7 @@ class Condition:
     timed: bool = False  # that is as much as it asks for, but for a minute
     negated: bool = False
     retried: bool = False  # it asks for runs that were tried more than once
+    tags: tuple[str, ...] = ()  # of a term that asks for one of these
 
     @property
     def never(self) -> bool:
@@ -76,7 +77,8 @@ def condition(term: Term, now: datetime) -> Condition:
     if term.negated:
         return Condition(term.field, _not(q), negated=True)
     timed = term.field in {"age", "created"} and len(term.values) == 1
-    return Condition(term.field, q, ids=ids, timed=timed, retried=_is_retried(term))
+    tags = tuple(map(str, term.values)) if term.field == "tag" else ()
+    return Condition(term.field, q, ids=ids, timed=timed, retried=_is_retried(term), tags=tags)
 
 
 def column_is(field: str, keys: tuple[Any, ...]) -> Q:

@@ -122,6 +122,15 @@ def count(terms: Sequence[Term], most: int) -> int:
         return min(most, total)
 
 
+def exists(term: Term) -> bool:
+    """Whether any run fits a term that an index serves. Raises SearchTooSlow."""
+    (found,) = conditions([term])
+    if found.never:
+        return False
+    with _patience([term]):
+        return _known_to_be_many([found]) or Run.objects.filter(found.q).exists()
+
+
 def walks(found: Sequence[Condition], within: Q = _NONE) -> list[Walk]:
     """The ways to the runs that fit, the most promising first."""
     bounds = _all([within, *(one.ids for one in found if one.ids is not None)])
@@ -174,9 +183,30 @@ def _few_tagged(rest: Sequence[Condition], bounds: Q) -> Walk | None:
     if not tagged:
         return None
     q = everything(tagged)
-    if Run.objects.filter(q).order_by()[: WINDOW + 1].count() > WINDOW:
+    if _known_to_be_many(tagged) or Run.objects.filter(q).order_by()[: WINDOW + 1].count() > WINDOW:
         return None
     return Walk((q,), bounds & everything([one for one in rest if one not in tagged]), sorts=True)
+
+
+#: What ANALYZE knows of frequent tags: the part of all runs that has each, and how many runs there are.
+_FREQUENCIES: Final = """
+SELECT e.tag, e.part * c.reltuples
+FROM pg_stats s
+JOIN pg_class c ON c.oid = %s::regclass
+CROSS JOIN unnest(s.most_common_elems::text::text[], s.most_common_elem_freqs) AS e (tag, part)
+WHERE s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname AND s.attname = 'tags'
+  AND e.tag = ANY(%s)
+"""
+
+
+def _known_to_be_many(tagged: Sequence[Condition]) -> bool:
+    """Whether the statistics of the table know that one of these tags has too many runs: counting them takes long.
+
+    With terms of several tags nothing is known of those that have one of each."""
+    if len(tagged) != 1:
+        return False
+    rows = _rows(_FREQUENCIES, [Run._meta.db_table, list(tagged[0].tags)])
+    return any(runs > WINDOW for _, runs in rows)
 
 
 def _retried(rest: Sequence[Condition], bounds: Q) -> Walk:
@@ -245,7 +275,7 @@ def _patience(terms: Sequence[Term]) -> Iterator[None]:
         yield
         return
     try:
-        with patience(PATIENCE):
+        with patience(PATIENCE, by_index=True):
             yield
     except TooLong:
         message = (

@@ -260,7 +260,9 @@ def _client() -> tuple[Any, dict[str, str]]:
         from holdfast.access.grants import Actor
         from holdfast.access.models import Membership
         from holdfast.access.services import token_create
+        from holdfast.asgi import settle
 
+        settle()  # as the server does before its first request
         user, _ = User.objects.get_or_create(username="bench")
         Membership.objects.update_or_create(user=user, defaults={"role": "admin"})
         client = Client(HTTP_HOST="localhost", raise_request_exception=False)

@@ -75,6 +75,7 @@ def test_bars_are_as_high_as_their_share_and_one_is_always_seen() -> None:
     found = spark([0, 1, 1_000], "an hour")
     assert [(bar.x, bar.y + bar.height) for bar in found.bars] == [(4, HEIGHT), (8, HEIGHT)]
     assert 1 < found.bars[0].height < found.bars[1].height == HEIGHT
+    assert found.path == f"M4 {HEIGHT}v-1.5h3V{HEIGHT}zM8 {HEIGHT}v-20h3V{HEIGHT}z"
     assert found.words == "at most 1,000 in an hour"
     assert spark([0, 0], "a day").bars == []
     assert spark([], "a day").words == "none in this time"
