@@ -73,6 +73,11 @@ class Now:
         return self.story.verdict
 
     @property
+    def running(self) -> int:
+        """See `Facts.running`."""
+        return self.story.facts.running
+
+    @property
     def failed_search(self) -> str:
         """Finds the runs that `failed` counts: rollups know minutes, so the hour begins with its first full one."""
         hour = timezone.now() - timedelta(hours=1)

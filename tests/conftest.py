@@ -32,6 +32,9 @@ def _isolate() -> Path:
     os.environ[f"{OURS}DIR"] = os.environ["HOLDFAST_DATA_DIR"] = str(folder)
     os.environ["HOLDFAST_SECRET_KEY"] = "only-for-tests-" * 4
     os.environ["DJANGO_SETTINGS_MODULE"] = "holdfast.settings"
+    # Tests start more than a thousand processes: where bytecode is not to be written, each would compile our code anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     return folder
 
 

@@ -23,7 +23,7 @@ from runs.words import EXACT_UP_TO
 
 #: Queues that are looked at.
 QUEUES: Final = 500
-COUNTED: Final = (Status.RUNNING, Status.QUEUED, Status.RETRYING, Status.SCHEDULED, Status.WAITING)
+COUNTED: Final = (Status.RUNNING, Status.CANCELLING, Status.QUEUED, Status.RETRYING, Status.SCHEDULED, Status.WAITING)
 _CANCELED: Final = "57014"  # what PostgreSQL calls a statement that took too long
 T = TypeVar("T")
 
@@ -55,6 +55,11 @@ class Facts:
     sampled: datetime | None = None  # the last minute of which the scheduler took a sample; None: it never did
     database: float = 0.0  # seconds in which it counted runs
     unread: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def running(self) -> int:
+        """Runs in workers' hands; those that are told to stop are so until their code has stopped."""
+        return self.counts.get(Status.RUNNING, 0) + self.counts.get(Status.CANCELLING, 0)
 
 
 class _Reading:

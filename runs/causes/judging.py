@@ -279,12 +279,11 @@ def _failing_together(hours: Sequence[TaskHour]) -> Verdict:
 
 
 def _flowing(facts: Facts) -> Verdict | None:
-    running = facts.counts.get(Status.RUNNING, 0)
     depth = _depth(ready(facts))
-    if not running and not depth:
+    if not facts.running and not depth:
         return None
     waiting = f"{count(depth)} {'is' if depth == 1 else 'are'} about to start" if depth else "nothing waits for a slot"
-    return Verdict("flowing", f"Flowing: {count(running)} running, {waiting}.", "good")
+    return Verdict("flowing", f"Flowing: {count(facts.running)} running, {waiting}.", "good")
 
 
 def _idle(facts: Facts, nobody: Cause | None = None) -> Verdict:
