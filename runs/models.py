@@ -18,6 +18,7 @@
     DebounceKey     calls that come close upon each other, and their one run
     Rollup          one-minute counts and duration histograms, what charts and pages read
     CoarseRollup    sums of these over a quarter, an hour, six hours; CoarseMark: until when there are some
+    MinuteSum       sums of a minute's, without their buckets: what alerts look at
     UsageRollup     one-minute sums of usage per task
     ErrorGroup      failed tries that are the same failure; ErrorCount: how often, by hour, task, step, version
     CauseNote       what somebody says of a cause of the verdict, for as long as it holds     (few)
@@ -51,6 +52,7 @@ from runs.retries.model import STRUGGLING
 from runs.rollupmodel import DIGITS, PLACES
 from runs.rollupmodel import CoarseMark as CoarseMark
 from runs.rollupmodel import CoarseRollup as CoarseRollup
+from runs.rollupmodel import MinuteSum as MinuteSum
 from runs.rollupmodel import Rollup as Rollup
 from runs.rollupmodel import RollupKind as RollupKind
 from runs.rollupmodel import UsageRollup as UsageRollup

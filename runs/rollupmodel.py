@@ -78,6 +78,33 @@ class CoarseRollup(models.Model):
         return f"{self.at} +{self.size} min {self.kind} {self.task_id} {self.status}"
 
 
+class MinuteSum(models.Model):
+    """Rollups of a minute without their buckets, names, versions and workers: what alerts look at, a week of which is
+    read for a preview. Made with the sums of the smallest size, and there until the same time."""
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=7, choices=RollupKind.choices)
+    minute = models.DateTimeField()
+    task = models.ForeignKey("runs.Task", models.CASCADE, db_constraint=False, db_index=False)
+    queue = models.ForeignKey("queues.Queue", models.CASCADE, db_constraint=False, db_index=False)
+    status = models.CharField(max_length=10)
+    count = models.BigIntegerField()
+    longest = models.SmallIntegerField(help_text="The largest bucket.")
+
+    class Meta:
+        constraints = (
+            # Serves alerts by its prefix, and has all that they read.
+            models.UniqueConstraint(
+                fields=("kind", "minute", "task", "queue", "status"),
+                include=("count", "longest"),
+                name="minute_sum_unique",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.kind} {self.task_id} {self.status}"
+
+
 class CoarseMark(models.Model):
     """Until when there are sums of a size."""
 

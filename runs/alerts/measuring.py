@@ -16,13 +16,13 @@ from holdfast import db
 from queues import backlog
 from queues.models import Queue
 from queues.pauses import Pause, pauses
-from runs import histogram
+from runs import coarse, histogram
 from runs.alerts import series
 from runs.alerts.choices import Kind
 from runs.alerts.model import Alert
 from runs.charts import COUNTED, FAILED
 from runs.errors import HoldfastError
-from runs.models import Task
+from runs.models import RollupKind, Task
 from runs.schedules.choices import TickOutcome
 from runs.schedules.firing import MISSED
 from runs.schedules.model import Schedule, Tick
@@ -34,6 +34,7 @@ PATIENCE: Final = 5_000
 #: The newest runs that are looked at for one that is not over, tasks whose usage is summed, missed ticks of a preview.
 MOST_RUNS, MOST_TASKS, MOST_TICKS = 1_000, 1_000, 100_000
 _QUERY_CANCELED: Final = "57014"
+_ACTIVITY: Final = (RollupKind.RUN, RollupKind.ATTEMPT, RollupKind.DELAY)
 _MISSED: Final = Q(outcome__in=[TickOutcome.MISSED, TickOutcome.FAILED]) | Q(
     fired_at__gt=F("due_at") + timedelta(seconds=MISSED)
 )
@@ -99,8 +100,10 @@ class _Grid:
     def place(self, minute: datetime) -> int:
         return (minute - self.start) // MINUTE
 
-    def rows(self, name: str, **more: Any) -> list[Any]:
-        """The rows of a statement about these minutes."""
+    def rows(self, name: str, *kinds: RollupKind, **more: Any) -> list[Any]:
+        """The rows of a statement about these minutes, from `kinds` of rollups."""
+        if kinds:
+            more |= {"kinds": [str(kind) for kind in kinds], "summed": coarse.SIZES[0]}
         return _rows(name, start=self.start, end=self.end, **self.scope, **more)
 
     def points(self, values: list[Any], of: list[Any] | None = None) -> list[Point]:
@@ -116,7 +119,7 @@ class _Grid:
 def _failure_rate(rule: Alert, start: datetime, end: datetime) -> list[Point]:
     grid = _Grid(rule, start, end, rule.window // 60)
     ended, failed = [0] * grid.length, [0] * grid.length
-    for minute, number, bad in grid.rows("alert_ends", counted=sorted(COUNTED), failed=sorted(FAILED)):
+    for minute, number, bad in grid.rows("alert_ends", RollupKind.RUN, counted=sorted(COUNTED), failed=sorted(FAILED)):
         ended[grid.place(minute)], failed[grid.place(minute)] = number, bad
     values = series.rates(failed, ended, grid.width, rule.min_runs)
     return grid.points(values, series.sums(ended, grid.width))
@@ -139,7 +142,7 @@ def _head_wait(rule: Alert, start: datetime, end: datetime) -> list[Point]:
     stopped = pauses(rule.queue or None)
     grid = _Grid(rule, start, end)
     longest: dict[str, list[float | None]] = defaultdict(lambda: [None] * grid.length)
-    for minute, name, delay in grid.rows("alert_waits", names=list(stopped)):
+    for minute, name, delay in grid.rows("alert_waits", RollupKind.DELAY, names=list(stopped)):
         longest[name][grid.place(minute)] = histogram.bounds(delay)[0]
     lines = []
     for name in [rule.queue] if rule.queue in stopped else [*stopped, ""]:  # "" is all that was never paused
@@ -190,7 +193,7 @@ def _no_progress(rule: Alert, start: datetime, end: datetime) -> list[Point]:
     gap = max(1, int(rule.threshold // 60))
     grid = _Grid(rule, start, end, 2 * gap + 60)
     completed, intervals = [False] * grid.length, []
-    for minute, done, delay, worked in grid.rows("alert_activity"):
+    for minute, done, delay, worked in grid.rows("alert_activity", *_ACTIVITY):
         place = grid.place(minute)
         completed[place] = done
         for bucket in (delay, worked):

@@ -1,4 +1,4 @@
--- What alerts measure. All but the last three are ranges of minutes of rollups, which the unique index of these begins with.
+-- What alerts measure. All but the last three are ranges of minutes; those that need no durations read `minutes_over`.
 
 -- name: alert_scope
 -- A part of other statements: of one task, of one queue, or of all but Holdfast's own, whose failing deliveries would be
@@ -11,8 +11,8 @@ AND (%(task)s::text <> '' OR %(queue)s::text <> '' OR left(u.task_id, 9) <> 'hol
 -- Runs that ended in each minute, and those of them that failed.
 SELECT u.minute, sum(u.count)::bigint,
        coalesce(sum(u.count) FILTER (WHERE u.status = ANY(%(failed)s)), 0)::bigint
-FROM runs_rollup u
-WHERE u.minute >= %(start)s AND u.minute < %(end)s AND u.kind = 'run' AND u.status = ANY(%(counted)s) AND {alert_scope}
+FROM {minutes_over} u
+WHERE u.status = ANY(%(counted)s) AND {alert_scope}
 GROUP BY u.minute;
 
 -- name: alert_durations
@@ -26,20 +26,20 @@ GROUP BY u.minute, u.bucket;
 -- Of each minute: whether a run was completed, the longest wait that ended with a start, and the longest attempt or run
 -- of a failed one that ended.
 SELECT u.minute, coalesce(bool_or(u.kind = 'run' AND u.status = 'completed'), false),
-       max(u.bucket) FILTER (WHERE u.kind = 'delay'), max(u.bucket) FILTER (WHERE u.kind = 'attempt')
-FROM runs_rollup u
-WHERE u.minute >= %(start)s AND u.minute < %(end)s AND u.kind IN ('run', 'attempt', 'delay') AND {alert_scope}
+       max(u.longest) FILTER (WHERE u.kind = 'delay'), max(u.longest) FILTER (WHERE u.kind = 'attempt')
+FROM {minutes_over} u
+WHERE {alert_scope}
 GROUP BY u.minute;
 
 -- name: alert_waits
 -- The longest wait that ended with a start in each minute: of each of these queues, and of all others ('').
-SELECT u.minute, n.name, max(u.bucket)
-FROM runs_rollup u
+SELECT u.minute, n.name, max(u.longest)
+FROM {minutes_over} u
 JOIN LATERAL (
     SELECT coalesce((SELECT q.name FROM queues_queue q WHERE q.id = u.queue_id AND q.name = ANY(%(names)s::text[])), '')
         AS name
 ) n ON true
-WHERE u.minute >= %(start)s AND u.minute < %(end)s AND u.kind = 'delay' AND {alert_scope}
+WHERE {alert_scope}
 GROUP BY u.minute, n.name;
 
 -- name: alert_usage

@@ -27,6 +27,36 @@ WHERE u.minute >= %(at)s AND u.minute < %(at)s + make_interval(mins => %(size)s)
 GROUP BY u.kind, u.task_id, u.queue_id, u.version, u.status, u.bucket, u.worker_id
 ORDER BY u.kind, u.task_id, u.queue_id, u.version, u.status, u.bucket, u.worker_id;
 
+-- name: minute_sum
+-- The minutes of a bin, with its sums of the smallest size.
+INSERT INTO runs_minutesum (kind, minute, task_id, queue_id, status, count, longest)
+SELECT u.kind, u.minute, u.task_id, u.queue_id, u.status, sum(u.count), max(u.bucket)
+FROM runs_rollup u
+WHERE u.minute >= %(at)s AND u.minute < %(at)s + make_interval(mins => %(size)s)
+  AND u.kind IN ('run', 'attempt', 'delay')
+GROUP BY u.kind, u.minute, u.task_id, u.queue_id, u.status
+ORDER BY u.kind, u.minute, u.task_id, u.queue_id, u.status;
+
+-- name: minute_forget
+-- Call it when the sums of the smallest size are forgotten.
+DELETE FROM runs_minutesum s
+WHERE s.kind IN ('run', 'attempt', 'delay')
+  AND s.minute >= (SELECT m.until FROM runs_coarsemark m WHERE m.size = %(size)s);
+
+-- name: minutes_over
+-- Minutes of some kinds, a part of other statements: sums of minutes as far as there are any, and rollups themselves from
+-- then on. Each part is a range of an index: minute_sum_unique, rollup_unique. `longest` is a bucket.
+(
+    SELECT s.minute, s.kind, s.task_id, s.queue_id, s.status, s.count, s.longest
+    FROM runs_minutesum s
+    WHERE s.kind = ANY(%(kinds)s) AND s.minute >= %(start)s AND s.minute < %(end)s
+    UNION ALL
+    SELECT r.minute, r.kind, r.task_id, r.queue_id, r.status, r.count, r.bucket
+    FROM runs_rollup r
+    WHERE r.kind = ANY(%(kinds)s) AND r.minute < %(end)s AND r.minute >= greatest(
+        %(start)s, (SELECT coalesce(max(m.until), 'epoch') FROM runs_coarsemark m WHERE m.size = %(summed)s))
+);
+
 -- name: coarse_forget
 -- Rollups of the past were changed: sums from then on are made anew.
 WITH marked AS (

@@ -1,4 +1,4 @@
-"""Sums of rollups over longer bins; see `runs.rollupmodel.CoarseRollup`. The SQL is `runs/sql/coarse.sql`."""
+"""Sums of rollups; see `CoarseRollup` and `MinuteSum` of `runs.rollupmodel`. The SQL is `runs/sql/coarse.sql`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ def _sum(conn: Conn, size: int, age: float) -> int:
         if found is None or not found[1]:
             return 0
         conn.execute(SQL.coarse_sum, {"size": size, "at": found[0]})
+        if size == SIZES[0]:
+            conn.execute(SQL.minute_sum, {"size": size, "at": found[0]})
     return 1
 
 
 def forget_sums(conn: Conn, *, since: datetime) -> None:
     """Rollups since then were changed by somebody else than a worker: their sums are made anew."""
     conn.execute(SQL.coarse_forget, {"since": since})
+    conn.execute(SQL.minute_forget, {"size": SIZES[0]})

@@ -189,8 +189,10 @@ def test_what_takes_too_long_is_unmeasured_and_does_not_hold_the_others_up(monke
     ("statement", "index"),
     [
         ("alert_ends", "rollup_unique"),
+        ("alert_ends", "minute_sum_unique"),
         ("alert_durations", "rollup_unique"),
         ("alert_activity", "rollup_unique"),
+        ("alert_activity", "minute_sum_unique"),
         ("alert_usage", "usage_rollup_unique"),
         ("alert_unit_known", "usage_rollup_unique"),
         ("alert_work_of_task", "run_by_task"),
@@ -200,7 +202,7 @@ def test_what_takes_too_long_is_unmeasured_and_does_not_hold_the_others_up(monke
 def test_what_is_measured_is_read_from_an_index(statement: str, index: str) -> None:
     asked = {
         "start": ago(hours=1), "end": timezone.now(), "task": "sums", "queue": "", "unit": "cost", "most": 1_000,
-        "counted": ["completed", "failed"], "failed": ["failed"],
+        "counted": ["completed", "failed"], "failed": ["failed"], "kinds": ["run"], "summed": 15,
     }  # fmt: skip
     busy = [stored.queue(f"busy-{number}").pk for number in range(20)]
     with transaction.atomic(), connection.cursor() as cursor:

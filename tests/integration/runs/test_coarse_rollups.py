@@ -13,10 +13,12 @@ from django.utils import timezone
 
 from holdfast import db
 from runs import coarse, dashboard, store
+from runs.alerts import measuring
+from runs.alerts import services as alerts
 from runs.charts import Window
 from runs.explore import selectors
 from runs.explore.asked import Asked
-from runs.models import CoarseMark, CoarseRollup, Rollup, RollupKind
+from runs.models import CoarseMark, CoarseRollup, MinuteSum, Rollup, RollupKind
 from tests.support import stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,6 +69,40 @@ def test_what_is_read_is_the_same_before_and_after_the_minutes_have_been_summed(
         assert list(rows) == list(minutes.values("kind").annotate(total=Sum("count")).order_by("kind"))
 
 
+#: Rules of the kinds that look at minutes, over all tasks, one task and one queue.
+RULES: list[dict[str, Any]] = [
+    {"kind": "failure_rate", "threshold": 5, "window": 300, "min_runs": 1},
+    {"kind": "failure_rate", "threshold": 5, "window": 3_600, "min_runs": 1, "task": "seeded-invoice"},
+    {"kind": "head_wait", "threshold": 60},
+    {"kind": "head_wait", "threshold": 60, "queue": "seeded-sync"},
+    {"kind": "no_progress", "threshold": 1_800, "queue": "seeded-llm"},
+]
+
+
+def watched(window: Window) -> list[Any]:
+    """What alerts would have measured."""
+    start, end = (at.replace(second=0, microsecond=0) for at in (window.start, window.end))
+    return [
+        [point.value for point in measuring.points(alerts.alert_draft(**rule), start, end)][:-2]  # the rest goes on
+        for rule in RULES
+    ]
+
+
+def test_what_alerts_measure_is_the_same_before_and_after_the_minutes_have_been_summed() -> None:
+    week, _ = a_week()
+    before = watched(week)
+    summed()
+    assert MinuteSum.objects.filter(kind="attempt").exists()
+    assert watched(week) == before
+    until = CoarseMark.objects.get(size=coarse.SIZES[0]).until
+    minutes = Rollup.objects.filter(minute__lt=until, kind__in=("run", "attempt", "delay"))
+    totals = MinuteSum.objects.values("kind").annotate(total=Sum("count")).order_by("kind")
+    assert list(totals) == list(minutes.values("kind").annotate(total=Sum("count")).order_by("kind"))
+    minutes.delete()
+    assert watched(week) == before, "what is summed is not read from the rollups"
+    assert [any(values) for values in before] == [True] * len(RULES)
+
+
 def test_sums_are_what_is_read_where_there_are_some() -> None:
     week, _ = a_week()
     summed()
@@ -103,8 +139,11 @@ def test_a_history_that_is_seeded_later_is_in_the_sums_as_well_and_leaves_them_a
     summed(age=0.0)
     assert CoarseRollup.objects.filter(task_id="seeded-invoice", size=60).exists()
     assert CoarseRollup.objects.filter(task_id="sums", size=15).get().count == 3
+    assert MinuteSum.objects.filter(task_id="seeded-invoice").exists()
+    assert MinuteSum.objects.filter(task_id="sums").aggregate(total=Sum("count"))["total"] == 3
     call_command("seed", "--remove", verbosity=0)
     assert set(CoarseRollup.objects.values_list("task_id", flat=True)) == {"sums"}
+    assert set(MinuteSum.objects.values_list("task_id", flat=True)) == {"sums"}
 
 
 def test_a_look_at_a_week_reads_ranges_of_indexes_alone() -> None:

@@ -47,8 +47,8 @@ WHERE m.worker_id = w.id AND m.last > w.stopped_at
 """
 #: Tables that count what happened by task.
 _COUNTS: Final = (
-    "runs_rollup", "runs_coarserollup", "runs_usagerollup", "runs_idempotencykey", "runs_debouncekey",
-    "runs_errorcount",
+    "runs_rollup", "runs_coarserollup", "runs_minutesum", "runs_usagerollup", "runs_idempotencykey",
+    "runs_debouncekey", "runs_errorcount",
 )  # fmt: skip
 #: What people's own tasks have met as well stays theirs.
 _FORGET_TASKS: Final = """
