@@ -19,6 +19,7 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
+from queues import seen as seeing
 from queues import store, tickets
 from queues.editable import FLAGS, LIMIT_WORDS, SETTINGS
 from queues.errors import InvalidChange, invalid, not_found
@@ -37,18 +38,20 @@ MAX_PAUSE: Final = 31 * 86_400
 PAUSE: Final = ("paused_at", "paused_until", "drains", "paused_by", "pause_reason")
 
 
-def queue_update(name: str, actor: Actor, *, reason: str = "", **changes: Any) -> Queue:
+def queue_update(name: str, actor: Actor, *, reason: str = "", seen: str | None = None, **changes: Any) -> Queue:
     """Changes a queue's settings; a person's edit overrides what the code declares, until it is taken back.
 
     What is as asked already is no edit.
 
     Args:
+        seen: the `settings_mark` of what the change was decided on; None: whatever it is now.
         changes: settings by name (`queues.editable.SETTINGS`), in Python's values or in JSON's: None is no limit. A
             flag of a setting (`limit_edited`, `rate_edited`, …) may only be False, which takes the edit back: what is
             declared in code counts again. The window of a new rate counts what starts from now on.
 
     Raises:
         QueueNotFound, InvalidChange: the latter lists every field that does not fit.
+        ChangedMeanwhile: the settings are not those that were seen.
     """
     reason = clean_reason(reason)
     changes = _checked(changes)
@@ -57,6 +60,7 @@ def queue_update(name: str, actor: Actor, *, reason: str = "", **changes: Any) -
         before = _settings(queue)
         _put(queue, changes)
         if (after := _settings(queue)) != before:
+            _as_seen(name, before, seen, "queues.update", "queues.undo")
             _save_settings(queue)
             audit(actor, "queues.update", "queue", name, reason, before=before, after=after)
     return queue
@@ -84,28 +88,35 @@ def _put(queue: Queue, changes: dict[str, Any]) -> None:
 
 def changes(name: str) -> QuerySet[AuditEntry]:
     """What was ever changed of a queue, the latest first."""
+    if not NAME.fullmatch(name):
+        return AuditEntry.objects.none()
     return AuditEntry.objects.filter(object_type="queue", object_id=name, before__isnull=False)
 
 
-def queue_as_declared(name: str, actor: Actor, reason: str = "") -> Queue:
+def queue_as_declared(name: str, actor: Actor, reason: str = "", *, seen: str | None = None) -> Queue:
     """Takes all edits of a queue's settings back. Raises as `queue_update`."""
-    return queue_update(name, actor, reason=reason, **dict.fromkeys(FLAGS, False))
+    return queue_update(name, actor, reason=reason, seen=seen, **dict.fromkeys(FLAGS, False))
 
 
-def queue_pause(name: str, actor: Actor, reason: str = "", *, seconds: Any = None, drain: bool = False) -> Queue:
+def queue_pause(
+    name: str, actor: Actor, reason: str = "", *, seconds: Any = None, drain: bool = False, seen: str | None = None
+) -> Queue:
     """Stops the queue from starting runs; those that run go on. A queue that is paused the same way stays as it is.
 
     Args:
         seconds: after which the pause ends by itself, 1 to 31 days; None: when somebody resumes it.
         drain: works off the runs that are there, retries and what they still wait for included; later ones wait.
+        seen: the `pause_mark` of what it was decided on; None: whatever it is now.
 
     Raises:
         QueueNotFound, InvalidChange: the reason or the seconds do not fit.
+        ChangedMeanwhile: it was paused or resumed since it was seen.
     """
     reason = clean_reason(reason)
     span = _clean_seconds(seconds)
     with transaction.atomic():
         queue = _locked(name)
+        _as_seen(name, _pause(queue), seen, "queues.pause", "queues.resume", "queues.undo")
         if not queue.paused or span is not None or drain != queue.drains:
             before, now = _pause(queue), database_now()
             queue.paused_at = queue.paused_at if queue.paused and drain == queue.drains else now
@@ -116,15 +127,20 @@ def queue_pause(name: str, actor: Actor, reason: str = "", *, seconds: Any = Non
     return queue
 
 
-def queue_resume(name: str, actor: Actor, reason: str = "") -> Queue:
+def queue_resume(name: str, actor: Actor, reason: str = "", *, seen: str | None = None) -> Queue:
     """Lets a paused queue start runs again. A queue that is not paused stays as it is.
+
+    Args:
+        seen: the `pause_mark` of what it was decided on; None: whatever it is now.
 
     Raises:
         QueueNotFound, InvalidChange: the reason is too long.
+        ChangedMeanwhile: it was paused otherwise, or resumed, since it was seen.
     """
     reason = clean_reason(reason)
     with transaction.atomic():
         queue = _locked(name)
+        _as_seen(name, _pause(queue), seen, "queues.pause", "queues.resume", "queues.undo")
         if queue.paused:
             before = _pause(queue)
             _set_pause(queue, {})
@@ -142,11 +158,15 @@ def end_pauses(names: Iterable[str]) -> None:
                 queue_resume(name, Actor.system("scheduler"), "the pause was for a time, and that is over")
 
 
-def queue_undo(name: str, actor: Actor, reason: str = "") -> Queue:
+def queue_undo(name: str, actor: Actor, reason: str = "", *, change: int | None = None) -> Queue:
     """Takes the last change of a queue back: settings or pause are as they were before it. Undone again, it stands.
+
+    Args:
+        change: the id, in the audit log, of the change that is meant; None: of the last one, whatever it is.
 
     Raises:
         QueueNotFound, InvalidChange: nothing was ever changed, or the reason is too long.
+        ChangedMeanwhile: the last change is another one.
     """
     reason = clean_reason(reason)
     with transaction.atomic():
@@ -154,6 +174,8 @@ def queue_undo(name: str, actor: Actor, reason: str = "") -> Queue:
         last = changes(name).first()
         if last is None:
             raise invalid("queue", "was never changed by anybody; there is nothing to undo")
+        if change is not None and last.pk != change:
+            raise seeing.refusal(name, last)
         to = last.before or {}
         if "paused_at" in to:
             before = _pause(queue)
@@ -169,6 +191,21 @@ def queue_undo(name: str, actor: Actor, reason: str = "") -> Queue:
             after = _settings(queue)
         audit(actor, "queues.undo", "queue", name, reason or f"undoes {last.action}", before=before, after=after)
     return queue
+
+
+def settings_mark(queue: Queue) -> str:
+    """Stands for the settings that a person sees when he changes them."""
+    return seeing.mark(_settings(queue))
+
+
+def pause_mark(queue: Queue) -> str:
+    """Stands for the pause, or that there is none."""
+    return seeing.mark(_pause(queue))
+
+
+def _as_seen(name: str, values: dict[str, Any], seen: str | None, *actions: str) -> None:
+    if seen is not None and seen != seeing.mark(values):
+        raise seeing.refusal(name, changes(name).filter(action__in=actions).first())
 
 
 def _locked(name: str) -> Queue:

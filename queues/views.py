@@ -11,15 +11,18 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from holdfast.access.gate import ActorRequest, requires
+from holdfast.access.models import AuditEntry
 from queues import breakerviews, heads, selectors, services, tickets
 from queues.editable import SETTINGS
-from queues.errors import InvalidChange, QueueNotFound
+from queues.errors import ChangedMeanwhile, InvalidChange, QueueNotFound
 from queues.forms import LimitForm, PauseForm
 from queues.selectors import QueueFlow
 from queues.workers import pools_served, workers_alive
 
 #: Queues of a page: each has two forms, which take Django ten times as long as all the rest of its row.
 ROWS: Final = 25
+#: Digits of the id of an audit entry: fewer than those of PostgreSQL's largest.
+MAX_DIGITS: Final = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Row:
     limit_form: LimitForm
     pause_form: PauseForm
     open: str = ""  # which of the row's forms stands open
-    changed: bool = False  # just now, so that it may be undone
+    changed: int | None = None  # what was changed just now, in the audit log, so that it may be undone
+    refusal: str = ""  # why nothing was
     stuck: bool = False  # its first entry waits for long, and nothing holds it
 
     @property
@@ -46,6 +50,14 @@ class Row:
             f"{key_rate.words} a key" if key_rate else "",
         ]
         return ", ".join(filter(None, words)) or "no limit"
+
+    @property
+    def settings_mark(self) -> str:
+        return services.settings_mark(self.flow.queue)
+
+    @property
+    def pause_mark(self) -> str:
+        return services.pause_mark(self.flow.queue)
 
     @property
     def settings(self) -> Iterator[tuple[Any, str]]:
@@ -94,10 +106,10 @@ def queue_limit(request: ActorRequest, name: str) -> HttpResponse:
     """Changes the limits, or takes a person's edits back to what the code declares."""
     form = LimitForm(request.POST)
     if "reset" in request.POST:
-        return _change(request, name, lambda: services.queue_as_declared(name, request.actor))
+        return _change(request, name, lambda: services.queue_as_declared(name, request.actor, seen=_seen(request)))
     if not form.is_valid():
         return _answer(request, name, limit_form=form, open="limit")
-    return _change(request, name, lambda: services.queue_update(name, request.actor, **form.asked))
+    return _change(request, name, lambda: services.queue_update(name, request.actor, seen=_seen(request), **form.asked))
 
 
 @require_POST
@@ -107,24 +119,34 @@ def queue_pause(request: ActorRequest, name: str) -> HttpResponse:
     form = PauseForm(request.POST)
     if not form.is_valid():
         return _answer(request, name, pause_form=form, open="pause")
-    return _change(request, name, lambda: services.queue_pause(name, request.actor, **form.asked), form)
+    return _change(
+        request, name, lambda: services.queue_pause(name, request.actor, seen=_seen(request), **form.asked), form
+    )
 
 
 @require_POST
 @requires("queues.pause")
 def queue_resume(request: ActorRequest, name: str) -> HttpResponse:
     """Lets the queue go on."""
-    return _change(request, name, lambda: services.queue_resume(name, request.actor))
+    return _change(request, name, lambda: services.queue_resume(name, request.actor, seen=_seen(request)))
 
 
 @require_POST
 @requires("queues.edit")
 def queue_undo(request: ActorRequest, name: str) -> HttpResponse:
     """Takes the last change back."""
-    return _change(request, name, lambda: services.queue_undo(name, request.actor))
+    sent = request.POST.get("change", "")
+    change = int(sent) if sent.isascii() and sent.isdecimal() and len(sent) < MAX_DIGITS else None
+    return _change(request, name, lambda: services.queue_undo(name, request.actor, change=change))
+
+
+def _seen(request: HttpRequest) -> str | None:
+    """What the form was drawn with; None of programs that send no such thing."""
+    return request.POST.get("seen") or None
 
 
 def _change(request: ActorRequest, name: str, do: Any, pause_form: PauseForm | None = None) -> HttpResponse:
+    before = services.changes(name).first()
     try:
         do()
     except QueueNotFound as error:
@@ -133,12 +155,21 @@ def _change(request: ActorRequest, name: str, do: Any, pause_form: PauseForm | N
         form = pause_form or PauseForm({})
         form.add_refusal(error.data.get("errors", ()))
         return _answer(request, name, pause_form=form, open="pause")
-    return _answer(request, name, changed=True)
+    except ChangedMeanwhile as error:
+        return _answer(request, name, refusal=str(error))
+    return _answer(request, name, changed=_made(request, name, before))
+
+
+def _made(request: ActorRequest, name: str, before: AuditEntry | None) -> int | None:
+    """The change that was made now; None when all was so already, or somebody else has come between."""
+    last = services.changes(name).first()
+    own = last is not None and last != before and last.actor_label == request.actor.label
+    return last.pk if last is not None and own else None
 
 
 def _answer(request: HttpRequest, name: str, **shown: Any) -> HttpResponse:
     """The row, for htmx; without it, back to the page, or the whole page with the form that was refused."""
-    refused = "open" in shown
+    refused = "open" in shown or "refusal" in shown
     htmx = bool(request.htmx)  # type: ignore[attr-defined]
     if not htmx and not refused:
         return redirect("queues:queues")

@@ -16,6 +16,7 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import REASON_LENGTH
 from holdfast.access.roles import Role
 from holdfast.access.services import audit
+from holdfast.words import exact
 from queues import tickets
 from runs import enqueue, schemas, store
 from runs.errors import HoldfastError, InvalidOption, InvalidPayload, NotAsked, WaitOver, WrongState
@@ -186,7 +187,8 @@ def _not_answered_so(found: Wait) -> WrongState:
 def _over(found: Wait) -> WaitOver:
     by = f" by {found.resolved_by}" if found.resolved_by else ""
     outcome = outcome_words(found)
-    return WaitOver(f"This was {outcome}{by} already; nothing was changed.", outcome=outcome, by=found.resolved_by)
+    at = f" ({exact(found.resolved_at)})" if found.resolved_at else ""
+    return WaitOver(f"This was {outcome}{by} already{at}; nothing was changed.", outcome=outcome, by=found.resolved_by)
 
 
 def outcome_words(found: Wait) -> str:

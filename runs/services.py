@@ -16,8 +16,9 @@ from django.db import DatabaseError, transaction
 
 from holdfast import db, redaction
 from holdfast.access.grants import Actor
-from holdfast.access.selectors import database_now
+from holdfast.access.selectors import audit_of, database_now
 from holdfast.access.services import Audited, audit, audit_many
+from holdfast.words import exact
 from queues import tickets
 from runs import enqueue, registration, selectors, store
 from runs.errors import HoldfastError, InvalidOption, InvalidPayload, OwnTask, UnknownRun, UnknownTask, WrongState
@@ -169,8 +170,11 @@ def runs_retry(ids: Sequence[uuid.UUID], *, actor: Actor, reason: str = "") -> d
 
 
 def alone(run_id: uuid.UUID, found: Mapping[uuid.UUID, T | Exception]) -> T:
-    """What was done to one run. Raises why nothing was."""
+    """What was done to one run. Raises why nothing was: where its status is in the way, with who acted on it last."""
     became = found[run_id]
+    if isinstance(became, WrongState) and (last := audit_of("run", run_id, 1)):
+        verb = last[0].action.removeprefix("runs.").replace("_", " ")
+        raise WrongState(f"{became} Last: {verb} by {last[0].actor_label}, {exact(last[0].at)}.", **became.data)
     if isinstance(became, Exception):
         raise became
     return became

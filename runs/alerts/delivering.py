@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import smtplib
 import uuid
 from datetime import datetime
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.mail import EmailMessage
 from pydantic_core import to_json
 
 from holdfast.access.selectors import database_now
@@ -18,9 +16,10 @@ from runs import enqueue
 from runs.alerts import words
 from runs.alerts.choices import ChannelKind
 from runs.alerts.links import page_of
+from runs.alerts.mailing import mail
 from runs.alerts.model import Alert, Channel, Firing
 from runs.errors import HoldfastError
-from runs.outbound.sending import DeliveryFailed, send
+from runs.outbound.sending import send
 from runs.sdk.options import Options
 from runs.sdk.retry import Abort
 from runs.webhooks import vault
@@ -93,15 +92,17 @@ def news_of(rule: Alert, firing: Firing, event: str) -> dict[str, Any]:
     base = settings.HOLDFAST_PUBLIC_URL or ""
     page = base + page_of(rule.name)
     word = "resolved" if over else "firing"
-    first = f"{rule.name}: {words.condition(rule)}" if over else f"{rule.name}: {firing.summary}"
+    first = _line(f"{rule.name}: {words.condition(rule)}" if over else f"{rule.name}: {firing.summary}")
     lines = [first, f"since {_minute(firing.since)}" + (f" until {_minute(firing.until)}" if over else "")]
     if over:
         lines += [f"over because: {firing.get_ended_display()}", f"at its peak: {words.shown(rule, firing.peak)}"]
     lines += [f"alert: {page}", f"examples: {base}{firing.link}"]
+    if not base:
+        lines.append("These begin with the address of your Holdfast. Set HOLDFAST_PUBLIC_URL to have links here.")
     return {
         "type": event,
         "timestamp": _text(database_now()),
-        "subject": f"[{word}] {' '.join(first.split())}"[:MAX_SUBJECT],
+        "subject": f"[{word}] {first}"[:MAX_SUBJECT],
         "text": "\n".join(lines),
         "data": {
             "alert": rule.name,
@@ -133,8 +134,8 @@ async def deliver(channel: str, channel_id: int, news: dict[str, Any], delivery_
     """
     kind, recipients, url = await sync_to_async(_target)(channel, channel_id)
     if kind == ChannelKind.EMAIL:
-        return await sync_to_async(_mail)(recipients, news, delivery_id)
-    body = {"text": f"{news['subject']}\n{news['text']}"} if kind == ChannelKind.SLACK else news
+        return await mail(recipients, news, delivery_id)
+    body = {"text": _plain(f"{news['subject']}\n{news['text']}")} if kind == ChannelKind.SLACK else news
     headers = {
         "content-type": "application/json",
         "user-agent": "Holdfast",
@@ -152,20 +153,14 @@ def _target(name: str, channel_id: int) -> tuple[str, list[str], str]:
     return row.kind, row.recipients, vault.reveal(row.url) if row.url else ""
 
 
-def _mail(recipients: list[str], news: dict[str, Any], delivery_id: str) -> dict[str, Any]:
-    """Every try has the same Message-ID: a mailbox that was given the message twice can tell."""
-    if not settings.HOLDFAST_MAILS:
-        raise Abort("No mail server is known. Set HOLDFAST_EMAIL_URL for the workers, then send this again.")
-    domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">") or "holdfast"
-    message = EmailMessage(
-        news["subject"], news["text"], to=recipients, headers={"Message-ID": f"<{delivery_id}@{domain}>"}
-    )
-    try:
-        message.send()
-    except (OSError, smtplib.SMTPException) as error:
-        said = " ".join(str(error).split())[:500]
-        raise DeliveryFailed(f"the mail server did not take it: {type(error).__name__} {said}") from None
-    return {"recipients": len(recipients)}
+def _plain(text: str) -> str:
+    """Text that Slack shows as it is: between < and > it would be a link, or a call of everybody in the channel."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _line(text: str) -> str:
+    """As one line: a name must not write another one, nor a header."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _minute(at: datetime | None) -> str:

@@ -17,7 +17,7 @@ from holdfast.access.selectors import database_now
 from holdfast.telemetry import emit
 from runs.alerts import delivering, words
 from runs.alerts.choices import Ended, State
-from runs.alerts.links import examples
+from runs.alerts.links import examples, page_of
 from runs.alerts.measuring import MINUTE, Point, TooSlow, measure
 from runs.alerts.model import Alert, Firing
 from runs.alerts.rules import move
@@ -81,7 +81,7 @@ def _settle(rule: Alert, point: Point, now: datetime) -> None:
 
 
 def _begin(rule: Alert, point: Point) -> Firing:
-    value = point.value or 0.0
+    value, link = point.value or 0.0, examples(rule, point.at)
     firing = Firing.objects.create(
         alert=rule,
         since=point.at,
@@ -90,7 +90,7 @@ def _begin(rule: Alert, point: Point) -> Firing:
         peak=value,
         peak_at=point.at,
         summary=words.summary(rule, value, rule.note)[:MAX_SUMMARY],
-        link=examples(rule, point.at)[:MAX_LINK],
+        link=link if len(link) <= MAX_LINK else page_of(rule.name),  # a part of one leads nowhere
     )
     last = rule.firings.values_list("id", flat=True)[REMEMBERED : REMEMBERED + 1].first()
     if last is not None:

@@ -1,6 +1,7 @@
 """What could be typed next in a search: names of terms, and values that are there or were lately.
 
-Values come from small tables, or from the newest runs; nothing here reads further than RECENT of them.
+Values come from small tables, or from the newest runs: RECENT of them, and FURTHER where none of these has what was
+typed.
 """
 
 from collections import Counter
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from django.db.models import Case, QuerySet, When
 from django.utils import timezone
 
 from holdfast.redaction import hides
@@ -20,6 +22,8 @@ from runs.search.terms import BARE, FIELDS, PAYLOAD, quoted
 MOST: Final = 15
 #: Runs, the newest, whose tags, keys and versions are offered.
 RECENT: Final = 1_000
+#: And where none of these has what was typed: of thousands of tags, most are of earlier runs.
+FURTHER: Final = 10_000
 #: Failures, the newest, whose fingerprints are.
 FAILURES: Final = 200
 #: Rows of small tables that are read.
@@ -115,12 +119,17 @@ def _written(text: str) -> str:
 
 
 def _tasks(typed: str) -> list[Choice]:
-    found = Task.objects.filter(id__icontains=typed).order_by("id").values_list("id", flat=True)
-    return [Choice(one) for one in found[:ROWS]]
+    return _named(Task.objects.all(), "id", typed)
 
 
 def _queues(typed: str) -> list[Choice]:
-    found = Queue.objects.filter(name__icontains=typed).order_by("name").values_list("name", flat=True)
+    return _named(Queue.objects.all(), "name", typed)
+
+
+def _named(rows: QuerySet[Any], column: str, typed: str) -> list[Choice]:
+    """Those that begin so come first: of very many that have it somewhere, they would be beyond ROWS."""
+    begins = Case(When(**{f"{column}__istartswith": typed}, then=0), default=1)
+    found = rows.filter(**{f"{column}__icontains": typed}).order_by(begins, column).values_list(column, flat=True)
     return [Choice(one) for one in found[:ROWS]]
 
 
@@ -133,16 +142,18 @@ def _workers(_: str) -> list[Choice]:
 
 
 def _seen(column: str) -> Callable[[str], list[Choice]]:
-    def seen(_: str) -> list[Choice]:
+    def seen(typed: str) -> list[Choice]:
         runs, counts = recently(column)
+        if typed and runs == RECENT and not any(typed.lower() in value.lower() for value in counts):
+            runs, counts = recently(column, FURTHER)
         return [Choice(value, f"{number:,} of the last {runs:,} runs") for value, number in counts.most_common()]
 
     return seen
 
 
-def recently(column: str) -> tuple[int, Counter[str]]:
-    """How many runs are the newest, RECENT at most, and how many of these have each tag, key or version."""
-    rows = Run.objects.order_by("-id").values_list(column, flat=True)[:RECENT]
+def recently(column: str, most: int = RECENT) -> tuple[int, Counter[str]]:
+    """How many runs are the newest, `most` at most, and how many of these have each tag, key or version."""
+    rows = Run.objects.order_by("-id").values_list(column, flat=True)[:most]
     return len(rows), Counter(value for row in rows for value in (row if isinstance(row, list) else [row]) if value)
 
 

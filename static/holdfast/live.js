@@ -110,12 +110,20 @@
   // Lists: "changed" becomes `holdfast:changed` on the body, on which regions ask for themselves again. ---------------
   const regions = () => [...document.querySelectorAll('[hx-trigger*="holdfast:changed"]')];
 
+  // What says how an action came out, or takes it back, is there for so long, although something else has changed.
+  const STAYS = 10000, since = new WeakMap();
+  const stays = (element) => {
+    if (!since.has(element)) since.set(element, performance.now());
+    return performance.now() - since.get(element) < STAYS;
+  };
+
   function held() {
     if (document.hidden || Holdfast.live.paused) return true;
     const selection = document.getSelection();
     return regions().some((region) => {
       if (selection && !selection.isCollapsed && region.contains(selection.anchorNode)) return true;
       if (region.querySelector("details.confirm[open], details.look[open], [data-looked], [data-question], .pick input:checked")) return true;
+      if ([...region.querySelectorAll("[data-stays]")].some(stays)) return true;
       const focused = document.activeElement;
       return focused && region.contains(focused) && focused.matches("input:not(.pick input), select, textarea");
     });

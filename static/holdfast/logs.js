@@ -1,7 +1,7 @@
 // Log viewer. The browser holds a few thousand lines (logblock.js) and only the rows in sight are in the document. What
 // comes in sight is asked for, a page at a time, and filters are served where all lines are. Lines that are told come in
 // by append(); a line that arrives twice appears once. source(query) gives a page: a promise of {items, first, last,
-// earlier, later, here}.
+// earlier, later, here}. Whoever keeps the filters elsewhere sets them by choose(), and is told of others by `chosen`.
 (() => {
   "use strict";
   const ROW = 20; // pixels; --row in tokens.css
@@ -31,6 +31,8 @@
       this.put = 0; // where the sight was put last, in pixels
       this.marked = null;
       this.note = "";
+      this.fault = ""; // what was wrong with filters that came from elsewhere, until others are chosen
+      this.chosen = null;
       this.build();
       this.draw();
     }
@@ -74,7 +76,7 @@
       this.element.replaceChildren(bar, this.scroller, this.foot);
 
       for (const field of [this.search, this.step]) field.addEventListener("input", () => this.filterSoon());
-      for (const field of [this.level, this.attempt]) field.addEventListener("change", () => this.filter());
+      for (const field of [this.level, this.attempt]) field.addEventListener("change", () => this.refilter());
       this.follow.addEventListener("change", () => this.setFollowing(this.follow.checked));
       this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
       new ResizeObserver(() => this.draw()).observe(this.scroller);
@@ -143,7 +145,7 @@
       if (this.attempts.has(attempt) || this.attempts.size >= ATTEMPTS) return;
       this.attempts.add(attempt);
       this.attempt.append(new Option(`attempt ${attempt}`, attempt));
-      this.attempt.hidden = this.attempts.size < 2;
+      this.attempt.hidden = this.attempts.size < 2 && !this.attempt.value;
     }
 
     // Lines per sequence: those of other runs lie between.
@@ -164,6 +166,24 @@
     }
     get filtered() { return Object.keys(this.query).length > 0; }
 
+    // Sets filters, named as in `query`; those that are not given are cleared. Nothing is asked for. A level or an attempt
+    // that there cannot be is left out, and the foot says so; what is wrong with a text is the source's to say.
+    choose({ q = "", level = "", step = "", attempt = "" } = {}) {
+      const faults = [], known = LEVELS.includes(level), whole = /^\d{1,9}$/.test(attempt);
+      if (level && !known) faults.push(`There is no level ${JSON.stringify(level.slice(0, 40))}: all levels are shown. `);
+      if (attempt && !whole) faults.push(`Attempt ${JSON.stringify(attempt.slice(0, 40))} is no number: all attempts are shown. `);
+      if (whole) this.offerAttempt(Number(attempt));
+      this.search.value = q;
+      this.step.value = step;
+      this.level.value = known && level !== LEVELS[0] ? level : "";
+      this.attempt.value = whole ? String(Number(attempt)) : "";
+      if (this.attempt.selectedIndex < 0) this.attempt.value = "";
+      this.attempt.hidden = this.attempts.size < 2 && !this.attempt.value;
+      this.fault = faults.join("");
+      this.chosen?.(this.query);
+      this.tell();
+    }
+
     async ask(kind, place, then) {
       if (!this.source || this.loading.has(kind) || this.loading.has("jump")) return;
       const turn = this.turn;
@@ -180,7 +200,7 @@
       } catch (error) {
         if (turn !== this.turn) return;
         this.loading.delete(kind);
-        this.note = error.refused ? error.message : "Lines could not be loaded; trying again. ";
+        this.note = error.refused ? `${error.message} ` : "Lines could not be loaded; trying again. ";
         this.wait = error.refused ? Infinity : performance.now() + AGAIN;
         if (!error.refused) setTimeout(() => this.plan(), AGAIN);
       }
@@ -246,8 +266,11 @@
       this.stay();
       this.marked = sequence;
       if (this.block.has(sequence)) return this.reveal(sequence);
-      for (const field of [this.search, this.step, this.level, this.attempt]) field.value = "";
       this.jump({ around: sequence }, () => {
+        if (this.filtered && !this.block.has(sequence)) { // a line that does not fit is looked for among all
+          this.choose();
+          return this.open(sequence);
+        }
         this.settle(sequence);
         if (!this.block.has(sequence)) this.note = `Line ${sequence} is not in this log, or no longer; this is where it would be. `;
       });
@@ -288,7 +311,14 @@
 
     filterSoon() {
       clearTimeout(this.typing);
-      this.typing = setTimeout(() => this.filter(), TYPING);
+      this.typing = setTimeout(() => this.refilter(), TYPING);
+    }
+
+    // The reader has chosen others.
+    refilter() {
+      this.fault = "";
+      this.chosen?.(this.query);
+      this.filter();
     }
 
     filter() {
@@ -441,7 +471,7 @@
         const looked = ` in the ${Math.min(99, Math.max(1, Math.round(share * 100)))} % of the log that were looked at`;
         words = `${held ? `${plural(held, "line")} fit${held === 1 ? "s" : ""}` : "No line fits"}${open ? looked : ""} · ${all}`;
       } else if (block.earlier && !this.source) words = `${all}, older ones let go`;
-      const text = `${this.note}${words}${busy}`;
+      const text = `${this.fault}${this.note}${words}${busy}`;
       if (this.foot.textContent !== text) this.foot.textContent = text;
     }
   }

@@ -94,15 +94,38 @@
     return answer.json();
   }
 
+  // Its filters stand in the address, under the names that the API has for them: what is shown is a link.
+  const FILTERS = ["q", "level", "step", "attempt"];
+  const wantedLines = () => {
+    const params = new URLSearchParams(location.search);
+    return Object.fromEntries(FILTERS.map((name) => [name, (params.get(name) ?? "").trim()]).filter(([, value]) => value));
+  };
+  log.chosen = (query) => {
+    const address = new URL(location.href);
+    for (const name of FILTERS) address.searchParams.delete(name);
+    for (const [name, value] of Object.entries(query)) address.searchParams.set(name, value);
+    if (address.href !== location.href) history.replaceState(history.state, "", address);
+  };
+  log.choose(wantedLines());
+  window.addEventListener("popstate", () => { // back to a line that was looked at with other filters
+    if (JSON.stringify(wantedLines()) === JSON.stringify(log.query)) return;
+    log.choose(wantedLines());
+    log.filter();
+  });
+
   // A link to a line: #line-N.
-  function toLine(scroll) {
+  function toLine() {
     const found = /^#line-(\d{1,15})$/.exec(location.hash);
-    if (!found) return;
-    log.open(Number(found[1]));
-    if (scroll) document.getElementById("log").scrollIntoView({ block: "nearest" });
+    if (found) log.open(Number(found[1]));
+    return found !== null;
   }
-  window.addEventListener("hashchange", () => toLine(true));
-  toLine(true);
+  const toLog = () => document.getElementById("log").scrollIntoView({ block: "nearest" });
+  window.addEventListener("hashchange", () => { if (toLine()) toLog(); });
+  if (toLine()) toLog();
+  else if (log.filtered) {
+    log.filter();
+    toLog();
+  }
 
   // Steps -------------------------------------------------------------------------------------------------------------
   function begin(data) {

@@ -197,6 +197,70 @@ def test_filters_look_at_all_lines_and_say_how_far_they_have_looked(long: tuple[
     expect(foot).to_contain_text("No line fits · ")
 
 
+def test_filters_stand_in_the_address_and_a_link_shows_the_same_lines_to_others(
+    long: tuple[Page, Run, list[int]],
+) -> None:
+    page, _, sequences = long
+    plain = page.url
+    page.get_by_label("Step", exact=True).fill("read#20")
+    page.get_by_label("Lowest level").select_option("error and above")
+    page.get_by_label("Search the log").fill("line 2")
+    expect(page).to_have_url(f"{plain}?q=line+2&level=error&step=read%2320")
+    lines = page.locator("#log .line")
+    expect(lines).to_have_count(1)
+    expect(lines).to_contain_text("line 20000")
+    lines.locator("a.at").click()
+    address = page.url
+    assert address.endswith(f"?q=line+2&level=error&step=read%2320#line-{sequences[20_000]}")
+
+    other = page.context.new_page()
+    other.goto(address)
+    expect(other.locator("#log .line")).to_have_count(1)
+    expect(other.locator("#log .line[data-marked] .text")).to_have_text("line 20000")
+    expect(other.locator("#log")).to_be_in_viewport()
+    assert other.get_by_label("Search the log").input_value() == "line 2"
+    assert other.get_by_label("Step", exact=True).input_value() == "read#20"
+    assert other.get_by_label("Lowest level").input_value() == "error"
+    expect(other.locator("#log .foot")).to_contain_text("1 line fits")
+    # A line that does not fit is shown among all, and the address says so.
+    other.evaluate(f"location.hash = 'line-{sequences[777]}'")
+    expect(other.locator("#log .line[data-marked] .text")).to_have_text("line 777")
+    expect(other).to_have_url(f"{plain}#line-{sequences[777]}")
+    assert consecutive(numbers(other))
+    other.go_back()
+    expect(other.locator("#log .line")).to_have_count(1)
+    assert other.get_by_label("Search the log").input_value() == "line 2"
+
+    for name in ("Search the log", "Step"):
+        page.get_by_label(name, exact=True).fill("")
+    page.get_by_label("Lowest level").select_option("all levels")
+    expect(page).to_have_url(f"{plain}#line-{sequences[20_000]}")
+    shows(page, 20_001)
+
+
+def test_an_address_with_filters_that_cannot_be_says_so_and_shows_the_log(long: tuple[Page, Run, list[int]]) -> None:
+    page, _, _ = long
+    plain, foot = page.url, page.locator("#log .foot")
+    page.goto("about:blank")
+    page.goto(f"{plain}?level=loud&attempt=-1&q=needle&other=kept")
+    expect(page.locator("#log .line")).to_have_count(3)
+    expect(foot).to_contain_text(
+        'There is no level "loud": all levels are shown. Attempt "-1" is no number: all attempts are shown. 3 lines fit'
+    )
+    expect(page).to_have_url(f"{plain}?other=kept&q=needle")
+    page.get_by_label("Search the log").fill("")
+    expect(foot).to_have_text("about 30,000 lines")
+    expect(page).to_have_url(f"{plain}?other=kept")
+    page.goto(f"{plain}?q=a%00b")
+    expect(foot).to_contain_text("q holds a control character; write plain text. ")
+    page.goto(f"{plain}?attempt=7")
+    expect(foot).to_contain_text("No line fits")
+    expect(page.get_by_label("Attempt", exact=True)).to_be_visible()
+    page.get_by_label("Attempt", exact=True).select_option("all attempts")
+    shows(page, MANY - 1)
+    expect(page).to_have_url(plain)
+
+
 def test_a_reader_who_is_elsewhere_is_not_disturbed_by_what_the_run_says(long: tuple[Page, Run, list[int]]) -> None:
     page, run, _ = long
     scroll(page, -300)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from playwright.sync_api import Route, expect
 
+from holdfast.access.grants import Actor
 from queues.models import Queue
+from queues.services import queue_pause
 from runs.models import Run
+from tests.support import stored
 from tests.support.arrivals import came
 from tests.support.browsing import Visitor
 from tests.support.waiting import eventually
@@ -122,6 +125,38 @@ def test_a_queue_with_every_limit_fits_on_a_phone(visitor: Visitor) -> None:
     visitor.page.goto("/queues/")
     expect(visitor.page.locator("#imports-of-a-tenant-with-a-long-name")).to_contain_text("100,000 per hour")
     assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_who_pauses_a_queue_that_somebody_else_has_paused_meanwhile_reads_it_in_its_row(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/queues/")
+    row = page.locator("#llm-calls")
+    row.locator("summary", has_text="Pause").click()
+    row.get_by_label("Reason").fill("mine")
+    queue_pause("llm-calls", Actor.system("ann"), "provider is down")
+    row.get_by_role("button", name="Pause", exact=True).click()
+    expect(row.get_by_role("alert")).to_contain_text("ann paused it at")
+    expect(row.get_by_role("alert")).to_contain_text("(provider is down), after queue llm-calls was shown to you")
+    for width in (1280, 320):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert Queue.objects.get(name="llm-calls").pause_reason == "provider is down"
+    row.get_by_role("button", name="Resume").click()
+    expect(row.get_by_role("button", name="Undo the change")).to_be_visible()
+    expect(row.get_by_role("alert")).to_have_count(0)
+
+
+def test_very_long_names_break_instead_of_widening_the_page(visitor: Visitor) -> None:
+    name = "shop." + "x" * 195
+    of = stored.task(name, "q" * 100)
+    run = stored.run("failed", name, queue=of.queue, error=stored.error())
+    page = visitor.page
+    for width in (1280, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        for path in ("/queues/", "/tasks/", "/runs/", f"/runs/{run.pk}/", f"/tasks/{name}/"):
+            page.goto(path)
+            expect(page.get_by_text("q" * 100 if path == "/queues/" else name).first).to_be_attached()
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (path, width)
 
 
 def test_what_was_asked_for_before_a_form_was_opened_does_not_close_it(visitor: Visitor) -> None:

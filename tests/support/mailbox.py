@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+from collections.abc import Iterable
 from email.message import Message
 from typing import Any, Self
 
@@ -18,13 +19,20 @@ class _Server(Controller):
 
 
 class Mailbox:
-    """Keeps messages. It refuses the first so many with a passing error."""
+    """Keeps messages. It refuses the first so many with a passing error, and strangers always."""
 
-    def __init__(self, refusals: int = 0) -> None:
+    def __init__(self, refusals: int = 0, strangers: Iterable[str] = ()) -> None:
         self.refusals = refusals
+        self.strangers = set(strangers)
         self.messages: list[Message] = []
         self.envelopes: list[list[str]] = []
         self._controller = _Server(self, hostname="127.0.0.1", port=0)
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if address in self.strangers:
+            return "550 5.1.1 no such person here"
+        envelope.rcpt_tos.append(address)
+        return "250 known"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if self.refusals:

@@ -1,5 +1,6 @@
 import re
 from html import unescape
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -180,3 +181,88 @@ def test_strangers_are_sent_to_sign_in_and_a_get_changes_nothing(llm: Queue) -> 
 )
 def test_an_unknown_queue_is_not_found(llm: Queue, path: str) -> None:
     assert signed_in("admin").post(path, {"concurrency_limit": "1"}, headers=HTMX).status_code == 404
+
+
+# ── two people at one queue ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def field(page: str, form: str, name: str) -> str:
+    """A hidden field of one of a row's forms."""
+    found = re.search(rf'action="/queues/llm/{form}/".*?name="{name}" value="([^"]*)"', page, re.DOTALL)
+    assert found is not None, page
+    return found[1]
+
+
+def test_a_pause_from_a_page_on_which_it_was_not_paused_yet_says_who_was_first(llm: Queue) -> None:
+    ann, bob = signed_in("operator", "ann"), signed_in("admin", "bob")
+    stale = bob.get("/queues/").content.decode()
+    ann.post("/queues/llm/pause/", {"reason": "provider is down"}, headers=HTMX)
+    late = {"reason": "mine", "minutes": "5", "seen": field(stale, "pause", "seen")}
+    refused = bob.post("/queues/llm/pause/", late, headers=HTMX)
+    page = unescape(refused.content.decode())
+    assert refused.status_code == 422
+    assert re.search(r"ann paused it at \S+ \S+ UTC \(provider is down\), after queue llm was shown to you", page)
+    assert "Undo the change" not in page, "nothing of his was changed"
+    llm.refresh_from_db()
+    assert (llm.paused_by, llm.pause_reason, llm.paused_until) == ("ann", "provider is down", None)
+    whole = bob.post("/queues/llm/pause/", late).content.decode()
+    assert "ann paused it at" in whole
+    assert "<html" in whole, "without scripts it is the whole page"
+
+
+def test_a_queue_is_not_resumed_on_what_was_seen_of_another_pause(llm: Queue) -> None:
+    ann, bob = signed_in("operator", "ann"), signed_in("admin", "bob")
+    ann.post("/queues/llm/pause/", {"reason": "a deploy"}, headers=HTMX)
+    stale = bob.get("/queues/").content.decode()
+    ann.post("/queues/llm/resume/", headers=HTMX)
+    seen = {"seen": field(stale, "resume", "seen")}
+    over = bob.post("/queues/llm/resume/", seen, headers=HTMX).content.decode()
+    assert "ann resumed it at" in over
+    ann.post("/queues/llm/pause/", {"reason": "another one"}, headers=HTMX)
+    refused = bob.post("/queues/llm/resume/", seen, headers=HTMX)
+    assert refused.status_code == 422
+    assert "(another one)" in refused.content.decode()
+    llm.refresh_from_db()
+    assert llm.pause_reason == "another one"
+    fresh = refused.content.decode()
+    assert bob.post("/queues/llm/resume/", {"seen": field(fresh, "resume", "seen")}, headers=HTMX).status_code == 200
+    llm.refresh_from_db()
+    assert not llm.paused
+
+
+def test_limits_that_somebody_else_has_edited_meanwhile_are_not_overwritten(llm: Queue) -> None:
+    ann, bob = signed_in("admin", "ann"), signed_in("admin", "bob")
+    stale = bob.get("/queues/").content.decode()
+    ann.post("/queues/llm/limit/", {"concurrency_limit": "12", "rate": "5/s"}, headers=HTMX)
+    late = {"concurrency_limit": "9", "rate": "", "seen": field(stale, "limit", "seen")}
+    refused = bob.post("/queues/llm/limit/", late, headers=HTMX)
+    page = unescape(refused.content.decode())
+    assert refused.status_code == 422
+    assert "ann changed it at" in page
+    assert "concurrency_limit from 4 to 12" in page
+    assert limit_of("llm") == 12
+    ann.post("/queues/llm/pause/", {"reason": "no limit of anything"}, headers=HTMX)
+    again = bob.post("/queues/llm/limit/", {**late, "seen": field(page, "limit", "seen")}, headers=HTMX)
+    assert again.status_code == 200, "a pause is no edit of limits, and what is so now was seen"
+    assert limit_of("llm") == 9
+    reset = bob.post("/queues/llm/limit/", {"reset": "1", "seen": late["seen"]}, headers=HTMX)
+    assert "bob changed it at" in reset.content.decode()
+    assert limit_of("llm") == 9
+
+
+def test_undo_takes_back_the_change_that_it_stood_beside_and_no_other(llm: Queue) -> None:
+    ann, bob = signed_in("admin", "ann"), signed_in("operator", "bob")
+    changed = ann.post("/queues/llm/limit/", {"concurrency_limit": "9"}, headers=HTMX).content.decode()
+    undo = {"change": field(changed, "undo", "change")}
+    bob.post("/queues/llm/pause/", {"reason": "an incident"}, headers=HTMX)
+    refused = ann.post("/queues/llm/undo/", undo, headers=HTMX)
+    assert refused.status_code == 422
+    assert "bob paused it at" in refused.content.decode()
+    llm.refresh_from_db()
+    assert (llm.paused, llm.concurrency_limit) == (True, 9)
+    same = ann.post("/queues/llm/limit/", {"concurrency_limit": "9"}, headers=HTMX).content.decode()
+    assert "Undo the change" not in same, "what was so already is no change"
+    for odd in ("x", "9" * 40, "\x00", "-1"):
+        assert ann.post("/queues/llm/undo/", {"change": odd}, headers=HTMX).status_code < 500
+        assert ann.post("/queues/llm/resume/", {"seen": odd}, headers=HTMX).status_code < 500
+        assert ann.post(f"/queues/{quote(odd)}/undo/", headers=HTMX).status_code == 404

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import email
+from email import policy
+from html import unescape
 from typing import Any
 
 import pytest
@@ -13,7 +16,9 @@ from runs.alerts.model import Alert, Firing
 from runs.models import Rollup, Run
 from runs.tasks import PATIENT
 from tests.support import stored
+from tests.support.alerts import look_at_alerts
 from tests.support.mailbox import Mailbox
+from tests.support.people import signed_in
 from tests.support.processes import Fleet
 from tests.support.receiver import Receiver
 from tests.support.waiting import eventually
@@ -68,6 +73,10 @@ def test_people_and_programs_are_told_once_when_it_fires_and_once_when_it_is_ove
     assert "alert: https://holdfast.example.org/alerts/rate/" in text
     assert "examples: https://holdfast.example.org/runs/?q=task:sums+status:failed" in text
     assert "over because: recovered" in mailbox.text(1)
+    viewer = signed_in("viewer")
+    for line in text.splitlines()[-2:]:
+        path = line.partition("https://holdfast.example.org")[2]
+        assert viewer.get(path).status_code == 200, f"a link of the mail leads there: {line}"
     assert [body["text"].partition("\n")[0][:8] for body in slack.bodies()] == ["[firing]", "[resolve"]
     assert [set(body) for body in slack.bodies()] == [{"text"}, {"text"}]
     told = program.bodies()
@@ -96,6 +105,54 @@ def test_what_is_not_taken_is_sent_again_as_the_same_message(fleet: Fleet) -> No
     assert {headers["webhook-id"] for headers, _ in receiver.requests} == {str(tests[1])}
     assert receiver.bodies()[0] == receiver.bodies()[1]
     assert receiver.bodies()[0]["type"] == "test"
+
+
+def test_of_several_people_each_has_it_once_although_one_is_refused_at_first(fleet: Fleet) -> None:
+    everybody = ["ann@example.org", "bob@example.org", "cid@xn--bcher-kva.example"]
+    with Mailbox(strangers=["bob@example.org"]) as mailbox:
+        fleet.worker("worker-1", HOLDFAST_EMAIL_URL=mailbox.url)
+        channels.channel_create(
+            "team", "email", recipients=["ann@example.org", "bob@example.org", "cid@bücher.example"], actor=ACTOR
+        )
+        run = channels.channel_test("team", actor=ACTOR)
+        again = eventually(lambda: Run.objects.filter(pk=run, status="retrying").first(), "it is tried again later")
+        said = "the mail server did not take it: bob@example.org is refused: 550 5.1.1 no such person here"
+        assert again.error["message"].endswith(said)
+        page = unescape(signed_in("viewer").get("/alerts/channels/team/").content.decode())
+        assert said in page
+        assert "attempt 1 of 9, the next" in " ".join(page.split())
+        mailbox.strangers.clear()
+        fleet.scheduler()
+        eventually(lambda: Run.objects.filter(pk=run, status="completed").exists(), "he has it too", timeout=60)
+    assert mailbox.envelopes == [[everybody[0], everybody[2]], ["bob@example.org"]]
+    assert {message["Message-ID"] for message in mailbox.messages} == {mailbox.messages[0]["Message-ID"]}
+    assert [message["To"] for message in mailbox.messages] == [", ".join(everybody)] * 2
+
+
+def test_a_hostile_name_writes_no_header_and_no_line_of_its_own_and_others_are_read_as_they_are(fleet: Fleet) -> None:
+    hostile = "sums\r\nBcc: eve@example.org\nalert: http://evil.example/ <!channel> größer €\x1b[2J"
+    with Mailbox() as mailbox, Receiver() as slack:
+        fleet.worker("worker-1", HOLDFAST_EMAIL_URL=mailbox.url)
+        channels.channel_create("team", "email", recipients=["ann@example.org"], actor=ACTOR)
+        channels.channel_create("chat", "slack", url=slack.url, actor=ACTOR)
+        stored.task(hostile)
+        stored.ended(6, "failed", hostile)
+        services.alert_create("rate", actor=ACTOR, channels=["team", "chat"], **{**RATE, "task": hostile})
+        look_at_alerts()
+        delivered(2)
+    message = email.message_from_bytes(mailbox.messages[0].as_bytes(), policy=policy.default)
+    assert mailbox.envelopes == [["ann@example.org"]]
+    assert "Bcc" not in message
+    shown = "sums Bcc: eve@example.org alert: http://evil.example/ <!channel> größer € [2J over 1h above 10 %"
+    assert (
+        " ".join(message["Subject"].split())
+        == f"[firing] rate: 100.0 % (6 runs ended in 1h): failure rate of {shown}"[:200]
+    )
+    lines = mailbox.text().splitlines()
+    assert lines[0].endswith(shown)
+    assert [line for line in lines if line.startswith("alert: ")] == ["alert: /alerts/rate/"]
+    assert "Set HOLDFAST_PUBLIC_URL" in lines[-1], "a path alone leads nowhere from a mailbox"
+    assert "&lt;!channel&gt;" in slack.bodies()[0]["text"]
 
 
 def test_without_a_mail_server_it_is_given_up_and_says_what_to_set(fleet: Fleet) -> None:

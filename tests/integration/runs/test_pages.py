@@ -299,6 +299,20 @@ def test_a_retry_queues_the_run_again_and_is_audited() -> None:
     assert "queued again" in page(client, f"/runs/{run.id}/")
 
 
+def test_who_retries_or_cancels_a_run_too_late_is_told_who_was_first() -> None:
+    run = stored.run("failed")
+    ann, bob = signed_in("operator", "ann"), signed_in("admin", "bob")
+    ann.post(f"/runs/{run.id}/retry/", {"reason": "the route is back"})
+    bob.post(f"/runs/{run.id}/retry/")
+    text = unescape(page(bob, f"/runs/{run.id}/"))
+    assert re.search(rf"Run {run.id} is queued; only a run that failed.* Last: retry by ann, \S+ \S+ UTC\.", text)
+    bob.post(f"/runs/{run.id}/cancel/")
+    ann.post(f"/runs/{run.id}/cancel/")
+    assert re.search(r"is cancelled; .* Last: cancel by bob, \S+ \S+ UTC\.", unescape(page(ann, f"/runs/{run.id}/")))
+    run.refresh_from_db()
+    assert (run.status, run.attempt) == ("cancelled", stored.run("failed").attempt)
+
+
 def test_a_queued_run_can_be_cancelled() -> None:
     run = stored.run("queued")
     client = signed_in("operator")

@@ -2,18 +2,21 @@
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from queues.models import Queue
 from runs import lists, selectors
 from runs.filters import InvalidFilter, RunFilter
-from runs.models import Run
+from runs.models import Run, Task
 from runs.search import plan
-from runs.search.suggest import suggest
+from runs.search.suggest import MOST, RECENT, ROWS, suggest
 from tests.support import stored
 from tests.support.people import signed_in
 
@@ -375,6 +378,32 @@ def test_names_and_values_that_are_there_are_offered(fleet: None) -> None:
     assert offered("age:>1") == ["1m", "10m", "1h", "1d"]
     assert offered("payload.") == ["payload.n:", "payload.user.id:"]
     assert offered("nonsense:x") == []
+
+
+def test_of_very_many_tags_tasks_and_queues_what_was_typed_is_found() -> None:
+    of = stored.run("completed", age=90_000, tags=["nightly-report"])
+    for number in range(0, RECENT + 200, 200):
+        at = timezone.now() - timedelta(seconds=80_000 - number)
+        Run.objects.bulk_create(
+            Run(
+                id=stored.uuid7(at), task=of.task, queue=of.queue, status="completed", payload={}, max_attempts=1,
+                trace_id=of.trace_id, created_at=at, started_at=at, finished_at=at, tags=[f"order-{number + one}"],
+            )
+            for one in range(200)
+        )  # fmt: skip
+    assert offered("tag:night") == ["nightly-report"], "it is not among the newest runs"
+    assert suggest("tag:night", 9).choices[0].note == "1 of the last 1,201 runs"
+    assert len(offered("tag:order")) == MOST
+    assert offered("tag:nowhere") == []
+    Queue.objects.bulk_create(Queue(name=f"a-{number:04}-mail") for number in range(ROWS))
+    stored.queue("mail")
+    assert offered("queue:mail")[0] == "mail", "it begins so, and comes before the many that have it inside"
+    Task.objects.bulk_create(
+        Task(id=f"a.{number:04}.mail", module="a", queue=of.queue, version="1", lane=0) for number in range(ROWS)
+    )
+    stored.task("mail.send")
+    assert offered("task:mail")[0] == "mail.send"
+    assert offered("mail")[0] == "task:mail.send"
 
 
 def test_suggestions_replace_the_part_at_the_cursor(fleet: None) -> None:
