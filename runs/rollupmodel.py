@@ -69,10 +69,6 @@ class CoarseRollup(models.Model):
                 name="coarse_rollup_unique",
             ),
         )
-        indexes = (
-            # Serves who changes rollups of the past (a seeded history), so that their sums are made anew.
-            models.Index("at", name="coarse_rollup_by_time"),
-        )
 
     def __str__(self) -> str:
         return f"{self.at} +{self.size} min {self.kind} {self.task_id} {self.status}"

@@ -25,7 +25,9 @@ MAX_IDS: Final = 10_000
 #: says how many it has. One that no index serves as a whole takes many looks (`runs.search.plan`).
 PATIENCE: Final = 20.0
 PREVIEW_PATIENCE: Final = 2.0
-COUNT_PATIENCE: Final = 0.15
+COUNT_PATIENCE: Final = 0.1
+#: Runs that one look of such a count passes: short looks, so that it ends in time.
+COUNT_WINDOW: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +109,19 @@ def preview_ids(action: Action, ids: Sequence[uuid.UUID]) -> Preview:
 def count(search: str) -> tuple[int, bool]:
     """How many runs a search of the list finds, whatever can be done to them: counted up to 10,000, one more means
     "more". False: there are at least so many. Raises InvalidFilter, SearchTooSlow."""
-    ids, complete = _look(RunFilter.parse({"q": search}), None, EXACT_UP_TO + 1, COUNT_PATIENCE)
+    ids, complete = _look(RunFilter.parse({"q": search}), None, EXACT_UP_TO + 1, COUNT_PATIENCE, COUNT_WINDOW)
     return len(ids), complete
 
 
-def _look(filters: RunFilter, newest: uuid.UUID | None, most: int, patience: float) -> tuple[list[uuid.UUID], bool]:
+def _look(
+    filters: RunFilter, newest: uuid.UUID | None, most: int, patience: float, window: int | None = None
+) -> tuple[list[uuid.UUID], bool]:
     """At most `most` ids, the newest first; False when the time was over before all runs were looked at."""
     until = time.monotonic() + patience
     within = Q(pk__lte=newest) if newest else Q()
     ids: list[uuid.UUID] = []
     while True:
-        found = plan.newest(filters.terms, within, most - len(ids))
+        found = plan.newest(filters.terms, within, most - len(ids), window=window)
         ids += found.ids
         if len(ids) >= most or found.searched_to is None:
             return ids, True

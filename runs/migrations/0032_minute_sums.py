@@ -36,4 +36,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
+        # The planner took it for a range of time of one size, and read those of all sizes.
+        migrations.RemoveIndex(model_name='coarserollup', name='coarse_rollup_by_time'),
     ]

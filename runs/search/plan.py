@@ -84,11 +84,12 @@ def everything(found: Sequence[Condition]) -> Q:
     return _all(one.q for one in found)
 
 
-def newest(terms: Sequence[Term], within: Q, limit: int) -> Found:
+def newest(terms: Sequence[Term], within: Q, limit: int, *, window: int | None = None) -> Found:
     """The newest runs that fit, at most `limit`.
 
     Args:
         within: bounds of the id.
+        window: runs that the look passes at most; None: WINDOW.
 
     Raises:
         SearchTooSlow: PostgreSQL has given up.
@@ -96,10 +97,11 @@ def newest(terms: Sequence[Term], within: Q, limit: int) -> Found:
     found = conditions(terms)
     if any(one.never for one in found):
         return Found([])
+    window = WINDOW if window is None else window
     with _patience(terms):
         best: Found | None = None
-        for walk in walks(found, within):
-            this = Found(list(_union(walk, limit))) if walk.exact else _window(walk, limit)
+        for walk in walks(found, within, window):
+            this = Found(list(_union(walk, limit))) if walk.exact else _window(walk, limit, window)
             if this.searched_to is None or len(this.ids) >= limit:
                 return this
             best = this if best is None or this.searched_to < (best.searched_to or this.searched_to) else best
@@ -113,7 +115,7 @@ def count(terms: Sequence[Term], most: int) -> int:
     if any(one.never for one in found):
         return 0
     with _patience(terms):
-        walk = walks(found, _NONE)[0]
+        walk = walks(found)[0]
         size = WINDOW // len(walk.branches)
         total = 0
         for sql, params in _looks(walk, size, most):
@@ -128,17 +130,17 @@ def exists(term: Term) -> bool:
     if found.never:
         return False
     with _patience([term]):
-        return _known_to_be_many([found]) or Run.objects.filter(found.q).exists()
+        return _known_to_be_many([found], 0) or Run.objects.filter(found.q).exists()
 
 
-def walks(found: Sequence[Condition], within: Q = _NONE) -> list[Walk]:
+def walks(found: Sequence[Condition], within: Q = _NONE, window: int | None = None) -> list[Walk]:
     """The ways to the runs that fit, the most promising first."""
     bounds = _all([within, *(one.ids for one in found if one.ids is not None)])
     bounds &= everything([one for one in found if one.timed])
     rest = [one for one in found if not one.timed]
     if not rest:
         return [Walk((bounds,))]
-    if few := _few_stuck(rest, bounds) or _few_tagged(rest, bounds):
+    if few := _few_stuck(rest, bounds) or _few_tagged(rest, bounds, WINDOW if window is None else window):
         return [few]
     listed = [_retried(rest, bounds)] if any(one.retried for one in rest) else []
     for index in _INDEXES:
@@ -177,13 +179,13 @@ def _few_stuck(rest: Sequence[Condition], bounds: Q) -> Walk | None:
     return Walk((everything(stuck),), bounds & everything([one for one in rest if one not in stuck]), sorts=True)
 
 
-def _few_tagged(rest: Sequence[Condition], bounds: Q) -> Walk | None:
+def _few_tagged(rest: Sequence[Condition], bounds: Q, window: int) -> Walk | None:
     """The index of tags has no order, so its runs are sorted if they are not too many."""
     tagged = [one for one in rest if one.field == "tag" and not one.negated]
     if not tagged:
         return None
     q = everything(tagged)
-    if _known_to_be_many(tagged) or Run.objects.filter(q).order_by()[: WINDOW + 1].count() > WINDOW:
+    if _known_to_be_many(tagged, window) or Run.objects.filter(q).order_by()[: window + 1].count() > window:
         return None
     return Walk((q,), bounds & everything([one for one in rest if one not in tagged]), sorts=True)
 
@@ -199,14 +201,14 @@ WHERE s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.reln
 """
 
 
-def _known_to_be_many(tagged: Sequence[Condition]) -> bool:
-    """Whether the statistics of the table know that one of these tags has too many runs: counting them takes long.
+def _known_to_be_many(tagged: Sequence[Condition], most: int) -> bool:
+    """Whether the statistics of the table know that one of these tags has more runs: counting them takes long.
 
     With terms of several tags nothing is known of those that have one of each."""
     if len(tagged) != 1:
         return False
     rows = _rows(_FREQUENCIES, [Run._meta.db_table, list(tagged[0].tags)])
-    return any(runs > WINDOW for _, runs in rows)
+    return any(runs > most for _, runs in rows)
 
 
 def _retried(rest: Sequence[Condition], bounds: Q) -> Walk:
@@ -224,9 +226,9 @@ def _union(walk: Walk, limit: int) -> Iterator[uuid.UUID]:
         yield from together.order_by("-id")[:limit]
 
 
-def _window(walk: Walk, limit: int) -> Found:
+def _window(walk: Walk, limit: int, window: int) -> Found:
     """What fits among the runs that the walk passes. No run is told that is older than where any branch stopped."""
-    size = WINDOW // len(walk.branches)
+    size = window // len(walk.branches)
     ids: list[uuid.UUID] = []
     stops: list[uuid.UUID] = []
     for branch, (sql, params) in zip(walk.branches, _looks(walk, size, limit), strict=True):

@@ -62,7 +62,9 @@ WHERE s.kind IN ('run', 'attempt', 'delay')
 WITH marked AS (
     UPDATE runs_coarsemark m SET until = least(m.until, date_bin(make_interval(mins => m.size), %(since)s, 'epoch'))
 )
-DELETE FROM runs_coarserollup c WHERE c.at >= date_bin(make_interval(mins => c.size), %(since)s, 'epoch');
+DELETE FROM runs_coarserollup c USING runs_coarsemark m
+WHERE c.size = m.size AND c.kind IN ('run', 'delay')
+  AND c.at >= date_bin(make_interval(mins => m.size), %(since)s, 'epoch');
 
 -- name: rollups_over
 -- Rollups of a kind and a time, a part of other statements: sums where there are any from %(first)s to %(last)s, which
