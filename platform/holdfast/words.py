@@ -23,7 +23,7 @@ def duration(seconds: float | None) -> str:
     """A duration in seconds with the two units that matter: `340 ms`, `12.5 s`, `2 m 05 s`, `3 h 12 m`, `2 d 4 h`."""
     if seconds is None:
         return "–"
-    if seconds < 0:
+    if seconds < 0.00005:
         return "0 ms"
     if seconds < 0.0095:
         return f"{seconds * 1000:.1f} ms"

@@ -84,7 +84,7 @@
   const now = () => Date.now() + skew;
 
   function duration(seconds) {
-    if (seconds < 0) return "0 ms";
+    if (seconds < 0.00005) return "0 ms";
     if (seconds < 0.0095) return `${(seconds * 1000).toFixed(1)} ms`;
     if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
     if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
