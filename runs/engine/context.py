@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runs import store, waitlinks
 from runs.engine import failure, showing, steps, unsafe
 from runs.engine.belongings import Belongings
-from runs.engine.database import tidy_shared
+from runs.engine.database import outside_transactions, tidy_shared
 from runs.engine.fairtime import Within
 from runs.engine.locality import is_elsewhere, marked
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
@@ -187,6 +187,7 @@ class ActiveRun(Belongings):
         return key, found, waitlinks.url(found), stored
 
     def save_state(self, state: Any, saved: Callable[[BaseException | None], None]) -> None:
+        outside_transactions("checkpoint()", "Call it after the block.")
         self.boundary()
         text = codec.dump(None, state, "state", codec.MAX_STORED)
         now = self._port.clock.now()

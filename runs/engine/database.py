@@ -8,6 +8,8 @@ from typing import Any
 from asgiref.sync import SyncToAsync
 from django.db import Error, connections
 
+from runs.errors import StepMisuse
+
 logger = logging.getLogger("holdfast.engine")
 
 
@@ -16,6 +18,15 @@ def in_transaction() -> bool:
     everything does not count, as it does not for Django's own durable blocks."""
     innermost: list[Any] = [block for w in connections.all(initialized_only=True) for block in w.atomic_blocks[-1:]]
     return not all(block._from_testcase for block in innermost)
+
+
+def outside_transactions(what: str, instead: str) -> None:
+    """Raises StepMisuse where `what` would be stored from inside a transaction of the task's."""
+    if in_transaction():
+        raise StepMisuse(
+            f"{what} was called inside transaction.atomic(). It is stored by itself and at once: what the block rolls "
+            f"back afterwards would be taken for done. {instead}"
+        )
 
 
 def tidy() -> None:

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from runs.engine import passage, transact, unsafe
+from runs.engine.database import outside_transactions
 from runs.engine.outcome import PutDown
 from runs.engine.waiting import HOLD
 from runs.errors import HeartbeatLost, StepMisuse
@@ -88,6 +89,11 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
     key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
+    outside_transactions(
+        f"Step {step.name!r}",
+        "Call it before or after the block; or declare it with transaction=True, so that its rows and its snapshot are "
+        f"committed together; or write {step.name}.function(…), which is no step.",
+    )
     if (run.may_repeat or step.unsafe) and not run.is_handed(key):
         _warn_or_enter(run, step, key)
     while True:

@@ -87,6 +87,8 @@ def some_work(address: str, token: str) -> str:
 def photograph(page: Page, path: str, file: Path) -> None:
     """The page when its charts are drawn."""
     page.goto(path)
+    if page.locator(".live").count():
+        page.locator(".live[data-live=live]").wait_for()
     if path.startswith("/runs/0"):
         page.locator(".wf-axis").wait_for()  # a run's page gets its steps by its socket
         page.locator("#log .line").first.wait_for()

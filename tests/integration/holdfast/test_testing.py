@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from holdfast.demo.models import Order
 from holdfast.demo.tasks import send_receipt
 from holdfast.testing import crash_at, run_inline
-from runs import step, task, wait
+from runs import checkpoint, step, task, wait
 from runs.sdk.task import registry
 
 pytestmark = pytest.mark.django_db
@@ -60,13 +60,20 @@ def test_a_step_with_a_transaction_happens_once_wherever_it_dies(placing, point:
     assert result.calls["place"] == (2 if point == "step-called" else 1)
 
 
-def test_waiting_inside_a_transaction_of_the_task_is_still_refused() -> None:
+@pytest.mark.parametrize("what", ["wait", "step", "checkpoint"])
+def test_what_would_outlive_a_transaction_of_the_task_is_still_refused(what: str) -> None:
+    @step(name="kit-writes")
+    def writes() -> None:
+        Order.objects.create(customer="eve", item="kelp", quantity=1)
+
     @task(id="kit-holds")
     def holds() -> None:
         with transaction.atomic():
-            wait.sleep(60)
+            {"wait": lambda: wait.sleep(60), "step": writes, "checkpoint": lambda: checkpoint({"page": 1})}[what]()
 
-    error = run_inline(holds).error
-    assert error is not None
-    assert "inside transaction.atomic()" in error["message"]
+    result = run_inline(holds)
+    assert result.error is not None
+    assert result.error["type"] == "runs.errors.StepMisuse"
+    assert "inside transaction.atomic()" in result.error["message"]
+    assert (result.calls["kit-writes"], Order.objects.count()) == (0, 0)
     assert connection.in_atomic_block  # the test's own
