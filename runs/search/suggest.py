@@ -151,9 +151,9 @@ def _seen(column: str) -> Callable[[str], list[Choice]]:
     return seen
 
 
-def recently(column: str, most: int = RECENT) -> tuple[int, Counter[str]]:
-    """How many runs are the newest, `most` at most, and how many of these have each tag, key or version."""
-    rows = Run.objects.order_by("-id").values_list(column, flat=True)[:most]
+def recently(column: str, most: int | None = None) -> tuple[int, Counter[str]]:
+    """How many runs are the newest, `most` (or RECENT) at most, and how many of these have each tag, key or version."""
+    rows = Run.objects.order_by("-id").values_list(column, flat=True)[: RECENT if most is None else most]
     return len(rows), Counter(value for row in rows for value in (row if isinstance(row, list) else [row]) if value)
 
 

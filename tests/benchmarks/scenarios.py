@@ -13,7 +13,7 @@ import psutil
 from tests.benchmarks.admission import admission, flood, queue_flood
 from tests.benchmarks.bulk import bulk
 from tests.benchmarks.stage import Stage
-from tests.benchmarks.waiting import fan_out, parallel_waits, spread
+from tests.benchmarks.waiting import fan_out, parallel_waits, parked, spread
 
 Figures = dict[str, float]
 
@@ -205,6 +205,7 @@ ALL = (
     isolation,
     sleepers,
     parallel_waits,
+    parked,
     fan_out,
     recovery,
     admission,

@@ -44,8 +44,9 @@ def cut(name: str) -> int:
 
 @contextmanager
 def another_session() -> Iterator[db.Conn]:
+    """Somebody else's, whom Holdfast does not take for one of its own that is frozen."""
     conn = db.connect("test")
-    conn.execute("SET idle_in_transaction_session_timeout = 0")
+    conn.execute("SET idle_in_transaction_session_timeout = 0; SET application_name = 'somebody'")
     try:
         yield conn
     finally:
