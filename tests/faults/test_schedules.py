@@ -33,6 +33,7 @@ def test_fault_26_each_tick_begins_one_run_though_schedulers_are_killed(fleet: F
             one = fleet.scheduler()
         else:
             two = fleet.scheduler()
+    eventually(lambda: all(Tick.objects.filter(schedule__name=n).count() > 1 for n in NAMES), "all have ticked twice")
     for name in NAMES:
         services.schedule_pause(name, Actor.local())
     begun = Counter(tag for tags in Run.objects.values_list("tags", flat=True) for tag in [tuple(tags[:2])])
