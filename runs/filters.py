@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlencode
 
+from holdfast.words import printable
 from runs.errors import InvalidFilter as InvalidFilter
 from runs.models import STATUSES
 from runs.search import grammar
@@ -145,7 +146,7 @@ def parse_number(name: str, text: str | None, *, least: int, most: int, default:
 def refuse_choice(name: str, text: str, known: Iterable[str]) -> None:
     """Raises InvalidFilter for a value that is not one of these; empty is none."""
     if text and text not in (choices := list(known)):
-        raise _refusal([(name, f"is {_shown(_printable(text))}; write one of {', '.join(choices)}")])
+        raise _refusal([(name, f"is {_shown(printable(text, '?'))}; write one of {', '.join(choices)}")])
 
 
 def refuse_unknown(params: Params, known: Iterable[str]) -> None:
@@ -171,7 +172,7 @@ class Reader:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-                self.faults.append((f"{_printable(name)[:60]}", f"is no parameter here; {hint}"))
+                self.faults.append((printable(name, "?")[:60], f"is no parameter here; {hint}"))
 
     def values(self, name: str) -> list[str]:
         """All values of one parameter, checked to be text that PostgreSQL can hold."""
@@ -181,7 +182,7 @@ class Reader:
         for value in [raw] if isinstance(raw, str) else raw:
             if len(value) > MAX_TEXT:
                 self.faults.append((name, f"has {len(value):,} characters; write at most {MAX_TEXT}"))
-            elif _printable(value) != value:
+            elif printable(value, "?") != value:
                 self.faults.append((name, "holds a control character; write plain text"))
             elif value.strip():
                 found.append(value.strip())
@@ -268,10 +269,6 @@ class Reader:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:60] + "…")
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _refusal(faults: list[tuple[str, str]]) -> InvalidFilter:

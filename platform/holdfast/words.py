@@ -39,6 +39,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // DAY} d {whole % DAY // HOUR} h"
 
 
+def printable(text: str, instead: str = " ") -> str:
+    """Without line ends and other characters that are not shown; `instead` stands for each."""
+    return "".join(c if c.isprintable() else instead for c in text)
+
+
 def share(part: float) -> str:
     """A part of 1 as `12 %`; what is little but not nothing is `under 1 %`."""
     return "under 1 %" if 0 < part < 0.01 else f"{100 * part:.0f} %"

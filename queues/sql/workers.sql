@@ -52,8 +52,8 @@ SELECT pg_try_advisory_xact_lock(%(lock_class)s, %(worker)s::int);
 
 -- name: declare_lost
 -- From here on its writes and leases are refused. A worker in the middle of a transaction is passed over: either it
--- lives, or that transaction is ended in a moment, by PostgreSQL or by `end_frozen`. Waiting here would silence the rescuer, too, and a heartbeat
--- that waited behind the same transaction would then be overlooked.
+-- lives, or that transaction is ended in a moment, by PostgreSQL or by `end_frozen`. Waiting here would silence the
+-- rescuer, too, and a heartbeat that waited behind the same transaction would then be overlooked.
 WITH victim AS (
     SELECT id FROM queues_worker
     WHERE id = %(worker)s AND lost_at IS NULL AND stopped_at IS NULL

@@ -12,6 +12,7 @@ from django.conf import settings
 from pydantic_core import to_json
 
 from holdfast.access.selectors import database_now
+from holdfast.words import printable
 from runs import enqueue
 from runs.alerts import words
 from runs.alerts.choices import ChannelKind
@@ -160,7 +161,7 @@ def _plain(text: str) -> str:
 
 def _line(text: str) -> str:
     """As one line: a name must not write another one, nor a header."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join(printable(text).split())
 
 
 def _minute(at: datetime | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from holdfast import db
 from holdfast.redaction import redacted
-from holdfast.words import duration, exact, pretty_json, status_words
+from holdfast.words import duration, exact, pretty_json, printable, status_words
 from runs import selectors
 from runs.compare import diff
 from runs.errors import InvalidFilter
@@ -167,7 +167,7 @@ def side_of(name: str, text: str) -> tuple[uuid.UUID, int | None]:
             raise ValueError
         return uuid.UUID(run), number if mark else None
     except ValueError:
-        shown = "".join(c if c.isprintable() else "?" for c in text[:60])
+        shown = printable(text[:60], "?")
         message = f"is {shown!r}; write a run's id, or id:2 for its second attempt"
         raise InvalidFilter(f"{name} {message}.", errors=[{"field": name, "message": message}]) from None
 

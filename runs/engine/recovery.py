@@ -51,11 +51,11 @@ class Watch:
         settled = time.monotonic() - self._since >= SETTLED
         suspects = [s for s in queue_store.suspects(conn, timeout=self._timeout) if s.id != self._myself]
         self._free_since = {s.id: self._free_since[s.id] for s in suspects if s.id in self._free_since}
+        if settled and any(suspect.silent for suspect in suspects):
+            queue_store.end_frozen(conn, quiet=QUIET)  # they may hold their own rows, or what others wait for
         for suspect in suspects:
             with conn.transaction():
                 if suspect.silent:
-                    if settled:  # one of its sessions may hold its row, or what others wait for
-                        queue_store.end_frozen(conn, quiet=QUIET)
                     lost = settled and queue_store.declare_lost(conn, suspect.id, silent_for=self._timeout)
                 else:
                     lost = self._lock_is_long_free(conn, suspect) and queue_store.declare_lost(

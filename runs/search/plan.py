@@ -205,7 +205,7 @@ def _known_to_be_many(tagged: Sequence[Condition], most: int) -> bool:
     """Whether the statistics of the table know that one of these tags has more runs: counting them takes long.
 
     With terms of several tags nothing is known of those that have one of each."""
-    if len(tagged) != 1:
+    if len(tagged) != 1 or not tagged[0].tags:
         return False
     rows = _rows(_FREQUENCIES, [Run._meta.db_table, list(tagged[0].tags)])
     return any(runs > most for _, runs in rows)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from holdfast.words import printable
 from runs.errors import InvalidFilter
 
 
@@ -40,6 +41,6 @@ def drawn(error: InvalidFilter) -> str:
     """The search, a caret below each character that is meant, and what is wrong; empty when something else is."""
     lines = []
     for place in places(error):
-        line = "".join(c if c.isprintable() else " " for c in f"{place.before}{place.meant}{place.after}")
+        line = printable(f"{place.before}{place.meant}{place.after}")
         lines += [f"  {line}", f"  {' ' * len(place.before)}{'^' * len(place.meant)} {place.message}"]
     return "\n".join(["The search cannot be read.", *lines]) if lines else ""

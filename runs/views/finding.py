@@ -8,6 +8,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from holdfast.access.gate import ActorRequest, requires
+from holdfast.words import printable
 from runs import finding
 from runs.errors import InvalidFilter
 
@@ -26,7 +27,7 @@ def find(request: ActorRequest) -> HttpResponse:
         found = {"message": str(refusal)} if refusal else finding.as_json(hits)
         response: HttpResponse = JsonResponse(found, status=status)
     else:
-        shown = "".join(c if c.isprintable() else " " for c in text[: finding.MAX_TEXT])
+        shown = printable(text[: finding.MAX_TEXT])
         context = {"text": shown, "hits": hits, "refusal": refusal}
         response = render(request, "runs/find.html", context, status=status)
     patch_vary_headers(response, ["Accept"])

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.grants import Actor
+from holdfast.words import printable
 from queues.selectors import queue_names
 from runs import columns, exporting, lists
 from runs.filters import InvalidFilter, RunFilter, parse_cursor
@@ -55,7 +56,7 @@ def suggestions(request: ActorRequest) -> JsonResponse:
     """What could be typed next: {start, end, items: [{text, note, open}]}."""
     text, at = request.GET.get("q", ""), request.GET.get("at", "")
     cursor = int(at) if at.isascii() and at.isdigit() and len(at) < 6 else len(text)
-    return JsonResponse(suggest("".join(c if c.isprintable() else " " for c in text), cursor).as_json())
+    return JsonResponse(suggest(printable(text), cursor).as_json())
 
 
 def _refused(error: InvalidFilter, text: str) -> dict[str, object]:
