@@ -32,6 +32,8 @@ async def wide(title: str, windows: list[Window], mail: Mail | None = None, loud
     return title
 """
 
+RATE = {"amount": 1_000_000, "period": 60, "unit": "u" * 60}
+
 
 def test_a_form_of_lists_and_groups_becomes_the_payload(visitor: Visitor, data_dir: Path) -> None:
     tasks = data_dir / "wide_tasks.py"
@@ -146,17 +148,23 @@ def test_who_pauses_a_queue_that_somebody_else_has_paused_meanwhile_reads_it_in_
     expect(row.get_by_role("alert")).to_have_count(0)
 
 
-def test_very_long_names_break_instead_of_widening_the_page(visitor: Visitor) -> None:
+def test_very_long_names_and_many_limits_break_instead_of_widening_the_page(visitor: Visitor) -> None:
     name = "shop." + "x" * 195
     of = stored.task(name, "q" * 100)
+    limits = {f"{of_key}rate_{part}": value for of_key in ("", "key_") for part, value in RATE.items()}
+    Queue.objects.filter(pk=of.queue_id).update(concurrency_limit=1_000, key_concurrency_limit=200, **limits)
     run = stored.run("failed", name, queue=of.queue, error=stored.error())
     page = visitor.page
     for width in (1280, 320):
         page.set_viewport_size({"width": width, "height": 900})
-        for path in ("/queues/", "/tasks/", "/runs/", f"/runs/{run.pk}/", f"/tasks/{name}/"):
+        for path in ("/queues/", "/tasks/?q=shop.", "/runs/", f"/runs/{run.pk}/", f"/tasks/{name}/"):
             page.goto(path)
             expect(page.get_by_text("q" * 100 if path == "/queues/" else name).first).to_be_attached()
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (path, width)
+        page.goto("/queues/")
+        page.locator(f"#{of.queue.name}").locator("summary", has_text="Pause").click()
+        expect(page.get_by_text(f"Pause {of.queue.name}?")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, ("Pause", width)
 
 
 def test_what_was_asked_for_before_a_form_was_opened_does_not_close_it(visitor: Visitor) -> None:

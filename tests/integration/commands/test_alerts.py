@@ -72,7 +72,7 @@ def test_what_is_wrong_is_one_line_that_says_what_to_write() -> None:
     assert "write a duration" in mistake("alerts", "create", "a", "latency", "soon")
     assert "write percent" in mistake("alerts", "create", "a", "failure_rate", "many")
     assert "write seconds from" in mistake("alerts", "create", "a", "no_progress", "1s", "--task", "sums")
-    assert "did you mean sums?" in mistake("alerts", "create", "a", "failure_rate", "5", "--task", "sum")
+    assert "did you mean sums" in mistake("alerts", "create", "a", "failure_rate", "5", "--task", "sum")
     assert "There is no alert 'a'" in mistake("alerts", "show", "a")
     said("alerts", "create", "a", "head_wait", "5m")
     assert "nothing to change" in mistake("alerts", "set", "a")
