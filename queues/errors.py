@@ -36,12 +36,6 @@ class InvalidChange(QueueError):
     status, code = 422, "invalid_change"
 
 
-class ChangedMeanwhile(QueueError):
-    """Somebody has changed the queue since it was looked at. The message says who, what and when."""
-
-    status, code = 409, "changed_meanwhile"
-
-
 def not_found(name: str, names: list[str]) -> QueueNotFound:
     """The error for a queue that is not there, with the names nearest to it."""
     near = get_close_matches(name[:200], names, n=3, cutoff=0.5)

@@ -15,11 +15,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from holdfast import db
+from holdfast.access import seen as seeing
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
-from queues import seen as seeing
 from queues import store, tickets
 from queues.editable import FLAGS, LIMIT_WORDS, SETTINGS
 from queues.errors import InvalidChange, invalid, not_found
@@ -36,6 +36,8 @@ MAX_LABEL: Final = 200
 MAX_PAUSE: Final = 31 * 86_400
 #: What says of a queue that it is paused.
 PAUSE: Final = ("paused_at", "paused_until", "drains", "paused_by", "pause_reason")
+#: What may have come between a pause and what was seen of it.
+PAUSES: Final = ("queues.pause", "queues.resume", "queues.undo")
 
 
 def queue_update(name: str, actor: Actor, *, reason: str = "", seen: str | None = None, **changes: Any) -> Queue:
@@ -60,7 +62,7 @@ def queue_update(name: str, actor: Actor, *, reason: str = "", seen: str | None 
         before = _settings(queue)
         _put(queue, changes)
         if (after := _settings(queue)) != before:
-            _as_seen(name, before, seen, "queues.update", "queues.undo")
+            seeing.check(seen, before, "queue", name, ("queues.update", "queues.undo"))
             _save_settings(queue)
             audit(actor, "queues.update", "queue", name, reason, before=before, after=after)
     return queue
@@ -116,7 +118,7 @@ def queue_pause(
     span = _clean_seconds(seconds)
     with transaction.atomic():
         queue = _locked(name)
-        _as_seen(name, _pause(queue), seen, "queues.pause", "queues.resume", "queues.undo")
+        seeing.check(seen, _pause(queue), "queue", name, PAUSES)
         if not queue.paused or span is not None or drain != queue.drains:
             before, now = _pause(queue), database_now()
             queue.paused_at = queue.paused_at if queue.paused and drain == queue.drains else now
@@ -140,7 +142,7 @@ def queue_resume(name: str, actor: Actor, reason: str = "", *, seen: str | None 
     reason = clean_reason(reason)
     with transaction.atomic():
         queue = _locked(name)
-        _as_seen(name, _pause(queue), seen, "queues.pause", "queues.resume", "queues.undo")
+        seeing.check(seen, _pause(queue), "queue", name, PAUSES)
         if queue.paused:
             before = _pause(queue)
             _set_pause(queue, {})
@@ -175,7 +177,7 @@ def queue_undo(name: str, actor: Actor, reason: str = "", *, change: int | None 
         if last is None:
             raise invalid("queue", "was never changed by anybody; there is nothing to undo")
         if change is not None and last.pk != change:
-            raise seeing.refusal(name, last)
+            raise seeing.refusal("queue", name, last)
         to = last.before or {}
         if "paused_at" in to:
             before = _pause(queue)
@@ -201,11 +203,6 @@ def settings_mark(queue: Queue) -> str:
 def pause_mark(queue: Queue) -> str:
     """Stands for the pause, or that there is none."""
     return seeing.mark(_pause(queue))
-
-
-def _as_seen(name: str, values: dict[str, Any], seen: str | None, *actions: str) -> None:
-    if seen is not None and seen != seeing.mark(values):
-        raise seeing.refusal(name, changes(name).filter(action__in=actions).first())
 
 
 def _locked(name: str) -> Queue:

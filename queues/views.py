@@ -10,11 +10,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from holdfast.access.errors import ChangedMeanwhile
 from holdfast.access.gate import ActorRequest, requires
 from holdfast.access.models import AuditEntry
 from queues import breakerviews, heads, selectors, services, tickets
 from queues.editable import SETTINGS
-from queues.errors import ChangedMeanwhile, InvalidChange, QueueNotFound
+from queues.errors import InvalidChange, QueueNotFound
 from queues.forms import LimitForm, PauseForm
 from queues.selectors import QueueFlow
 from queues.workers import pools_served, workers_alive

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
+from holdfast.access import seen as seeing
 from holdfast.access.grants import Actor
 from holdfast.access.services import audit
 from runs.alerts import delivering
@@ -81,22 +82,29 @@ def channel_create(name: Any, kind: Any, *, actor: Actor, reason: str = "", **se
     return row
 
 
-def channel_update(name: str, changes: dict[str, Any], *, actor: Actor, reason: str = "") -> Channel:
+def channel_update(
+    name: str, changes: dict[str, Any], *, actor: Actor, reason: str = "", seen: str | None = None
+) -> Channel:
     """Changes a channel, in force for what is told from now on and for what is tried again.
+
+    Args:
+        seen: the `settings_mark` of what the change was decided on; None: whatever it is now.
 
     Raises:
         UnknownChannel, InvalidAlert.
+        ChangedMeanwhile: the settings are not those that were seen.
     """
     with transaction.atomic():
         row = channel_get(name, lock=True)
-        before = told(row)
-        old = row.url
+        before, old = told(row), row.url
+        shown = _shown(row)
         if faults := _put(row, changes):
             raise invalid(faults)
         row.save()
         after = told(row)
         moved = "url" in changes and vault.reveal(row.url) != (vault.reveal(old) if old else "")
         if before != after or moved:
+            seeing.check(seen, shown, "channel", name, ("alerts.update_channel",))
             audit(actor, "alerts.update_channel", "channel", name, reason, before=before, after=after)
     return row
 
@@ -131,6 +139,15 @@ def place(row: Channel) -> str:
 def told(row: Channel) -> dict[str, Any]:
     """Its settings, as the audit log has them."""
     return {"kind": row.kind, "to": place(row), "enabled": row.enabled}
+
+
+def settings_mark(row: Channel) -> str:
+    """Stands for the settings that a person sees when he changes them."""
+    return seeing.mark(_shown(row))
+
+
+def _shown(row: Channel) -> dict[str, Any]:
+    return {**told(row), "url": row.url}
 
 
 def _insert(row: Channel) -> bool:

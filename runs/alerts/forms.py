@@ -59,7 +59,7 @@ class AlertForm(ErrorsForm):
         shown |= {"window": words.span(found.window), "hold": words.span(found.hold) if found.hold else ""}
         in_time = found.kind in words.SECONDS
         shown["threshold"] = words.span(found.threshold) if in_time else f"{found.threshold:g}"
-        shown["channels"] = list(found.channels.values_list("name", flat=True))
+        shown["channels"] = [channel.name for channel in found.channels.all()]
         form = cls(data, initial=shown, kind=found.kind)
         for name in ("name", "kind", *(set(DEFAULTS) - set(USES[found.kind]))):
             del form.fields[name]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from django.db import transaction
 
+from holdfast.access import seen as seeing
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
@@ -92,11 +93,17 @@ def alert_create(name: Any, *, actor: Actor, reason: str = "", **values: Any) ->
     return stored
 
 
-def alert_update(name: str, changes: dict[str, Any], *, actor: Actor, reason: str = "") -> Alert:
+def alert_update(
+    name: str, changes: dict[str, Any], *, actor: Actor, reason: str = "", seen: str | None = None
+) -> Alert:
     """Changes settings. One that measures something else from now on begins anew: what fires is over.
+
+    Args:
+        seen: the `settings_mark` of what the change was decided on; None: whatever it is now.
 
     Raises:
         UnknownAlert, InvalidAlert.
+        ChangedMeanwhile: the settings are not those that were seen.
     """
     with transaction.atomic():
         row = alert_get(name, lock=True)
@@ -116,6 +123,7 @@ def alert_update(name: str, changes: dict[str, Any], *, actor: Actor, reason: st
         after = told(row)
         changed = [field for field in after if before[field] != after[field]]
         if changed:
+            seeing.check(seen, before, "alert", name, ("alerts.update",))
             was, now = ({field: side[field] for field in changed} for side in (before, after))
             audit(actor, "alerts.update", "alert", name, reason, before=was, after=now)
     return row
@@ -205,9 +213,14 @@ def invalid(faults: list[settings.Fault]) -> InvalidAlert:
     return InvalidAlert(f"{text}.", errors=[{"field": field, "message": message} for field, message in faults])
 
 
+def settings_mark(row: Alert) -> str:
+    """Stands for the settings that a person sees when he changes them."""
+    return seeing.mark(told(row))
+
+
 def told(row: Alert) -> dict[str, Any]:
     """Its settings, as the audit log has them."""
-    names = sorted(row.channels.values_list("name", flat=True)) if row.pk else []
+    names = sorted(channel.name for channel in row.channels.all()) if row.pk else []
     return {**{field: getattr(row, field) for field in settings.MEASURES}, "channels": names, "enabled": row.enabled}
 
 

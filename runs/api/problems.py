@@ -19,7 +19,7 @@ from pydantic_core import to_json
 
 from holdfast import db
 from holdfast.access.bearer import CHALLENGE
-from holdfast.access.errors import AccessError, GrantMissing, InvalidInput, NotAuthenticated
+from holdfast.access.errors import AccessError, ChangedMeanwhile, GrantMissing, InvalidInput, NotAuthenticated
 from queues.errors import QueueError
 from runs.errors import HoldfastError
 
@@ -128,6 +128,8 @@ def of(error: Exception) -> HttpResponse:
             return problem(401, error.code, str(error), headers={"WWW-Authenticate": CHALLENGE})
         case GrantMissing():
             return problem(403, error.code, str(error))
+        case ChangedMeanwhile():
+            return problem(409, error.code, str(error))
         case InvalidInput():
             return problem(422, error.code, str(error), [{"field": error.field, "message": error.problem}])
         case AccessError():

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from django.db import transaction
 
+from holdfast.access import seen as seeing
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
@@ -89,8 +90,18 @@ def endpoint_create(name: str, *, actor: Actor, reason: str = "", **settings: An
     return endpoint_get(name), told
 
 
-def endpoint_update(name: str, changes: dict[str, Any], *, actor: Actor, reason: str = "") -> Endpoint:
-    """Changes settings, in force for the runs that end from now on. Raises UnknownEndpoint, InvalidOption."""
+def endpoint_update(
+    name: str, changes: dict[str, Any], *, actor: Actor, reason: str = "", seen: str | None = None
+) -> Endpoint:
+    """Changes settings, in force for the runs that end from now on.
+
+    Args:
+        seen: the `settings_mark` of what the change was decided on; None: whatever it is now.
+
+    Raises:
+        UnknownEndpoint, InvalidOption.
+        ChangedMeanwhile: the settings are not those that were seen.
+    """
     with transaction.atomic():
         row = endpoint_get(name, lock=True)
         before = _settings(row)
@@ -99,6 +110,7 @@ def endpoint_update(name: str, changes: dict[str, Any], *, actor: Actor, reason:
         after = _settings(row)
         changed = [field for field in EDITABLE if before[field] != after[field]]
         if changed:
+            seeing.check(seen, before, "endpoint", name, ("webhooks.update_endpoint",))
             was, now = ({field: side[field] for field in changed} for side in (before, after))
             audit(actor, "webhooks.update_endpoint", "endpoint", name, reason, before=was, after=now)
     return row
@@ -158,6 +170,11 @@ def delivery_resend(name: str, run_id: uuid.UUID, *, actor: Actor, reason: str =
         before, after = {"run": str(run_id), "status": run.status}, {"run": str(again)}
         audit(actor, "webhooks.resend_delivery", "endpoint", name, reason, before=before, after=after)
     return again
+
+
+def settings_mark(row: Endpoint) -> str:
+    """Stands for the settings that a person sees when he changes them."""
+    return seeing.mark(_settings(row))
 
 
 def _settings(row: Endpoint) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from django.db import IntegrityError, transaction
 
 from holdfast import redaction
+from holdfast.access import seen as seeing
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
@@ -72,15 +73,19 @@ def schedule_create(name: Any, actor: Actor, reason: str = "", **values: Any) ->
     return made
 
 
-def schedule_update(name: str, actor: Actor, reason: str = "", **values: Any) -> Schedule:
+def schedule_update(name: str, actor: Actor, reason: str = "", *, seen: str | None = None, **values: Any) -> Schedule:
     """Changes a schedule; a person's edit overrides what code declares. `as_declared=True` takes all edits back.
+
+    Args:
+        seen: the `settings_mark` of what the change was decided on; None: whatever it is now.
 
     Raises:
         UnknownSchedule, InvalidSchedule, UnknownTask, InvalidPayload.
+        ChangedMeanwhile: the settings are not those that were seen.
     """
     with transaction.atomic():
         found = locked(name)
-        before = _told(found)
+        before, settings = _told(found), _settings(found)
         if values.pop("as_declared", False):
             if found.declared is None:
                 raise invalid([("as_declared", "is for schedules that code declares; this one a person has made")])
@@ -91,8 +96,10 @@ def schedule_update(name: str, actor: Actor, reason: str = "", **values: Any) ->
         else:
             _apply(found, values)
             if found.declared is not None:
-                now = {name: getattr(found, name) for name in EDITABLE}
+                now = _settings(found)
                 found.edited = sorted(name for name in EDITABLE if now[name] != found.declared.get(name))
+        if _settings(found) != settings:
+            seeing.check(seen, settings, "schedule", name, ("schedules.update",))
         if found.paused_at is None:
             found.next_at = timing_of(found).after(database_now())
         found.save()
@@ -258,7 +265,16 @@ def invalid(faults: list[tuple[str, str]]) -> InvalidSchedule:
     )
 
 
+def settings_mark(of: Schedule) -> str:
+    """Stands for the settings that a person sees when he changes them."""
+    return seeing.mark(_settings(of))
+
+
+def _settings(of: Schedule) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in EDITABLE}
+
+
 def _told(of: Schedule) -> dict[str, Any]:
     """For the audit log."""
     at = of.paused_at.isoformat() if of.paused_at else None
-    return {**{name: getattr(of, name) for name in EDITABLE}, "edited": of.edited, "paused_at": at}
+    return {**_settings(of), "edited": of.edited, "paused_at": at}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.contrib import messages
+from django.db.models import prefetch_related_objects
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -71,7 +72,8 @@ def alert(request: ActorRequest, name: str) -> HttpResponse:
         if "preview" in request.POST:
             draft = services.alert_draft(**{"kind": found.kind, **form.values})
             return _page(request, found, form=form, preview=selectors.preview(draft))
-        services.alert_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
+        reason = form.cleaned_data["reason"]
+        services.alert_update(name, form.values, actor=actor, reason=reason, seen=parts.seen(request))
     except (HoldfastError, AccessError) as error:
         form.add_refusal(error)
         return _page(request, found, form=form, status=422)
@@ -174,6 +176,7 @@ def _page(
     preview: Preview | None = None,
     status: int = 200,
 ) -> HttpResponse:
+    prefetch_related_objects([found], "channels")
     cursor = _cursor(request)
     firings = selectors.firings(found, cursor=cursor, limit=FIRINGS)
     sent = selectors.deliveries(delivering.alert_tag(found.name), limit=DELIVERIES).items
@@ -189,6 +192,7 @@ def _page(
         "deliveries": [selectors.describe_delivery(run) for run in sent],
         "form": form or AlertForm.of(found),
         "editing": form is not None,
+        "mark": services.settings_mark(found),
         "silence": SilenceForm(auto_id="id_silence_%s"),
         "command": examples.commands("alerts", found.name, VERBS),
         "http": examples.http(parts.base(request), f"/alerts/{found.name}/silence", {"seconds": 3600}),

@@ -64,7 +64,9 @@ def channel(request: ActorRequest, name: str) -> HttpResponse:
     form = ChannelForm.of(found, request.POST)
 
     def change() -> None:
-        services.channel_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
+        services.channel_update(
+            name, form.values, actor=actor, reason=form.cleaned_data["reason"], seen=parts.seen(request)
+        )
 
     if parts.accepted(form, change):
         messages.success(request, "The change is in force for what is sent from now on.")
@@ -139,6 +141,7 @@ def _page(request: ActorRequest, found: Channel, *, form: ChannelForm | None = N
         "http": examples.http(parts.base(request), f"/channels/{found.name}/test", {"reason": "does it come?"}),
         "form": form or ChannelForm.of(found),
         "editing": form is not None,
+        "mark": services.settings_mark(found),
     }
     return render(request, "runs/channel.html", context, status=422 if form else 200)
 

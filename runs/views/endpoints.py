@@ -58,7 +58,9 @@ def endpoint(request: ActorRequest, name: str) -> HttpResponse:
     form = EndpointForm.of(found, request.POST)
 
     def change() -> None:
-        services.endpoint_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
+        services.endpoint_update(
+            name, form.values, actor=actor, reason=form.cleaned_data["reason"], seen=parts.seen(request)
+        )
 
     if parts.accepted(form, change):
         messages.success(request, "The change is in force for the runs that end from now on.")
@@ -71,7 +73,7 @@ def endpoint(request: ActorRequest, name: str) -> HttpResponse:
 def endpoint_rotate(request: ActorRequest, name: str) -> HttpResponse:
     """A new secret, which is shown once."""
     found, form = _found(name), ReasonForm(request.POST)
-    if request.POST.get("seen") != parts.seen(found.secret):
+    if parts.seen(request) != parts.secret_mark(found.secret):
         messages.error(request, parts.ROTATED)
     elif not form.is_valid():
         messages.error(request, parts.refused(form))
@@ -166,7 +168,8 @@ def _page(request: ActorRequest, found: Endpoint, *, form: EndpointForm | None =
         "http": examples.http(parts.base(request), f"/endpoints/{found.name}/test", {"reason": "does it come?"}),
         "form": form or EndpointForm.of(found),
         "editing": form is not None,
-        "seen": parts.seen(found.secret),
+        "secret_mark": parts.secret_mark(found.secret),
+        "mark": services.settings_mark(found),
         "tasks": task_ids(),
     }
     return render(request, "runs/endpoint.html", context, status=422 if form else 200)

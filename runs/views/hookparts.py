@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from django.utils.cache import add_never_cache_headers
 
 from holdfast.access.errors import AccessError
 from holdfast.access.gate import ActorRequest
+from holdfast.access.seen import mark
 from runs.errors import HoldfastError
 from runs.filters import parse_cursor
 from runs.forms import ErrorsForm, ReasonForm
@@ -36,9 +36,14 @@ def cursor_of(request: ActorRequest) -> uuid.UUID | None:
         return None
 
 
-def seen(stored: str) -> str:
+def seen(request: ActorRequest) -> str | None:
+    """The mark of what the form was drawn with; None of programs that send no such thing."""
+    return request.POST.get("seen") or None
+
+
+def secret_mark(stored: str) -> str:
     """Names the secret that a page was drawn with, and tells nothing of it: a form that is sent twice rotates once."""
-    return hashlib.sha256(stored.encode()).hexdigest()[:16]
+    return mark({"secret": stored})
 
 
 def act(request: ActorRequest, back: str, do: Callable[[str], Any], done: str | Callable[[Any], str]) -> HttpResponse:

@@ -58,11 +58,12 @@ def schedule(request: ActorRequest, name: str) -> HttpResponse:
         return _page(request, found)
     actor = require(request.actor, "schedules.edit")
     if "as_declared" in request.POST:
-        return _act(request, found, partial(services.schedule_update, as_declared=True), "As in code again.")
+        reset = partial(services.schedule_update, as_declared=True, seen=parts.seen(request))
+        return _act(request, found, reset, "As in code again.")
     form = ScheduleForm.of(found, request.POST)
 
     def change() -> None:
-        services.schedule_update(name, actor, form.cleaned_data["reason"], **form.values)
+        services.schedule_update(name, actor, form.cleaned_data["reason"], seen=parts.seen(request), **form.values)
 
     if parts.accepted(form, change):
         messages.success(request, "The change is in force from the next tick on.")
@@ -160,6 +161,7 @@ def _page(
         "ticks": [(tick, runs.get(tick.run_id) if tick.run_id else None) for tick in ticks],
         "form": form or ScheduleForm.of(found),
         "editing": form is not None,
+        "mark": services.settings_mark(found),
         "backfill_form": backfill_form or BackfillForm(auto_id="id_backfill_%s"),
         "filling": backfill_form is not None,
         "tasks": task_ids(),

@@ -60,7 +60,9 @@ def webhook(request: ActorRequest, name: str) -> HttpResponse:
     form = WebhookForm.of(found, request.POST)
 
     def change() -> None:
-        services.webhook_update(name, form.values, actor=actor, reason=form.cleaned_data["reason"])
+        services.webhook_update(
+            name, form.values, actor=actor, reason=form.cleaned_data["reason"], seen=parts.seen(request)
+        )
 
     if parts.accepted(form, change):
         messages.success(request, "The change is in force with the next request.")
@@ -74,7 +76,7 @@ def webhook(request: ActorRequest, name: str) -> HttpResponse:
 def webhook_rotate(request: ActorRequest, name: str) -> HttpResponse:
     """A new secret, which is shown once."""
     found, form = _found(name), RotateForm(request.POST)
-    if request.POST.get("seen") != parts.seen(found.secret):
+    if parts.seen(request) != parts.secret_mark(found.secret):
         messages.error(request, parts.ROTATED)
         return redirect("runs:webhook", name)
     if form.is_valid():
@@ -175,7 +177,8 @@ def _page(
         "editing": form is not None,
         "rotate_form": rotate_form or RotateForm(auto_id="id_rotate_%s"),
         "asking": rotate_form is not None,
-        "seen": parts.seen(found.secret),
+        "secret_mark": parts.secret_mark(found.secret),
+        "mark": services.settings_mark(found),
         "tasks": task_ids(),
     }
     return render(request, "runs/webhook.html", context, status=422 if form or rotate_form else 200)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django.db import transaction
 
+from holdfast.access import seen as seeing
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from holdfast.access.services import audit
@@ -97,8 +98,18 @@ def webhook_create(
     return webhook_get(name), told
 
 
-def webhook_update(name: str, changes: dict[str, Any], *, actor: Actor, reason: str = "") -> Webhook:
-    """Changes settings, in force with the next request. Raises UnknownWebhook, UnknownTask, InvalidOption."""
+def webhook_update(
+    name: str, changes: dict[str, Any], *, actor: Actor, reason: str = "", seen: str | None = None
+) -> Webhook:
+    """Changes settings, in force with the next request.
+
+    Args:
+        seen: the `settings_mark` of what the change was decided on; None: whatever it is now.
+
+    Raises:
+        UnknownWebhook, UnknownTask, InvalidOption.
+        ChangedMeanwhile: the settings are not those that were seen.
+    """
     with transaction.atomic():
         row = webhook_get(name, lock=True)
         before = _settings(row)
@@ -107,6 +118,7 @@ def webhook_update(name: str, changes: dict[str, Any], *, actor: Actor, reason: 
         after = _settings(row)
         changed = [field for field in EDITABLE if before[field] != after[field]]
         if changed:
+            seeing.check(seen, before, "webhook", name, ("webhooks.update",))
             was, now = ({field: side[field] for field in changed} for side in (before, after))
             audit(actor, "webhooks.update", "webhook", name, reason, before=was, after=now)
     return row
@@ -153,6 +165,11 @@ def delivery_resend(delivery_id: uuid.UUID, *, actor: Actor, reason: str = "") -
         after = {"outcome": row.outcome, "run_id": row.run_id, "delivery": str(row.pk)}
         audit(actor, "webhooks.resend", "webhook", row.webhook.name, reason, before=before, after=after)
     return row
+
+
+def settings_mark(row: Webhook) -> str:
+    """Stands for the settings that a person sees when he changes them."""
+    return seeing.mark(_settings(row))
 
 
 def _settings(row: Webhook) -> dict[str, Any]:

@@ -79,7 +79,7 @@ COUNTS: Final[dict[str, int]] = {
     "/explore/charts/throughput.json": 11,
     "/alerts/": 14,
     "/alerts/?new": 14,
-    f"/alerts/{NAME}/": 16,
+    f"/alerts/{NAME}/": 15,
     f"/alerts/{NAME}/preview/": 12,
     "/alerts/channels/": 6,
     f"/alerts/channels/{NAME}/": 7,

@@ -130,6 +130,12 @@ class InvalidInput(AccessError):
         return type(self), (self.field, self.problem)
 
 
+class ChangedMeanwhile(AccessError):
+    """Somebody has changed it since it was looked at. The message says who, what and when."""
+
+    code = "changed_meanwhile"
+
+
 class TokenNotFound(AccessError):
     """No live token goes by that name or prefix."""
 

@@ -114,7 +114,7 @@ def test_an_edit_is_in_force_and_a_refused_one_keeps_what_was_written(secret: st
 
 def test_a_secret_is_rotated_once_however_often_the_form_is_sent(secret: str) -> None:
     client = signed_in("developer")
-    seen = re.findall(r'name="seen" value="(\w+)"', text_of(client, "/webhooks/out/crm/"))[0]
+    seen = re.findall(r'rotate/".*?name="seen" value="(\w+)"', text_of(client, "/webhooks/out/crm/"), re.DOTALL)[0]
     bad = client.post("/webhooks/out/crm/rotate/", {"seen": seen, "reason": "\x07"}, follow=True)
     assert "control character" in bad.content.decode()
     told = SECRET.findall(client.post("/webhooks/out/crm/rotate/", {"seen": seen}).content.decode())[0]
