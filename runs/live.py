@@ -34,7 +34,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from holdfast.redaction import redacted
 from queues.selectors import EXACT_UP_TO
-from runs import streams
+from runs import levels, streams
 from runs.store import SQL
 
 VERSION: Final = 1
@@ -293,7 +293,7 @@ async def log_text(run_id: uuid.UUID) -> AsyncIterator[str]:
 
 def _text_line(row: Row) -> str:
     line = plain(row)
-    head = f"{line['at']} {level_name(row['level']).upper():<8} {row['attempt']} {row['step'] or '-'}"
+    head = f"{line['at']} {levels.nearest(row['level']).upper():<8} {row['attempt']} {row['step'] or '-'}"
     extra = "".join(f" {name}={json.dumps(value)}" for name, value in (redacted(line["fields"]) or {}).items())
     return f"{head} {row['message']}{extra}\n"
 
@@ -345,18 +345,10 @@ def _changed(known: dict[int, Message], rows: Sequence[Row]) -> list[Message]:
     return told
 
 
-LEVELS: Final = ((50, "critical"), (40, "error"), (30, "warning"), (20, "info"))
-
-
-def level_name(level: int) -> str:
-    """The name of a level of the standard logging module, or of the one below it."""
-    return next((name for least, name in LEVELS if level >= least), "debug")
-
-
 def log_line(row: Row) -> Message:
     """A log line as pages take it."""
     line = plain(row)
-    line["level"] = level_name(row["level"])
+    line["level"] = levels.nearest(row["level"])
     if isinstance(line["fields"], str):  # Django's connections leave jsonb as text
         line["fields"] = _plain(json.loads(line["fields"]))
     line["fields"] = redacted(line["fields"])

@@ -13,6 +13,7 @@ from typing import Any, Final
 from holdfast import db
 from holdfast.redaction import hidden_keys
 from runs.filters import Params, Reader
+from runs.levels import LEVELS
 from runs.live import LINE, Message, log_line
 from runs.models import LogLine
 from runs.store import SQL
@@ -23,8 +24,6 @@ PAGE: Final = 500
 LOOK: Final = 20_000
 #: The highest sequence that a line can have: a bigint of PostgreSQL.
 MAX_SEQUENCE: Final = 2**63 - 1
-#: The numbers of the standard logging module, by the names of levels.
-LEVELS: Final = {"debug": 0, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _MAX_ATTEMPT: Final = 2**31 - 1
 _WHOLE: Final = 2**30  # characters of a message: all
 

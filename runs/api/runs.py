@@ -6,12 +6,11 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 
-from runs import answers, budgets, loglines, selectors, services
+from runs import answers, budgets, levels, loglines, selectors, services
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import InvalidBody, refusal
 from runs.api.schemas import (
-    LEVELS,
     AttemptOut,
     LogLineOut,
     PageOut,
@@ -116,7 +115,7 @@ def run_snapshots(request: HttpRequest, run_id: str) -> Any:
     openapi_extra=docs.query(
         docs.parameter("after", "The sequence of the last line seen.", {"type": "integer", "minimum": 0}),
         docs.parameter("at", "From the first line on that is not older than this.", _TIME_SCHEMA),
-        docs.parameter("level", "Lines of this level and above.", {"enum": list(LEVELS)}),
+        docs.parameter("level", "Lines of this level and above.", {"enum": list(levels.LEVELS)}),
         docs.parameter("step", "Lines of a step, by its key (`search#2`), or of all its calls, by its name."),
         docs.parameter("attempt", "Lines of one attempt.", {"type": "integer", "minimum": 0}),
         docs.parameter("q", "Lines that have these words in their message, step or fields (as name=value)."),

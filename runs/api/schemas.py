@@ -1,6 +1,5 @@
 """What comes in and goes out over HTTP. The field names are a public contract (DESIGN §4, Shapes)."""
 
-import logging
 import uuid
 from dataclasses import fields
 from datetime import datetime
@@ -10,7 +9,7 @@ from ninja import Schema
 from pydantic import BaseModel, ConfigDict, Field, Strict, WithJsonSchema
 
 from holdfast.access.models import REASON_LENGTH
-from runs import streams
+from runs import levels, streams
 from runs.api.shown import Shown
 from runs.api.usage import AMOUNTS, BUDGET_SCHEMA, BudgetOut, HeartbeatOut, ProgressOut
 from runs.models import Attempt, ChunkKind, LogLine, Run, Snapshot, Task, Wait
@@ -24,8 +23,6 @@ T = TypeVar("T")
 
 #: Items of one batch.
 MAX_ITEMS: Final = 10_000
-
-LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 _SECONDS: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DELAY}
 _OPTION_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
@@ -299,7 +296,7 @@ class LogLineOut(Schema):
 
     sequence: int
     at: datetime
-    level: str = Field(description=f"One of {', '.join(LEVELS)}, or the number of another level.")
+    level: str = Field(description=f"One of {', '.join(levels.LEVELS)}, or the number of another level.")
     message: str
     fields: Shown
     attempt: int
@@ -310,7 +307,7 @@ class LogLineOut(Schema):
         return cls.model_construct(
             sequence=line.sequence,
             at=line.at,
-            level=level_name(line.level),
+            level=levels.exact(line.level),
             message=line.message,
             fields=line.fields,
             attempt=line.attempt,
@@ -429,9 +426,3 @@ class ProblemOut(Schema):
     detail: str
     errors: list[FaultOut]
     code: str
-
-
-def level_name(number: int) -> str:
-    """`warning` for 30; a level without a name is its number."""
-    name = logging.getLevelName(number).lower()
-    return name if name in LEVELS else str(number)

@@ -16,6 +16,7 @@ from holdfast import words
 from queues.selectors import QueueFlow
 from queues.workers import pools_served
 from runs.causes.facts import Facts, TaskHour
+from runs.charts import FAILED
 from runs.states import Status
 from runs.words import EXACT_UP_TO, count
 
@@ -23,7 +24,7 @@ from runs.words import EXACT_UP_TO, count
 FAILING_SHARE, FAILING_RUNS = 0.1, 3
 #: Seconds after which a scheduler that takes a sample a minute is away.
 SCHEDULER_AWAY: Final = 180.0
-_FAILED: Final = "failed,timed_out,crashed,expired,unknown"
+_FAILED: Final = ",".join(sorted(FAILED))
 
 
 @dataclass(frozen=True, slots=True)

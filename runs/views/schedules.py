@@ -103,7 +103,12 @@ def schedule_run(request: ActorRequest, name: str) -> HttpResponse:
 def schedule_delete(request: ActorRequest, name: str) -> HttpResponse:
     """Deletes it; its runs stay."""
     done = f"Schedule {name} is deleted. Its runs stay."
-    return _act(request, _found(name), services.schedule_delete, done, to=reverse("runs:schedules"))
+    _found(name)
+
+    def delete(reason: str) -> None:
+        services.schedule_delete(name, request.actor, reason)
+
+    return parts.act(request, reverse("runs:schedules"), delete, done)
 
 
 @require_POST
@@ -123,18 +128,9 @@ def schedule_backfill(request: ActorRequest, name: str) -> HttpResponse:
     return _page(request, found, backfill_form=form)
 
 
-def _act(
-    request: ActorRequest, found: Schedule, do: Callable[[str, Actor, str], Any], done: str, *, to: str = ""
-) -> HttpResponse:
-    """Does it and leads back, or `to` elsewhere once it is done."""
+def _act(request: ActorRequest, found: Schedule, do: Callable[[str, Actor, str], Any], done: str) -> HttpResponse:
     page = reverse("runs:schedule", args=[found.name])
-    try:
-        do(found.name, request.actor, _reason(request))
-    except (HoldfastError, AccessError) as error:
-        messages.error(request, str(error))
-        return redirect(page)
-    messages.success(request, done)
-    return redirect(to or page)
+    return parts.act(request, page, lambda reason: do(found.name, request.actor, reason), done)
 
 
 def _list(request: ActorRequest, form: ScheduleForm, status: int = 200) -> HttpResponse:

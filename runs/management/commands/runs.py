@@ -19,6 +19,7 @@ from runs import (
     columns,
     exporting,
     jsonvalue,
+    levels,
     loglines,
     registration,
     selectors,
@@ -39,7 +40,6 @@ from runs.why import NOTHING, why
 
 #: Seconds between two looks at a run that is followed.
 POLL: Final = 0.25
-LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
 class Command(VerbCommand):
@@ -64,7 +64,7 @@ class Command(VerbCommand):
         reason = verbs.add_parser("why", help="Say why a run is not running, and when it will probably start.")
         stack = verbs.add_parser("stack", help="Say where a run is: the Python stack of its tasks and threads.")
         tail = verbs.add_parser("tail", help="Print a run's log lines, and follow it to its end.")
-        tail.add_argument("--level", choices=sorted(LEVELS, key=LEVELS.__getitem__), default="debug")
+        tail.add_argument("--level", choices=list(levels.LEVELS), default="debug")
         tail.add_argument("--step", metavar="STEP", help="A step's key, search#2, or its name for all its calls.")
         tail.add_argument("--attempt", metavar="N")
         tail.add_argument("--search", metavar="TEXT", help="Words of a line's message, step or fields (name=value).")
@@ -295,14 +295,14 @@ class Command(VerbCommand):
             self.stdout.write(f"{run_id} {words}is {status_words(run.status)}.")
 
     def _line(self, line: LogLine, *, as_json: bool) -> None:
-        from runs.api.schemas import LogLineOut, level_name
+        from runs.api.schemas import LogLineOut
 
         if as_json:
             self.json(LogLineOut.of(line).model_dump())
             return
         step = f" [{line.step}]" if line.step else ""
         fields = f"  {json.dumps(redacted(line.fields), ensure_ascii=False)}" if line.fields else ""
-        self.stdout.write(f"{line.at:%H:%M:%S.%f} {level_name(line.level):<8}{step} {line.message}{fields}")
+        self.stdout.write(f"{line.at:%H:%M:%S.%f} {levels.exact(line.level):<8}{step} {line.message}{fields}")
 
 
 def _filter(options: dict[str, Any]) -> RunFilter:

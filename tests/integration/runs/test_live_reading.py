@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runs import live, streams
+from runs import levels, live, streams
 from runs.live import Cursor
 from runs.models import Attempt, Run
 from tests.support import stored
@@ -145,7 +145,7 @@ def test_cursors_of_an_address_are_read_without_error(after: str, snapshots: str
     ("level", "name"), [(0, "debug"), (10, "debug"), (25, "info"), (50, "critical"), (99, "critical")]
 )
 def test_levels_have_names(level: int, name: str) -> None:
-    assert live.level_name(level) == name
+    assert levels.nearest(level) == name
 
 
 def test_chunks_of_all_streams_are_told_once_in_the_order_they_were_sent() -> None:

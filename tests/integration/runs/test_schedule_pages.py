@@ -131,7 +131,7 @@ def test_it_is_paused_resumed_run_and_deleted(hourly: Schedule) -> None:
     response = client.post("/schedules/hourly/run/")
     run = Run.objects.get()
     assert response["Location"] == f"/runs/{run.id}/"
-    assert client.post("/schedules/hourly/delete/", {"reason": "over"}).status_code == 302
+    assert client.post("/schedules/hourly/delete/", {"reason": "over"}).status_code == 303
     assert not Schedule.objects.exists()
     actions = list(AuditEntry.objects.filter(object_type="schedule").order_by("id").values_list("action", flat=True))
     assert actions[-4:] == ["schedules.pause", "schedules.resume", "schedules.run", "schedules.delete"]
@@ -180,6 +180,6 @@ def test_each_action_asks_for_its_grant(hourly: Schedule, role: str) -> None:
         for path in ("", "hourly/", "hourly/delete/", "hourly/pause/", "hourly/run/", "hourly/backfill/")
     }
     assert [answers[path] for path in ("", "hourly/", "hourly/delete/")] == [403, 403, 403]
-    assert (answers["hourly/pause/"], answers["hourly/run/"]) == ((302, 302) if may_run else (403, 403))
+    assert (answers["hourly/pause/"], answers["hourly/run/"]) == ((303, 302) if may_run else (403, 403))
     assert answers["hourly/backfill/"] == (422 if may_run else 403)
     assert client.get("/schedules/hourly/pause/").status_code == 405
