@@ -156,9 +156,9 @@ def test_fault_28_an_old_worker_leaves_runs_of_a_new_task_and_the_new_worker_tak
     eventually(
         lambda: {(run(h.id).waiting_for or {}).get("kind") for h in handles} == {"unknown_task"}, "they are left"
     )
-    fleet.worker("new", HOLDFAST_TASKS=two)
     old.signal(signal.SIGTERM)
-    old.wait()  # else it may take them once more and leave them for longer than anybody waits here
+    old.wait()  # else it may take what the new one wakes, and leave it for longer than anybody waits here
+    fleet.worker("new", HOLDFAST_TASKS=two)
     for handle in handles:
         sent(handle)
     for handle in handles:
