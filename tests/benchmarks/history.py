@@ -165,7 +165,8 @@ def _lines(ground: Stage, lines: int, told: Told) -> None:
         told(f"log lines: part {n + 1} of {parts}, {each} of each run")
         ground.query(
             "INSERT INTO runs_logline (run_id, at, level, message, attempt, step) "
-            "SELECT r.id, r.started_at + l * interval '10 ms', 20, 'line ' || l || ' of ' || r.task_id, 1, '' "
+            "SELECT r.id, coalesce(r.started_at, r.created_at) + l * interval '10 ms', 20, "
+            "'line ' || l || ' of ' || r.task_id, 1, '' "
             "FROM runs_run r CROSS JOIN generate_series(1, %s) l WHERE r.id >= first(%s) AND r.id < first(%s)",
             each, low + width * n, low + width * (n + 1),
         )  # fmt: skip
