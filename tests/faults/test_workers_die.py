@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 
 from queues.models import Lease, Worker
 from runs.models import Attempt, Run, Snapshot
@@ -12,9 +13,14 @@ from tests.support.runs import all_final, attempts, statuses, the
 from tests.support.waiting import eventually
 
 
+def at_work(fleet: Fleet, ids: Sequence[object], what: str = "end") -> None:
+    """Waits until each of these runs has ended a step, or begun one."""
+    eventually(lambda: all(fleet.ledger.count(what, str(i)) for i in ids), "every run is at work")
+
+
 def busy_worker(fleet: Fleet, ids: list[object]) -> Process:
-    """The worker that holds the most of these runs, once two steps of each run have begun."""
-    eventually(lambda: fleet.ledger.count("end") >= len(ids), "every run is at work")
+    """The worker that holds the most of these runs, once each has ended a step."""
+    at_work(fleet, ids)
     held = {
         process.name: Lease.objects.filter(worker__name=process.name, entry_id__in=ids).count()
         for process in fleet.processes
@@ -55,7 +61,7 @@ def test_fault_2_a_frozen_worker_that_comes_back_is_fenced_and_the_overlap_is_re
     quick = {"HOLDFAST_HEARTBEAT_TIMEOUT": "5"}
     victim = fleet.worker("worker-frozen", **quick)
     ids = [the("wall").enqueue(8, 0.2).id, the("dam").enqueue(8, 0.2).id]
-    eventually(lambda: fleet.ledger.count("end") >= 2, "both runs are at work")
+    at_work(fleet, ids)
     victim.signal(signal.SIGSTOP)
     fleet.worker("worker-rescuer", **quick)
     all_final(ids, timeout=40)
@@ -79,7 +85,7 @@ def test_fault_2_a_frozen_worker_that_comes_back_is_fenced_and_the_overlap_is_re
 def test_fault_4_a_worker_that_is_told_to_stop_finishes_what_it_can_in_its_grace(fleet: Fleet) -> None:
     worker = fleet.worker("worker-1")
     ids = [the("wall").enqueue(4, 0.1).id, the("dam").enqueue(4, 0.1).id]
-    eventually(lambda: fleet.ledger.count("begin") >= 2, "both runs are at work")
+    at_work(fleet, ids, "begin")
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
     assert statuses(ids) == {"completed"}
@@ -90,7 +96,7 @@ def test_fault_4_a_worker_that_is_told_to_stop_finishes_what_it_can_in_its_grace
 def test_fault_4_what_is_not_done_in_the_grace_is_handed_over_at_a_step_boundary(fleet: Fleet) -> None:
     worker = fleet.worker("worker-1", HOLDFAST_GRACE="0.2")
     ids = [the(name).enqueue(12, 0.3).id for name in ("wall", "dam") * 2]
-    eventually(lambda: fleet.ledger.count("end") >= len(ids), "every run is at work")
+    at_work(fleet, ids)
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
     assert statuses(ids) == {"queued"}
