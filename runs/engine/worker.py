@@ -16,6 +16,7 @@ from typing import Any, Final
 import redis
 from django.db import connections
 from rq import SimpleWorker
+from rq.exceptions import InvalidJobOperation
 from rq.executions import Execution
 from rq.job import Job
 from rq.suspension import is_suspended
@@ -117,6 +118,16 @@ class ShiftWorker(SimpleWorker):
     def prepare_execution(self, job: Job) -> Execution:
         self._job, self._execution = job, super().prepare_execution(job)
         return self._execution
+
+    def handle_job_success(self, job: Job, queue: Any, started_job_registry: Any, execution: Execution) -> None:
+        """A shift is over. Redis may have been emptied meanwhile: of a ticket nothing has to be kept."""
+        try:
+            super().handle_job_success(job, queue, started_job_registry, execution)
+        except InvalidJobOperation:
+            logger.info("Redis has forgotten the ticket of this shift; was it emptied? Nothing is lost by it")
+            with self.connection.pipeline() as pipeline:
+                self.cleanup_execution(job, pipeline=pipeline, execution=execution)
+                pipeline.execute()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """RQ calls it around every dequeue. When Redis is away, so are tickets: work a shift without one."""
