@@ -147,7 +147,7 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
             315_360_000,
             default=2_592_000.0,
         ),
-        stuck_floor=_seconds("HOLDFAST_STUCK_FLOOR", text("HOLDFAST_STUCK_FLOOR"), 0.1, 86_400, default=60.0),
+        stuck_floor=_seconds("HOLDFAST_STUCK_FLOOR", text("HOLDFAST_STUCK_FLOOR"), 3, 86_400, default=60.0),
         middleware=_paths("HOLDFAST_MIDDLEWARE", text("HOLDFAST_MIDDLEWARE")),
         redact=_redact(text("HOLDFAST_REDACT")),
         mail=_mail(text("HOLDFAST_EMAIL_URL"), debug=debug),

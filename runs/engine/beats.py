@@ -14,7 +14,7 @@ from runs.store import BeatRow
 if TYPE_CHECKING:
     from runs.engine.fairtime import Within
 
-#: Seconds between two rows of one step.
+#: Seconds between two rows of one step. Less than `HOLDFAST_STUCK_FLOOR` may be, or a step that beats counts as stuck.
 PACE: Final = 1.0
 
 

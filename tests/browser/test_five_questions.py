@@ -21,7 +21,7 @@ PATIENCE = 40_000  # milliseconds: what is live comes by itself
 @pytest.fixture
 def seeded(sticking: Fleet) -> Incidents:
     """Before web and scheduler start: weeks of history, and what is usual for a step that will not come to its end."""
-    sticking.environment |= {"HOLDFAST_DEMO": "1", "HOLDFAST_STUCK_FLOOR": "1"}
+    sticking.environment |= {"HOLDFAST_DEMO": "1", "HOLDFAST_STUCK_FLOOR": "3"}
     assert sticking.start("seed", "seed", "--small").wait(timeout=120) == 0
     stored.usual("sticks-async", "waits_for")
     about = AuditEntry.objects.get(action="demo.seed").after

@@ -19,7 +19,7 @@ PATIENCE = 40_000  # milliseconds
 def quick(sticking: Fleet) -> Fleet:
     """Before web and scheduler start: what is usual, and little patience."""
     stored.usual("sticks-async", "waits_for")
-    sticking.environment["HOLDFAST_STUCK_FLOOR"] = "1"
+    sticking.environment["HOLDFAST_STUCK_FLOOR"] = "3"
     return sticking
 
 

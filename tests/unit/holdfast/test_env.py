@@ -84,6 +84,7 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("HOLDFAST_SECRET_KEY", "short", "it has 5 characters"),
         ("HOLDFAST_ALLOWED_HOSTS", "http://example.com", "'http://example.com' is no host name"),
         ("HOLDFAST_PUBLIC_URL", "holdfast.example.com", "is not a scheme and a host"),
+        ("HOLDFAST_STUCK_FLOOR", "1", "'1' is not a number of seconds from 3 to 86400"),
         ("HOLDFAST_EMAIL_URL", "console:", "reaches nobody, and HOLDFAST_DEBUG is off"),
         ("HOLDFAST_EMAIL_URL", "imap://u:s3cret@mail.example", "the scheme is 'imap'"),
         ("HOLDFAST_EMAIL_URL", "mail.example", "it has no scheme"),
