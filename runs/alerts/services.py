@@ -120,12 +120,7 @@ def alert_update(
         row.save()
         if "channels" in changes:
             row.channels.set(channels)
-        after = told(row)
-        changed = [field for field in after if before[field] != after[field]]
-        if changed:
-            seeing.check(seen, before, "alert", name, ("alerts.update",))
-            was, now = ({field: side[field] for field in changed} for side in (before, after))
-            audit(actor, "alerts.update", "alert", name, reason, before=was, after=now)
+        seeing.changed(seen, "alerts.update", "alert", name, before, told(row), actor=actor, reason=reason)
     return row
 
 

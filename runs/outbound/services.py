@@ -108,11 +108,7 @@ def endpoint_update(
         _put(row, changes)
         row.save(update_fields=[*changes])
         after = _settings(row)
-        changed = [field for field in EDITABLE if before[field] != after[field]]
-        if changed:
-            seeing.check(seen, before, "endpoint", name, ("webhooks.update_endpoint",))
-            was, now = ({field: side[field] for field in changed} for side in (before, after))
-            audit(actor, "webhooks.update_endpoint", "endpoint", name, reason, before=was, after=now)
+        seeing.changed(seen, "webhooks.update_endpoint", "endpoint", name, before, after, actor=actor, reason=reason)
     return row
 
 

@@ -115,12 +115,7 @@ def webhook_update(
         before = _settings(row)
         _put(row, changes)
         row.save(update_fields=[*changes])
-        after = _settings(row)
-        changed = [field for field in EDITABLE if before[field] != after[field]]
-        if changed:
-            seeing.check(seen, before, "webhook", name, ("webhooks.update",))
-            was, now = ({field: side[field] for field in changed} for side in (before, after))
-            audit(actor, "webhooks.update", "webhook", name, reason, before=was, after=now)
+        seeing.changed(seen, "webhooks.update", "webhook", name, before, _settings(row), actor=actor, reason=reason)
     return row
 
 

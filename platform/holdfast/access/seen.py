@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from holdfast.access.errors import ChangedMeanwhile
+from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
+from holdfast.access.services import audit
 from holdfast.words import exact
 
 #: What an action of the audit log did, by the first word after its dot.
@@ -39,6 +41,33 @@ def check(seen: str | None, values: dict[str, Any], kind: str, name: str, action
     if seen is not None and seen != mark(values):
         found = AuditEntry.objects.filter(object_type=kind, object_id=name, action__in=actions)
         raise refusal(kind, name, found.first())
+
+
+def changed(
+    seen: str | None,
+    action: str,
+    kind: str,
+    name: str,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    *,
+    actor: Actor,
+    reason: str,
+) -> None:
+    """Ends a change of settings, under the row's lock: what is other now is written to the audit log, if anything is.
+
+    Args:
+        seen: as of `check`.
+        before, after: all settings, by name.
+
+    Raises:
+        ChangedMeanwhile: the settings were not those that were seen.
+    """
+    fields = [field for field in after if before[field] != after[field]]
+    if fields:
+        check(seen, before, kind, name, (action,))
+        was, now = ({field: side[field] for field in fields} for side in (before, after))
+        audit(actor, action, kind, name, reason, before=was, after=now)
 
 
 def refusal(kind: str, name: str, last: AuditEntry | None) -> ChangedMeanwhile:
