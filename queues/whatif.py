@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from queues.models import Queue
 from queues.rate import Rate
@@ -22,11 +22,9 @@ from queues.rate import Rate
 POINT: Final = 60.0
 #: Seconds after which a wait counts as a delay.
 DELAYED: Final = 1.0
-_END, _ARRIVAL, _WAKE = range(3)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A run that came into the queue. Times in seconds, of any clock."""
 
     at: float
@@ -134,35 +132,41 @@ class _Simulation:
         self.running = 0
         self.order = count()
         self.line: list[tuple[float, int, str | None, int]] = []  # heap of (since, number, key, version)
-        self.events: list[tuple[float, int, int, Any]] = [(a.at, _ARRIVAL, n, n) for n, a in enumerate(arrivals)]
-        self.wakes: set[float] = set()  # of the queue's own rate
+        #: What is to come beside arrivals, a heap: (when, number, whether a run ends, its key or whose window opens).
+        self.events: list[tuple[float, int, bool, str | None]] = []
+        #: Whom the queue's own rate lets wait, and until when: nobody starts before.
+        self.held = (-1, 0.0)
 
     def run(self) -> list[float]:
-        heapq.heapify(self.events)
-        while self.events:
-            now = self.events[0][0]
-            while self.events and self.events[0][0] <= now:
-                _, kind, _, what = heapq.heappop(self.events)
-                self._happen(kind, what)
+        arrivals, events, number = self.arrivals, self.events, 0
+        while events or number < len(arrivals):
+            now = arrivals[number].at if number < len(arrivals) else events[0][0]
+            if events and events[0][0] < now:
+                now = events[0][0]
+            while events and events[0][0] <= now:
+                _, _, ends, name = heapq.heappop(events)
+                self._happen(ends, name)
+            while number < len(arrivals) and arrivals[number].at <= now:
+                self._arrive(number, arrivals[number])
+                number += 1
             self._start(now)
         return self.waits
 
-    def _happen(self, kind: int, what: Any) -> None:
-        if kind == _ARRIVAL:
-            arrival = self.arrivals[what]
-            since = arrival.at - POINT * arrival.priority
-            if arrival.key is None:
-                heapq.heappush(self.line, (since, what, None, 0))
-                return
-            heapq.heappush(self._key(arrival.key).waiting, (since, what))
-            self._list(arrival.key)
-        elif kind == _END:
+    def _arrive(self, number: int, arrival: Arrival) -> None:
+        since = arrival.at - POINT * arrival.priority
+        if arrival.key is None:
+            heapq.heappush(self.line, (since, number, None, 0))
+            return
+        heapq.heappush(self._key(arrival.key).waiting, (since, number))
+        self._list(arrival.key)
+
+    def _happen(self, ends: bool, name: str | None) -> None:
+        """A run ends, or a window has room again."""
+        if ends:
             self.running -= 1
-            if what is not None:
-                self.keys[what].running -= 1
-                self._list(what)
-        elif what is not None:  # the window of a key has room again
-            self._list(what)
+        if name is not None:
+            self.keys[name].running -= ends
+            self._list(name)
 
     def _key(self, name: str) -> _Key:
         found = self.keys.get(name)
@@ -193,13 +197,19 @@ class _Simulation:
                 continue
             if most is not None and self.running >= most:
                 return
-            if self.window is not None and (opens := self.window.opens(self.arrivals[number].units, now)) > now:
-                if opens not in self.wakes:
-                    self.wakes.add(opens)
-                    heapq.heappush(self.events, (opens, _WAKE, next(self.order), None))
+            if self.window is not None and self._holds(self.window, number, now):
                 return
             heapq.heappop(self.line)
             self._take(number, name, now)
+
+    def _holds(self, window: _Window, number: int, now: float) -> bool:
+        if self.held[0] == number and now < self.held[1]:
+            return True
+        if (opens := window.opens(self.arrivals[number].units, now)) <= now:
+            return False
+        self.held = (number, opens)
+        heapq.heappush(self.events, (opens, next(self.order), False, None))
+        return True
 
     def _key_holds(self, key: _Key, name: str | None, number: int, now: float) -> bool:
         most = self.limits.key_concurrency_limit
@@ -207,14 +217,14 @@ class _Simulation:
             return True  # it is listed again when one of it ends
         if key.window is None or (opens := key.window.opens(self.arrivals[number].units, now)) <= now:
             return False
-        heapq.heappush(self.events, (opens, _WAKE, next(self.order), name))
+        heapq.heappush(self.events, (opens, next(self.order), False, name))
         return True
 
     def _take(self, number: int, name: str | None, now: float) -> None:
         arrival = self.arrivals[number]
         self.waits[number] = now - arrival.at
         self.running += 1
-        heapq.heappush(self.events, (now + arrival.seconds, _END, next(self.order), name))
+        heapq.heappush(self.events, (now + arrival.seconds, next(self.order), True, name))
         if self.window is not None:
             self.window.add(arrival.units, now)
         if name is None:

@@ -65,7 +65,7 @@ def _arrivals(queue: Queue, since: datetime) -> list[Arrival]:
     values = {"queue": queue.pk, "first": first_id(since), "limit": MOST + 1}
     with db.callers() as conn:
         rows = conn.execute(SQL.arrivals, values).fetchall()
-    return [Arrival(*row) for row in reversed(rows)]
+    return [Arrival._make(row) for row in reversed(rows)]
 
 
 def figure(arrivals: Sequence[Arrival], before: Sequence[float], after: Sequence[float], *, end: float) -> Figure:
