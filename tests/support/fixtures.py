@@ -34,6 +34,23 @@ from tests.support.readme import python_of
 from tests.support.service import Service
 
 
+@pytest.fixture(autouse=True)
+def own_declarations() -> Iterator[None]:
+    """Tasks and queues that a test declares are forgotten after it, or they would stand on pages of later tests. Those
+    of modules stay, as a module is imported once."""
+    from queues.declare import Queue
+    from runs.sdk.task import registry
+
+    tasks, queues = dict(registry._tasks), dict(Queue.declared)
+    yield
+    for name, task in list(registry._tasks.items()):
+        if name not in tasks and "<locals>" in task.function.__qualname__:
+            del registry._tasks[name]
+    used = {task.queue.name for task in registry}
+    for name in set(Queue.declared) - queues.keys() - used:
+        del Queue.declared[name]
+
+
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """An empty ledger; the tasks of this process write into it as well."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.db import connection, transaction
 
@@ -11,17 +9,8 @@ from holdfast.demo.models import Order
 from holdfast.demo.tasks import send_receipt
 from holdfast.testing import crash_at, run_inline
 from runs import checkpoint, step, task, wait
-from runs.sdk.task import registry
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    known = dict(registry._tasks)
-    yield
-    registry._tasks.clear()
-    registry._tasks.update(known)
 
 
 @step(transaction=True)

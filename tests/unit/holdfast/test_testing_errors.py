@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -18,16 +17,6 @@ from holdfast.testing.errors import (
 )
 from runs import step, task, wait
 from runs.errors import InvalidPayload
-from runs.sdk.task import registry
-
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Tasks that a test declares are forgotten after it."""
-    known = dict(registry._tasks)
-    yield
-    registry._tasks.clear()
-    registry._tasks.update(known)
 
 
 @step

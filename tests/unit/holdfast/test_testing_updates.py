@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,19 +11,10 @@ from holdfast.testing import crash_at, inline, run_inline, send_signal, send_upd
 from holdfast.testing.errors import StillWaiting
 from runs import step, task, wait
 from runs.errors import InvalidPayload
-from runs.sdk.task import registry
 
 
 class PriceChange(BaseModel):
     price: int
-
-
-@pytest.fixture(autouse=True)
-def own_tasks() -> Iterator[None]:
-    """Tasks that a test declares are forgotten after it."""
-    known = dict(registry._tasks)
-    yield
-    registry._tasks = known
 
 
 @step
