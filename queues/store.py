@@ -7,6 +7,7 @@ transaction to its caller, except where it says otherwise. The SQL stands in `qu
 from __future__ import annotations
 
 import json
+import secrets
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ SQL = sql.load(Path(__file__).parent / "sql")
 ADD_INCOMING: Final[str] = SQL.add_incoming
 ADD_READY: Final[str] = SQL.add_ready
 
+#: Bits of the fencing tokens of leases, which are random: less than the 63 of a column, so that some can be added.
+TOKEN_BITS: Final = 62
 #: First key of the advisory locks that workers hold; the second is the worker's id. ("HOLD" in ASCII.)
 LOCK_CLASS: Final = 0x484F4C44
 #: SQLSTATE that `queues_begin_batch` raises for a worker that was declared lost.
@@ -138,6 +141,8 @@ def lease(
             "threads": threads,
             "processes": processes,
             "locked": [queue for queue, _, _ in locked],
+            # Not of a sequence: one that had not reached the disk would give the same tokens again after a crash.
+            "token": secrets.randbits(TOKEN_BITS),
         },
         prepare=True,
     ).fetchall()

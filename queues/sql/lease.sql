@@ -235,7 +235,7 @@ WITH RECURSIVE {busy}, fence AS MATERIALIZED (
 ), leased AS (
     INSERT INTO queues_lease (entry_id, queue_id, worker_id, token, lane, priority, concurrency_key, units, ready_at,
                               leased_at, counted, key_counted)
-    SELECT t.entry_id, t.queue_id, %(worker)s, nextval('queues_lease_token'), t.lane, t.priority, t.concurrency_key,
+    SELECT t.entry_id, t.queue_id, %(worker)s, %(token)s::bigint + row_number() OVER (), t.lane, t.priority, t.concurrency_key,
            t.units, t.ready_at, (SELECT holdfast_now()), t.counted, t.key_counted
     FROM reckoned t
     RETURNING entry_id, token, queue_id, lane, extract(epoch FROM leased_at - ready_at)::float8 AS waited, concurrency_key

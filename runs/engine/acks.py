@@ -15,7 +15,7 @@ Ack = asyncio.Future[None] | Future[None] | None
 
 def resolve(operations: Sequence[Operation], error: BaseException | None) -> None:
     """Tells everybody who waits: threads one by one, each event loop in one call."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], BaseException | None]]] = {}
     for operation in operations:
         ack, why = operation.ack, error or operation.refused
         if isinstance(ack, Future):
@@ -26,14 +26,14 @@ def resolve(operations: Sequence[Operation], error: BaseException | None) -> Non
             else:
                 ack.set_exception(why)
         elif ack is not None:
-            by_loop.setdefault(ack.get_loop(), []).append(ack)
+            by_loop.setdefault(ack.get_loop(), []).append((ack, why))
     for loop, acks in by_loop.items():
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_settle, acks, error)
+            loop.call_soon_threadsafe(_settle, acks)
 
 
-def _settle(acks: list[asyncio.Future[None]], error: BaseException | None) -> None:
-    for ack in acks:
+def _settle(acks: Sequence[tuple[asyncio.Future[None], BaseException | None]]) -> None:
+    for ack, error in acks:
         if ack.done():
             continue
         if error is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from psycopg import Cursor
@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from queues import store as queue_store
 from runs import store
 from runs.engine.acks import Ack
+from runs.engine.outcome import Fenced
 from runs.engine.port import Sample
 from runs.engine.tail import LogTail
 from runs.engine.tally import Known, Tally
@@ -41,6 +42,13 @@ Row = (
 )
 
 
+class Stay(Protocol):
+    """A run in this worker's hands; `lost` when it is in nobody's, or in others', without having ended here."""
+
+    @property
+    def lost(self) -> bool: ...
+
+
 @dataclass(slots=True)
 class Operation:
     """One thing to make durable, whom to tell, and what to count."""
@@ -50,8 +58,13 @@ class Operation:
     samples: Sequence[Sample] = ()
     size: int = 0  # characters of text, roughly
     last: bool = False  # stands for a row that was refused: no more is tried
-    refused: Exception | None = None  # why the row was left out of a commit that its neighbours are in
+    refused: BaseException | None = None  # why the row was left out of a commit that its neighbours are in
     tail: LogTail | None = None  # lines that have to be written before it
+    stay: Stay | None = None  # whose it is, where it must not be written once that is lost
+
+    def leave_out(self) -> None:
+        """Whoever waits for it hears that its stay is over."""
+        self.row, self.samples, self.refused = None, (), Fenced()
 
 
 @dataclass(slots=True)

@@ -64,6 +64,7 @@ class ActiveRun(Belongings):
         "cancelled_by_worker",
         "concluding",
         "intents",
+        "lost",
         "main",
         "may_repeat",
         "memory_limit",
@@ -111,6 +112,8 @@ class ActiveRun(Belongings):
         self._waited: dict[str, str] = {}
         self._partial = ""
         self._over = False
+        #: The lease is gone, and nothing that is on its way to the writer may be written: see `leave`.
+        self.lost = False
         #: A step was executed in this stay: the code is past its history, even if it left out a step of it. Checkpoints
         #: tell nothing: they are saved again while the run replays.
         self._past_history = False
@@ -320,6 +323,12 @@ class ActiveRun(Belongings):
         with self._lock:
             was_open, self._over = not self._over, True
         return was_open
+
+    def leave(self) -> bool:
+        """The lease is gone, and others may have the run: nor is stored what is on its way. False when the stay was
+        over already."""
+        self.lost = True
+        return self.close()
 
     def next_sequence(self) -> int:
         """For a snapshot that goes another way than by the writer. Raises Fenced when the stay is over."""

@@ -125,7 +125,9 @@ class Engine:
         )
         self._beat.first()
         self._trimmer = Trimmer()
-        self._writer = Writer(self.worker_id, self._committed, self.fence, self._trimmer.trim)
+        self._writer = Writer(
+            self.worker_id, self._committed, self.fence, self._trimmer.trim, self._runs.get, self.leave_lost
+        )
         self._loop_watch = LoopWatch(self._loop, self._run_of)
         self._port = Port(
             self._writer,
@@ -323,9 +325,9 @@ class Engine:
                 processes.append((run, item))
             else:
                 (coroutines if task.is_async else threads).append(run)
-            earlier, self._runs[run.id] = self._runs.get(run.id), run
-            if earlier is not None:
-                earlier.close()
+            if (earlier := self._runs.get(run.id)) is not None:
+                earlier.leave()
+            self._runs[run.id] = run
             waited = item.grant.waited
             samples.append((RollupKind.DELAY, task.id, started.queue_id, "", task.version, "started", waited))
         with self._lock:
@@ -351,20 +353,26 @@ class Engine:
         took back one that had not reached the disk. Called by the leaser's thread, which alone begins runs.
         """
         # Before the look: what is over meanwhile was known then, and is no surprise.
-        mine, tokens = dict(self._runs), set(self._tokens)
-        leases = held()
+        tokens = set(self._tokens)
+        leases = self.leave_lost(held)
         for run_id, token in leases.items():
             if token not in tokens:
                 logger.warning("run %s was leased without our hearing of it; giving it back", run_id)
                 self._tokens.add(token)
                 row = store.FinishRow(run_id, token, Status.QUEUED, None, None, None, 0, 0.0, None)
-                self._writer.put_finish(row, ())
+                self._writer.give_back(row)
+
+    def leave_lost(self, held: Callable[[], dict[UUID, int]]) -> dict[UUID, int]:
+        """Leaves the runs whose lease is gone to others. Returns what `held()` says. From any thread."""
+        mine = dict(self._runs)  # before the look
+        leases = held()
         for run_id, run in mine.items():
             # One whose end was committed meanwhile is closed already.
-            if leases.get(run_id) != run.started.token and run.close():
+            if leases.get(run_id) != run.started.token and run.leave():
                 logger.warning("the lease of run %s is gone; leaving the run to others", run_id)
                 self._let_go.add(run_id)
                 self._loop.call_soon_threadsafe(self._cancel, run_id)
+        return leases
 
     def _watch(self, run: ActiveRun) -> None:
         self._watched[run.id] = run

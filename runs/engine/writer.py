@@ -28,7 +28,7 @@ from queues import store as queue_store
 from runs import store
 from runs.engine import failure
 from runs.engine.acks import Ack, resolve
-from runs.engine.batch import Batch, Operation
+from runs.engine.batch import Batch, Operation, Stay
 from runs.engine.duty import Duty
 from runs.engine.outcome import Fenced
 from runs.engine.port import Sample
@@ -61,14 +61,26 @@ class Writer(Duty):
         committed: Called after each commit with the batch (in this thread).
         fenced: Called once when the worker turns out to have been declared lost.
         trim: Called with a run whose log has grown so much that its oldest lines may have to go.
+        stay: Whose rows of a run are: those that are put now.
+        reconnected: Called after each connect, with what asks for the worker's leases, to find stays that are lost.
     """
 
-    def __init__(self, worker: int, committed: Callable[[Batch], None], fenced: Callable[[], None], trim: Trim) -> None:
+    def __init__(
+        self,
+        worker: int,
+        committed: Callable[[Batch], None],
+        fenced: Callable[[], None],
+        trim: Trim,
+        stay: Callable[[UUID], Stay | None],
+        reconnected: Callable[[Callable[[], dict[UUID, int]]], object],
+    ) -> None:
         super().__init__("writer")
         self._worker = worker
         self._committed = committed
         self._on_fenced = fenced
         self._trim = trim
+        self._stay = stay
+        self._reconnected = reconnected
         self._grown: list[UUID] = []  # runs with a long log, to be looked at after the commit
         self._waiting: deque[Operation] = deque()
         self._wake = threading.Event()
@@ -86,7 +98,8 @@ class Writer(Duty):
 
     def put_snapshot(self, row: store.SnapshotRow, ack: Ack, *samples: Sample) -> None:
         """`ack` is settled when the snapshot is durable."""
-        self._put(Operation(row, ack, samples, len(row.input or "") + len(row.output or "") + len(row.state or "")))
+        size = len(row.input or "") + len(row.output or "") + len(row.state or "")
+        self._put(Operation(row, ack, samples, size, stay=self._stay(row.run_id)))
 
     def wait_for_room(self) -> None:
         """Holds a thread while too much waits to be written; an event loop is never held."""
@@ -95,7 +108,7 @@ class Writer(Duty):
 
     def put_chunk(self, row: store.ChunkRow) -> None:
         """Never waits: callers come through `wait_for_room` before they lock anything."""
-        self._put(Operation(row, size=len(row.data or "")))
+        self._put(Operation(row, size=len(row.data or ""), stay=self._stay(row.run_id)))
 
     def put_log(self, row: store.LogRow, tail: LogTail) -> None:
         """The line joins its run's others; threads wait when these are too many."""
@@ -104,19 +117,23 @@ class Writer(Duty):
 
     def put_finish(self, row: store.FinishRow, samples: Sequence[Sample], tail: LogTail | None = None) -> None:
         """After the lines of `tail`: whoever reads that a run has ended finds all that it said."""
-        self._put(Operation(row, None, samples, len(row.output or ""), tail=tail))
+        self._put(Operation(row, None, samples, len(row.output or ""), tail=tail, stay=self._stay(row.run_id)))
+
+    def give_back(self, row: store.FinishRow) -> None:
+        """A lease of which no stay has begun here."""
+        self._put(Operation(row))
 
     def put_wait(self, row: store.WaitsRow, ack: Ack = None) -> None:
         """`ack` is settled when the wait is durable, or with why it was refused."""
         size = sum(map(len, row.new.payloads)) if isinstance(row, store.SpawnRow) else 0
         size += 2 * len(row.reply or "") if isinstance(row, store.ReplyRow) else 0
-        self._put(Operation(row, ack, size=size))
+        self._put(Operation(row, ack, size=size, stay=self._stay(row.run_id)))
 
     def put_progress(self, row: store.ProgressRow) -> None:
-        self._put(Operation(row, size=len(row.metadata or "")))
+        self._put(Operation(row, size=len(row.metadata or ""), stay=self._stay(row.run_id)))
 
     def put_beat(self, row: store.BeatRow) -> None:
-        self._put(Operation(row, size=len(row.details or "")))
+        self._put(Operation(row, size=len(row.details or ""), stay=self._stay(row.run_id)))
 
     def put_usage(self, row: store.UsageRow) -> None:
         self._put(Operation(row))
@@ -192,9 +209,8 @@ class Writer(Duty):
         return more
 
     def _write(self, operations: list[Operation]) -> None:
-        batch = Batch.of(operations, self._known)
         try:
-            self._commit(batch)
+            batch = self._commit(operations)
         except psycopg.Error as error:
             if len(operations) == 1:
                 self._refused_one(operations[0], error)
@@ -219,21 +235,23 @@ class Writer(Duty):
             instead = store.FinishRow(row.run_id, row.token, *_REFUSED, None, text, 1, None, None)
             self._write([Operation(instead, last=True)])
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, operations: list[Operation]) -> Batch:
         self._number += 1
+        batch = self._batch(operations)
         while True:
             try:
-                if self._conn is None:
-                    self._conn = db.connect("writer")
-                    if self._is_recorded():
-                        return
-                self._transact(self._conn, batch)
-                return
+                if (conn := self._conn) is None:
+                    conn = self._conn = db.connect("writer")
+                    if self._is_recorded(conn):
+                        return batch
+                    batch = self._batch(operations)
+                self._transact(conn, batch)
+                return batch
             except psycopg.Error as error:
                 if error.sqlstate == queue_store.FENCED:
                     raise Fenced from None
                 if error.sqlstate == queue_store.RECORDED:
-                    return  # by our broken connection, whose server had not noticed when we asked
+                    return batch  # by our broken connection, whose server had not noticed when we asked
                 if error.sqlstate is None and isinstance(error, _CUT) and self._conn is not None:
                     # Not the server's word, but what is left of a connection that was cut in the middle of a pipeline.
                     self._conn.close()
@@ -249,10 +267,18 @@ class Writer(Duty):
                     self._conn = None
                 threading.Event().wait(RECONNECT)
 
-    def _is_recorded(self) -> bool:
-        """After reconnecting: whether this batch had been committed before the connection broke."""
-        assert self._conn is not None
-        last = queue_store.last_batch(self._conn, self._worker)
+    def _batch(self, operations: list[Operation]) -> Batch:
+        """Without what stays wrote that are lost: it would stand in the history of runs that others have."""
+        for operation in operations:
+            if operation.stay is not None and operation.stay.lost:
+                operation.leave_out()
+        return Batch.of(operations, self._known)
+
+    def _is_recorded(self, conn: queue_store.Conn) -> bool:
+        """After reconnecting: whether this batch had been committed before the connection broke. Stays that are lost
+        are left before that is asked: a lease that this very batch has given back is not."""
+        self._reconnected(lambda: queue_store.held(conn, self._worker))
+        last = queue_store.last_batch(conn, self._worker)
         if last is None:
             raise Fenced
         return last >= self._number

@@ -153,7 +153,10 @@ def test_fault_13_a_batch_that_postgresql_still_executes_is_not_written_a_second
             beat, name="w", pools=["default"], hostname="h", pid=1, version="", coroutines=1, threads=1
         )
         committed: list[Batch] = []
-        writer, tail = Writer(worker, committed.append, lambda: None, lambda run_id: None), LogTail(handle.id)
+        tail = LogTail(handle.id)
+        writer = Writer(
+            worker, committed.append, lambda: None, lambda run_id: None, lambda run_id: None, lambda held: None
+        )
         writer.start()
 
         def say(message: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -16,7 +17,7 @@ import pytest
 from holdfast.embedded import EmbeddedServers
 from queues.models import Lane
 from tests.support.installation import Installation, environment_of
-from tests.support.processes import TASKS, Fleet, Ledger
+from tests.support.processes import FAULT_TASKS, TASKS, Fleet, Ledger
 from tests.support.waiting import eventually
 
 #: Seconds of load under restarts, and between them.
@@ -43,6 +44,47 @@ def own(request: pytest.FixtureRequest, data_dir: Path, ledger: Ledger) -> Itera
 def nothing_is_held(own: Installation) -> None:
     assert [own.count(table) for table in ("queues_lease", "queues_entry", "queues_timer")] == [0, 0, 0]
     assert own.ask("SELECT run_id, number FROM runs_attempt WHERE finished_at IS NULL") == []
+
+
+def test_fault_11_what_a_worker_does_whose_lease_a_crash_took_back_stays_out_of_the_run(own: Installation) -> None:
+    """No lease is waited for to reach the disk. After the crash its run is another worker's, which knows the history:
+    what the first one had done and could not write may not come into that."""
+    own.configure("wal_writer_delay = 10s")
+    own.fleet.start("scheduler", "schedule")
+    first = own.worker("first", HOLDFAST_TASKS=str(FAULT_TASKS), HOLDFAST_THREADS="1", TESTS_HERE="first")
+    ledger = own.fleet.ledger
+    for number in range(10):  # whatever else is committed brings the lease to the disk
+        with own.locked("SELECT 1 FROM queues_worker WHERE name = 'first' FOR NO KEY UPDATE"):  # it writes nothing
+            (run_id,) = own.enqueue("laid-by-one", Lane.THREAD, [{"number": number}])
+            here = f"first-{number}"
+            eventually(partial(ledger.count, "lays", here), "it is leased", timeout=40)
+            own.kill_postgresql(signal.SIGKILL)
+        before = first.said()
+        ledger.open_gate(here)
+        eventually(partial(ledger.count, "laid", here), "its step is over")
+        eventually(lambda before=before: "PostgreSQL is away" in first.said()[len(before) :], "it cannot write")  # type: ignore[misc]
+        first.signal(signal.SIGSTOP)
+        own.servers.ensure()
+        if not own.ask("SELECT 1 FROM queues_lease"):
+            break
+        first.signal(signal.SIGCONT)
+        own.all_final([run_id])
+    written = own.ask("SELECT batch FROM queues_worker WHERE name = 'first'")
+    second = own.worker("second", HOLDFAST_TASKS=str(FAULT_TASKS), TESTS_HERE="second")
+    eventually(lambda: ledger.count("lays", f"second-{number}"), "the other one has it", timeout=40)
+    first.signal(signal.SIGCONT)
+    eventually(
+        lambda: own.ask("SELECT batch FROM queues_worker WHERE name = 'first'") > written, "the first one writes again"
+    )
+    assert own.ask("SELECT output FROM runs_snapshot WHERE run_id = %s", run_id) == []
+    ledger.open_gate(f"second-{number}")
+    own.all_final([run_id])
+    assert own.ask("SELECT status, output, attempt FROM runs_run WHERE id = %s", run_id) == [
+        ("completed", f"second-{number}", 1)
+    ]
+    assert f"the lease of run {run_id} is gone; leaving the run to others" in first.said()
+    assert "refused" not in first.said() + second.said()
+    nothing_is_held(own)
 
 
 def test_fault_11_runs_finish_right_while_postgresql_is_restarted_every_few_seconds(own: Installation) -> None:

@@ -7,7 +7,7 @@ import os
 import time
 
 from runs import Retry, current_run, log, step, task
-from tests.support.ledger import note
+from tests.support.ledger import hold, note
 
 
 def compute(seconds: float) -> int:
@@ -99,3 +99,17 @@ def talks_without_end_sync(lines: int, size: int) -> int:
     for number in range(lines):
         print(f"{number:08} " + "x" * size)
     return lines
+
+
+@step
+def laid(by: str) -> str:
+    note("lays", by)
+    hold(by)
+    note("laid", by)
+    return by
+
+
+@task(id="laid-by-one", retry=Retry(max_attempts=1))
+def laid_by_one(number: int) -> str:
+    """Its step ends when the gate opens of the worker that has it."""
+    return laid(f"{os.environ['TESTS_HERE']}-{number}")

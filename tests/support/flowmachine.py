@@ -92,7 +92,10 @@ class Flow:
             threads=9,
             processes=1,
         )
-        self.hands.append(Hand(worker, beat, Writer(worker, lambda batch: None, lambda: None, lambda run_id: None)))
+        writer = Writer(
+            worker, lambda batch: None, lambda: None, lambda run_id: None, lambda run_id: None, lambda held: None
+        )
+        self.hands.append(Hand(worker, beat, writer))
 
     def lease(self, hand: Hand, most: int) -> None:
         before = self.leases()

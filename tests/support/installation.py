@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,28 @@ class Installation:
 
     def restart_postgresql(self, how: signal.Signals) -> None:
         """SIGINT: fast; SIGQUIT: immediate, with recovery at the next start; SIGKILL: as the machine's own killer."""
+        self.kill_postgresql(how)
+        self.servers.ensure()
+
+    def kill_postgresql(self, how: signal.Signals) -> None:
         files = self.servers.data_dir / "postgres"
         running = find(files / "postmaster.pid", "postgres", files)
         assert running is not None
         os.kill(running.pid, how)
         running.wait(30)
-        self.servers.ensure()
+
+    def configure(self, line: str) -> None:
+        """PostgreSQL starts again with this setting."""
+        with (self.servers.data_dir / "conf" / "postgres.local.conf").open("a") as file:
+            file.write(line + "\n")
+        self.restart_postgresql(signal.SIGINT)
+
+    @contextmanager
+    def locked(self, query: str) -> Iterator[None]:
+        """A session holds what the query locks, for as long as it and PostgreSQL live."""
+        with suppress(psycopg.OperationalError), psycopg.connect(self.servers.database_url) as conn:
+            conn.execute(query)
+            yield
 
     # ── what is in them ──────────────────────────────────────────────────────────────────────────────────────────
 
