@@ -88,6 +88,7 @@ class Beat(Duty):
             self._ending.wait(RECONNECT if away else LOOK)
 
     def _beat(self) -> bool:
+        asked = time.monotonic()
         answer = queue_store.worker_beat(
             self._conn,
             self._engine.worker_id,
@@ -98,7 +99,7 @@ class Beat(Duty):
         if answer is None:
             return False
         now, leave = answer
-        self._engine.clock.set(now)
+        self._engine.clock.set(now, asked)
         if leave and not self._engine.draining:
             logger.info("asked to leave; finishing what is at work")
             os.kill(os.getpid(), signal.SIGTERM)  # whatever ends this worker in good order ends it now

@@ -16,8 +16,11 @@ class Clock:
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
 
-    def set(self, database_now: datetime) -> None:
-        self._offset = database_now.timestamp() - time.monotonic()
+    def set(self, database_now: datetime, asked: float) -> None:
+        """`database_now` was read at some time after `asked`, by `time.monotonic()`, and before now. As long as what is
+        known lies within that, it stays: an answer that was slow says little."""
+        then = database_now.timestamp()
+        self._offset = min(max(self._offset, then - time.monotonic()), then - asked)
 
     def now(self) -> float:
         return time.monotonic() + self._offset

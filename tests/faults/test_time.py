@@ -18,6 +18,8 @@ from tests.support.waiting import eventually
 
 #: Seconds for which everybody is gone after the last timer fell due.
 AWAY = 6.0
+#: Seconds: less than a clock that is an hour off would make of a time, and more than the slowest machine does.
+FAR = 600.0
 
 
 def test_fault_7_timers_that_fall_due_while_nobody_lives_fire_once_and_their_lateness_is_told(faulty: Fleet) -> None:
@@ -87,7 +89,7 @@ def test_fault_8_the_clock_of_the_database_governs_a_worker_whose_own_is_wrong(
     assert off
     assert min(off) > 3000, "the clock of this worker is wrong indeed"
 
-    assert (ended - began).total_seconds() < 30
+    assert (ended - began).total_seconds() < FAR
     found = {name: Run.objects.get(pk=run_id).status for name, run_id in ids.items()}
     assert found.pop("too-long") == "timed_out"
     assert set(found.values()) == {"completed"}
@@ -100,14 +102,14 @@ def test_fault_8_the_clock_of_the_database_governs_a_worker_whose_own_is_wrong(
         assert all(t is not None and began - slack <= t <= ended + slack for t in times), (run.task_id, times)
     scheduled = Run.objects.get(pk=ids["fires"])
     assert scheduled.started_at is not None
-    assert 1.5 <= (scheduled.started_at - scheduled.created_at).total_seconds() < 10
+    assert 1.5 <= (scheduled.started_at - scheduled.created_at).total_seconds() < FAR
     for name in ("retries-late", "waits-for-a-late-step"):
         run = Run.objects.get(pk=ids[name])
         assert run.started_at is not None
         assert run.finished_at is not None
-        assert 3.0 <= (run.finished_at - run.started_at).total_seconds() < 10
+        assert 3.0 <= (run.finished_at - run.started_at).total_seconds() < FAR
     seconds = eventually(lambda: Rollup.objects.aggregate(most=Max("seconds"))["most"], "durations are counted")
-    assert seconds < 60
+    assert seconds < FAR
     assert not Worker.objects.exclude(lost_at=None).exists()
 
 
