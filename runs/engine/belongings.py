@@ -221,6 +221,11 @@ class Belongings(RunContext):
         if self._completions is not None:
             self._completions.over(key)
 
+    def step_left(self) -> None:
+        """A step's function is at work no more: perhaps the run is at rest now."""
+        if self._waits is not None:
+            self._waits.look_soon()
+
     def flush_said(self, *, now: bool = False) -> None:
         if self._said is not None:
             self._said.flush(now=now)

@@ -279,13 +279,15 @@ class ActiveRun(Belongings):
     def note_task(self, task: asyncio.Task[Any]) -> None:
         """The run's code has started an asyncio task."""
         self.tasks[task] = asyncio.current_task()
+        task.add_done_callback(self._forget_task)
+        if current_step.get():  # a step's own: where the step is answered from its snapshot, nobody starts it
+            return
         parent = self.branch
         number = self._started_by[parent] = self._started_by.get(parent, 0) + 1
         branch = f"{parent}.{number}" if parent else str(number)
         if len(branch) > MAX_BRANCH:
             branch = hashlib.sha256(branch.encode()).hexdigest()[:8]
         self._branches[task] = branch
-        task.add_done_callback(self._forget_task)
 
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
         self.tasks.pop(task, None)

@@ -71,6 +71,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
         finally:
             run.executing.pop(key, None)
             current_step.reset(token)
+            run.step_left()
         if delay > HOLD:
             await run.waits.pause(key, run._tries[key], delay)
         else:

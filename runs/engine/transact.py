@@ -108,6 +108,7 @@ async def _call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...
             given_up.set()
             run.executing.pop(key, None)
             current_step.reset(token)
+            run.step_left()
         await asyncio.sleep(delay)
 
 

@@ -1,9 +1,9 @@
 """The waits of one stay of a run: answered from what is known, or parked until the run comes to rest (DESIGN D5).
 
-A run is *at rest* when each of its branches waits: every asyncio task that the run's code has started is parked here,
-or is only there for others that are. Then the run is put down: it leaves the worker and comes back when one of its
-waits is over. Until it is at rest, or while the next wait ends within HOLD seconds, it stays, and answers are brought
-to it.
+A run is *at rest* when each of its branches waits: no step's function is at work, and every asyncio task that the run's
+code has started is parked here, or waits for others that are (`rest.py`). Then the run is put down: it leaves the worker
+and comes back when one of its waits is over. Until it is at rest, or while the next wait ends within HOLD seconds, it
+stays, and answers are brought to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from runs import store
-from runs.engine import database, updating
+from runs.engine import database, rest, updating
 from runs.engine.again import RAISED
 from runs.engine.outcome import PutDown
 from runs.errors import StepMisuse
@@ -232,13 +232,27 @@ class Waits:
             run.main.cancel()
 
     def _at_rest(self) -> bool:
+        if any(not self._run.is_handed(key) for key in tuple(self._run.executing)):
+            return False  # a step's function is at work, in whichever branch: `step_left` looks again
         waiting = {parked.task for parked in self._parked}
         alive = {task: parent for task, parent in self._run.tasks.items() if not task.done()}
         parents = set(alive.values())
-        # Who has started others is taken to wait for them: only the leaves have to be parked. And nobody may be about
-        # to move, because what it waits for has just been done.
         branches = [task for task in (self._run.main, *alive) if task is not None]
-        return all((task in waiting or task in parents) and not _moves(task) for task in branches)
+        if any(rest.moves(task) for task in branches):
+            self.look_soon()
+            return False
+        # The leaves have to be parked; and who has started others, to wait for them.
+        if not all(task in waiting or task in parents for task in branches):
+            return False  # a leaf that parks, or ends, has us look again
+        busy = [task for task in branches if task not in waiting and not rest.waits_for_tasks(task)]
+        for task in busy:
+            if (future := rest.hangs_in(task)) is not None:
+                future.remove_done_callback(self._look_again)
+                future.add_done_callback(self._look_again)
+        return not busy
+
+    def _look_again(self, _: asyncio.Future[Any]) -> None:
+        self.look_soon()
 
     def _put_down(self, runners: Sequence[Runner]) -> PutDown:
         told: dict[str, Any] = {"kind": runners[0].spec.kind, "what": runners[0].spec.label, "count": len(runners)}
@@ -364,11 +378,6 @@ class Waits:
         if raised is not None:
             raise raised
         return value
-
-
-def _moves(task: asyncio.Task[Any]) -> bool:
-    waits_for = getattr(task, "_fut_waiter", None)  # of CPython's tasks, under every event loop
-    return waits_for is None or waits_for.done()
 
 
 def wait_id(run_id: uuid.UUID, key: str) -> uuid.UUID:
