@@ -52,7 +52,7 @@ class ActiveRun(Belongings):
         "_last_kept",
         "_over",
         "_partial",
-        "_past_history",
+        "_past",
         "_replay_left",
         "_sequence",
         "_started_by",
@@ -114,9 +114,9 @@ class ActiveRun(Belongings):
         self._over = False
         #: The lease is gone, and nothing that is on its way to the writer may be written: see `leave`.
         self.lost = False
-        #: A step was executed in this stay: the code is past its history, even if it left out a step of it. Checkpoints
-        #: tell nothing: they are saved again while the run replays.
-        self._past_history = False
+        #: Branches that have asked for what the history does not have: they are past it, even if finished steps were
+        #: left out (those before a checkpoint, for one).
+        self._past: set[str] = set()
         #: Why the stay is being unwound: whatever the run's code makes of the exception, this is its outcome.
         self.unwound: PutDown | None = None
         #: The attempt before died. Until a first step ends here, what is executed may have been before.
@@ -153,7 +153,7 @@ class ActiveRun(Belongings):
 
     @property
     def is_replaying(self) -> bool:
-        return self._replay_left > 0
+        return self._replay_left > 0 and self.branch not in self._past
 
     @property
     def is_async(self) -> bool:
@@ -228,7 +228,7 @@ class ActiveRun(Belongings):
         with self._lock:
             if self._over:
                 raise Fenced
-            replaying = self.is_replaying and not self._past_history
+            replaying = self.is_replaying
             self._sending = self._sending or Sending(self.started, self._last_kept)
             for row in self._sending.rows(stream, data, step, at, self._sequence, self._tries.get(step, 0), replaying):
                 self._port.writer.put_chunk(row)
@@ -288,6 +288,8 @@ class ActiveRun(Belongings):
         if len(branch) > MAX_BRANCH:
             branch = hashlib.sha256(branch.encode()).hexdigest()[:8]
         self._branches[task] = branch
+        if parent in self._past:
+            self._past.add(branch)
 
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
         self.tasks.pop(task, None)
@@ -359,8 +361,11 @@ class ActiveRun(Belongings):
         """The key of a step that the code asks for now. Raises Mismatch when the history has it otherwise."""
         key = f"{step.name}:{step.key}" if step.key is not None else self.number(step.name)
         self.asks_for(step, key, again=key in self._elsewhere)
+        is_done = key in self._done or key in self._elsewhere
+        if self._replay_left > 0 and not is_done:
+            self._past.add(self.branch)
         if self._compared is not None:
-            self._compared.step(step, key, key in self._done or key in self._elsewhere, args, kwargs)
+            self._compared.step(step, key, is_done, args, kwargs)
         return key
 
     def number(self, name: str) -> str:
@@ -394,8 +399,6 @@ class ActiveRun(Belongings):
             if self._over:
                 raise Fenced
             self._sequence += 1
-            if row.kind != SnapshotKind.CHECKPOINT:
-                self._past_history = True
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
     def put(self, row: store.WaitsRow, ack: Ack = None) -> None:
@@ -418,6 +421,8 @@ class ActiveRun(Belongings):
         """What a wait brought in an earlier stay. Raises Mismatch when the history has it otherwise."""
         if (known := self._waited.get(key)) is not None:
             self._replay_left -= 1
+        elif blocking and self._replay_left > 0:
+            self._past.add(self.branch)
         if self._compared is not None:
             self._compared.wait(key, known is not None, blocking)
         return known

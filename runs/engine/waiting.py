@@ -1,9 +1,9 @@
 """The waits of one stay of a run: answered from what is known, or parked until the run comes to rest (DESIGN D5).
 
 A run is *at rest* when each of its branches waits: no step's function is at work, and every asyncio task that the run's
-code has started is parked here, or waits for others that are (`rest.py`). Then the run is put down: it leaves the worker
-and comes back when one of its waits is over. Until it is at rest, or while the next wait ends within HOLD seconds, it
-stays, and answers are brought to it.
+code has started is parked here, or waits for others that are (`rest.py`). Then the run is put down: it leaves the
+worker and comes back when one of its waits is over. Until it is at rest, or while the next wait ends within HOLD
+seconds, it stays, and answers are brought to it.
 """
 
 from __future__ import annotations
@@ -296,8 +296,13 @@ class Waits:
     def _recall(self, key: str, runners: Sequence[Runner]) -> str | None:
         """What the code has taken from this wait in an earlier stay."""
         if (known := self._run.recall(key)) is not None:
-            self._taken.update(runner.key for runner in runners)
+            index = json.loads(known).get("index", 0)
+            self._take_from(runners, runners[index].key if index < len(runners) else "")
         return known
+
+    def _take_from(self, runners: Sequence[Runner], winner: str) -> None:
+        """The wait is over. A token that lost a race stays open: the code has it, and may wait for it again."""
+        self._taken.update(r.key for r in runners if r.key == winner or r.spec.kind != WaitKind.TOKEN)
 
     def _open(self, runner: Runner, *, acknowledged: bool = False) -> Future[None] | None:
         """Begins a wait that is new to the run; children wait for an acknowledgement, because they may be refused."""
@@ -359,12 +364,14 @@ class Waits:
 
     def _take(self, spec: WaitSpec, key: str, runners: Sequence[Runner], fact: store.WaitFact) -> Any:
         """Keeps what a wait brought as a snapshot, which answers from now on."""
-        self._taken.update(runner.key for runner in runners)
+        if fact.outcome == "cancelled":  # by a race of an earlier release, which gave up tokens that lost
+            raise StepMisuse(f"{spec.label} was given up when it lost an earlier race: it cannot be waited for again.")
+        self._take_from(runners, fact.key)
         output: Any = None if fact.output is None else json.loads(fact.output)
         brought = {"outcome": fact.outcome, "value": output}
         if spec.kind == WaitKind.FIRST:
             brought["index"] = next(i for i, runner in enumerate(runners) if runner.key == fact.key)
-            if losers := [runner.id for runner in runners if runner.key != fact.key]:
+            if losers := [r.id for r in runners if r.key != fact.key and r.spec.kind != WaitKind.TOKEN]:
                 self._run.put(store.GiveUpRow(self._run.id, losers))
         raised: Exception | None = None
         value: Any = None

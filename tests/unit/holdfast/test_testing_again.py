@@ -1,0 +1,145 @@
+"""The kit enters runs again as workers do: tokens that are opened anew or lose a race, and usage between steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from holdfast.testing import complete_token, inline, run_inline
+from runs import Retry, WaitTimeout, acheckpoint, current_run, step, task, usage, wait
+from runs.sdk.task import registry
+
+TWICE = Retry(max_attempts=2, min_delay=0)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    before = set(registry.ids())
+    yield
+    for name in set(registry.ids()) - before:
+        del registry._tasks[name]
+
+
+@step
+async def same(value: Any) -> Any:
+    return value
+
+
+# ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_token_whose_time_is_up_is_opened_anew_by_the_next_attempt_although_a_step_has_sent_the_old_one() -> None:
+    @task(id="kit-token-again", retry=TWICE)
+    async def asks() -> Any:
+        token = await wait.atoken("pay", timeout=5)
+        await same(str(token.id))
+        return await token
+
+    with inline(asks) as run:
+        run.until_waiting()
+        run.advance(6)
+        run.until_waiting()
+        run.complete_token("pay", 7)
+        result = run.result()
+    assert (result.output, result.calls["same"]) == (7, 1)
+    assert [w.outcome for w in result.waits] == ["timed_out", "completed"]
+
+
+def test_a_token_that_loses_a_race_may_be_raced_again() -> None:
+    @task(id="kit-reminds")
+    async def reminds() -> list[Any]:
+        token = await wait.atoken("pay", type=int)
+        for reminders in range(5):
+            won = await wait.afirst(token, wait.asleep(60))
+            if won.index == 0:
+                return [reminders, won.value]
+        return [5, await token]
+
+    with inline(reminds) as run:
+        run.until_waiting()
+        run.advance(61)
+        run.until_waiting()
+        run.advance(61)
+        run.until_waiting()
+        run.complete_token("pay", 7)
+        result = run.result()
+    assert result.output == [2, 7]
+    assert run_inline(reminds, answers=[complete_token("pay", 3)]).output == [0, 3]
+
+
+def test_a_plain_function_waits_for_a_token_after_a_race_that_it_lost() -> None:
+    @task(id="kit-reminds-sync")
+    def reminds() -> Any:
+        token = wait.token("pay", timeout=600)
+        won = wait.first(token, wait.asleep(60))
+        try:
+            return [won.index, token.wait()]
+        except WaitTimeout:
+            return "too late"
+
+    with inline(reminds) as run:
+        run.until_waiting()
+        run.advance(61)
+        run.until_waiting()
+        run.complete_token("pay", "paid")
+        assert run.result().output == [1, "paid"]
+    with inline(reminds) as run:
+        run.until_waiting()
+        run.advance(61)
+        run.until_waiting()
+        run.advance(600)
+        assert run.result().output == "too late"
+
+
+# ── usage between steps ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_usage_after_a_checkpoint_counts_although_the_steps_before_it_are_not_asked_for_again() -> None:
+    @task(id="kit-usage-checkpoint", retry=TWICE)
+    async def counts() -> None:
+        for number in range(current_run().state or 0, 4):
+            await same.using(key=str(number))(number)
+            usage(calls=1)
+            await acheckpoint(number + 1)
+            if number == 1 and current_run().attempt == 1:
+                raise ValueError("once")
+
+    assert run_inline(counts).usage == {"calls": 4}
+
+
+def test_usage_after_a_wait_that_is_asked_again_counts() -> None:
+    @task(id="kit-usage-wait", retry=TWICE)
+    async def counts() -> None:
+        await wait.asignal("go", timeout=5)
+        await same(1)
+        usage(calls=1)
+
+    with inline(counts) as run:
+        run.until_waiting()
+        run.advance(6)
+        run.until_waiting()
+        run.send_signal("go")
+        assert run.result().usage == {"calls": 1}
+
+
+def test_usage_of_a_branch_that_replays_is_left_out_although_another_has_gone_on() -> None:
+    @task(id="kit-usage-branches")
+    async def counts() -> None:
+        async def branch(name: str) -> None:
+            await same(name)
+            usage(calls=1)
+            await same(f"{name}{name}")
+            await wait.asignal(name)
+            usage(signals=1)
+
+        await asyncio.gather(branch("a"), branch("b"))
+
+    with inline(counts) as run:
+        run.until_waiting()
+        run.send_signal("a")
+        run.until_waiting()
+        run.send_signal("b")
+        assert run.result().usage == {"calls": 2, "signals": 2}
