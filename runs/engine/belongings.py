@@ -20,6 +20,7 @@ from runs.engine.again import asked_again
 from runs.engine.beats import Beats
 from runs.engine.compared import Compared
 from runs.engine.completing import Completions
+from runs.engine.keyed import Keyed
 from runs.engine.outcome import Continue, Fenced, Mismatch
 from runs.engine.port import Port
 from runs.engine.progress import Progress
@@ -44,6 +45,7 @@ class Belongings(RunContext):
         "_beats",
         "_compared",
         "_completions",
+        "_keyed",
         "_lock",
         "_named",
         "_port",
@@ -71,6 +73,7 @@ class Belongings(RunContext):
         self._beats: Beats | None = None
         self._tail: LogTail | None = None
         self._completions: Completions | None = None
+        self._keyed: Keyed | None = None
         #: The steps whose functions are at work, by key.
         self.executing: dict[str, Step[Any, Any]] = {}
         #: The function of each step that this stay has asked for, by name.
@@ -173,6 +176,14 @@ class Belongings(RunContext):
             with self._lock:
                 self._completions = self._completions or Completions(self._run, ())
         return self._completions
+
+    @property
+    def keyed(self) -> Keyed:
+        """Its calls of steps with a key of the code's own."""
+        if self._keyed is None:
+            with self._lock:
+                self._keyed = self._keyed or Keyed()
+        return self._keyed
 
     def asks_for(self, step: Step[Any, Any], key: str, *, again: bool) -> None:
         """The code asks for a step; `again`: a local one that has finished on another host.

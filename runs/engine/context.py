@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from runs import store, waitlinks
-from runs.engine import failure, showing, steps, unsafe
+from runs.engine import failure, showing, steps, transact, unsafe
 from runs.engine.belongings import Belongings
 from runs.engine.database import outside_transactions, tidy_shared
 from runs.engine.fairtime import Within
@@ -173,10 +173,22 @@ class ActiveRun(Belongings):
         return found
 
     async def step_async(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return await steps.call_async(self, step, args, kwargs)
+        if step.key is None or step.unsafe:
+            return await steps.call_async(self, step, args, kwargs)
+        with self.keyed.call(step, args, kwargs):
+            return await steps.call_async(self, step, args, kwargs)
 
     def step_sync(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return steps.call_sync(self, step, args, kwargs)
+        if step.key is None or step.unsafe:
+            return steps.call_sync(self, step, args, kwargs)
+        if step.transaction and transact.is_awaited(self):
+            return self._keyed_transaction(step, args, kwargs)
+        with self.keyed.call(step, args, kwargs):
+            return steps.call_sync(self, step, args, kwargs)
+
+    async def _keyed_transaction(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self.keyed.call(step, args, kwargs):
+            return await transact.call(self, step, args, kwargs)
 
     async def wait_async(self, spec: WaitSpec) -> Any:
         return await self.waits.wait_async(spec)
@@ -427,8 +439,16 @@ class ActiveRun(Belongings):
             self._compared.wait(key, known is not None, blocking)
         return known
 
+    def remember(self, step: Step[Any, Any], key: str, output: str | None) -> None:
+        """A step has finished in this stay: a second call with its key gets this result, as at re-entry."""
+        if step.key is not None and not step.unsafe:
+            self._done[key] = output
+            self._elsewhere.discard(key)
+            self.keyed.answered(key)
+
     def _replay(self, step: Step[Any, Any], key: str) -> Any:
-        self._replay_left -= 1
+        if step.key is None or self.keyed.answered(key):
+            self._replay_left -= 1
         text = self._done[key]
         if text is None or text == "null":
             return None

@@ -94,6 +94,90 @@ def test_a_plain_function_waits_for_a_token_after_a_race_that_it_lost() -> None:
         assert run.result().output == "too late"
 
 
+# ── steps with a key ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_key_that_is_used_twice_is_called_once_and_answers_both() -> None:
+    @task(id="kit-key-twice")
+    async def reads() -> list[str]:
+        found = [await same.using(key=url)(url) for url in ("a", "b", "a")]
+        await wait.asleep(60)
+        return found
+
+    result = run_inline(reads)
+    assert (result.output, result.calls["same"]) == (["a", "b", "a"], 2)
+    assert [s.key for s in result.snapshots if s.kind == "step"] == ["same:a", "same:b"]
+
+
+def test_a_key_that_is_used_twice_is_called_once_in_a_plain_function_too() -> None:
+    @step
+    def plain(value: int) -> int:
+        return value
+
+    @task(id="kit-key-twice-sync")
+    def reads() -> list[int]:
+        found = [plain.using(key="k")(1), plain.using(key="k")(1)]
+        wait.sleep(60)
+        return found
+
+    result = run_inline(reads)
+    assert (result.output, result.calls["plain"]) == ([1, 1], 1)
+
+
+def test_usage_between_steps_is_left_out_after_both_calls_with_one_key_have_been_answered() -> None:
+    @task(id="kit-key-usage")
+    async def reads() -> None:
+        await same.using(key="a")("a")
+        await same.using(key="a")("a")
+        usage(calls=1)
+        await same("b")
+        await wait.asleep(60)
+
+    assert run_inline(reads).usage == {"calls": 1}
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+def test_one_key_for_calls_with_different_arguments_is_refused(asleep: bool) -> None:
+    @task(id="kit-key-for-two")
+    async def reads() -> list[int]:
+        one = await same.using(key="k")(1)
+        if asleep:
+            await wait.asleep(60)
+        return [one, await same.using(key="k")(2)]
+
+    result = run_inline(reads)
+    assert result.calls["same"] == 1
+    assert result.error is not None
+    assert "was called twice with the key 'k', and with other arguments" in result.error["message"]
+
+
+def test_one_key_for_two_calls_at_once_is_refused_and_a_failed_one_may_be_called_again() -> None:
+    @task(id="kit-key-at-once")
+    async def reads() -> Any:
+        return await asyncio.gather(same.using(key="k")(1), same.using(key="k")(1))
+
+    error = run_inline(reads).error
+    assert error is not None
+    assert "while another call with this key is at work" in error["message"]
+    tries: list[int] = []
+
+    @step(retry=Retry(max_attempts=1))
+    async def moody() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError("no")
+        return "yes"
+
+    @task(id="kit-key-again")
+    async def insists() -> str:
+        try:
+            return await moody.using(key="k")()
+        except ConnectionError:
+            return await moody.using(key="k")()
+
+    assert run_inline(insists).output == "yes"
+
+
 # ── usage between steps ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
