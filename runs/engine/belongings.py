@@ -260,6 +260,10 @@ class Belongings(RunContext):
         """See `Compared.unfit`."""
         return self._compared.unfit(what, error) if self._compared is not None else None
 
+    def refuse_swapped(self, key: str, owner: str) -> NoReturn:
+        """See `Compared.swapped`. A run that has only waited has no snapshots yet."""
+        raise (self._compared or Compared(self._run, ())).swapped(key, owner)
+
     def key_now(self, key: str) -> str:
         """The key under which a wait is asked in this attempt; see `again.py`."""
         if (chain := self._again.get(key)) is None:

@@ -80,10 +80,18 @@ class Compared:
         the same, so that other code would not fit either."""
         if not self._is_other_code:
             return None
-        history = self._history or History(self._run.task, self._run.started, ())
-        mismatch = history.unfit(what, str(error))
+        mismatch = self._told().unfit(what, str(error))
         self._run.unwind(mismatch)
         return mismatch
+
+    def swapped(self, key: str, owner: str) -> Mismatch:
+        """What to raise when children are asked for with the payloads of others of this run."""
+        mismatch = self._told().swapped(key, owner)
+        self._run.unwind(mismatch)
+        return mismatch
+
+    def _told(self) -> History:
+        return self._history or History(self._run.task, self._run.started, ())
 
     def _beyond(self, history: History, key: str) -> None:
         history.beyond(key, self._run.branch)

@@ -9,6 +9,7 @@ seconds, it stays, and answers are brought to it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Sequence
@@ -58,13 +59,15 @@ class Parked:
 class Waits:
     """See the module. Everything but `wait_sync`, `open` and `deliver` is called on the event loop."""
 
-    __slots__ = ("_dues", "_facts", "_looking", "_loop", "_number", "_parked", "_run", "_taken")
+    __slots__ = ("_children", "_dues", "_facts", "_looking", "_loop", "_number", "_parked", "_run", "_taken")
 
     def __init__(self, run: ActiveRun, facts: Iterable[store.WaitFact]) -> None:
         self._run = run
         self._facts = {fact.key: fact for fact in facts}
         self._number = len(self._facts)
         self._dues: dict[str, float] = {f.key: f.due if f.due is not None else FOREVER for f in self._facts.values()}
+        #: Ids of the waits for children, by key: they depend on the payloads as well.
+        self._children = {fact.key: fact.id for fact in self._facts.values() if fact.kind == WaitKind.CHILDREN}
         self._parked: set[Parked] = set()
         #: Waits that have given the code what they brought, or lost a race.
         self._taken: set[str] = set()
@@ -162,7 +165,8 @@ class Waits:
 
     def untaken(self) -> tuple[uuid.UUID, ...]:
         """The waits that have begun, and of which the code has not taken what they bring."""
-        return tuple(wait_id(self._run.id, key) for key in self._dues if key not in self._taken)
+        keys = [key for key in self._dues if key not in self._taken]
+        return tuple(self._children.get(key) or wait_id(self._run.id, key) for key in keys)
 
     def is_void(self, key: str) -> bool:
         """True for a wait that is over and has brought no value."""
@@ -276,11 +280,23 @@ class Waits:
                 signals.check(self._run.task, one.name)
         key, mark = self._key(spec)
         if spec.kind != WaitKind.FIRST:
-            return key, [Runner(spec, key, wait_id(self._run.id, key))]
+            return key, [self._runner(spec, key)]
         # A race that is asked again asks all of its waits again.
         keys = [runner.key or f"{self._counted(runner)}{mark}" for runner in spec.runners]
         runners = zip(spec.runners, keys, strict=True)
-        return key, [Runner(runner, key, wait_id(self._run.id, key)) for runner, key in runners]
+        return key, [self._runner(runner, key) for runner, key in runners]
+
+    def _runner(self, spec: WaitSpec, key: str) -> Runner:
+        """Raises Mismatch for children whose payloads are those of another wait: it would get that one's results."""
+        if spec.spawn is None:
+            return Runner(spec, key, wait_id(self._run.id, key))
+        payloads = _digest(spec.spawn.payloads)
+        found = wait_id(self._run.id, f"{key} {payloads}")
+        if (known := self._children.get(key, found)) != found and not self._run.started.accepted:
+            for other, id_ in self._children.items():
+                if id_ == wait_id(self._run.id, f"{other} {payloads}"):
+                    self._run.refuse_swapped(key, other)
+        return Runner(spec, key, known)
 
     def _key(self, spec: WaitSpec) -> tuple[str, str]:
         """The key of a wait, and what stands behind its count when it is asked again."""
@@ -321,6 +337,7 @@ class Waits:
             run.put(row, ack)
             return ack
         ack = Future()
+        self._children[runner.key] = runner.id
         accounts = run.started.accounts  # children draw on the budgets of those who wait for them
         run.put(store.SpawnRow(run.id, row, replace(spec.spawn, accounts=accounts)), ack)
         return ack
@@ -390,6 +407,13 @@ class Waits:
 def wait_id(run_id: uuid.UUID, key: str) -> uuid.UUID:
     """The id of a run's wait: the same in every stay, so that a token handed out earlier is still the one."""
     return uuid.uuid5(run_id, key)
+
+
+def _digest(payloads: Sequence[str]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for text in payloads:  # JSON, which has no line ends of its own
+        found.update(text.encode() + b"\n")
+    return found.hexdigest()
 
 
 def _value(spec: WaitSpec, brought: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.testing import complete_token, inline, run_inline
+from holdfast.testing.errors import NotTheSameSteps
 from runs import Retry, WaitTimeout, acheckpoint, current_run, step, task, usage, wait
 from runs.sdk.task import registry
 
@@ -92,6 +93,58 @@ def test_a_plain_function_waits_for_a_token_after_a_race_that_it_lost() -> None:
         run.until_waiting()
         run.advance(600)
         assert run.result().output == "too late"
+
+
+# ── children ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_children_that_are_asked_for_in_another_order_do_not_get_the_results_of_others() -> None:
+    entered: list[int] = []
+
+    @task(id="kit-child")
+    async def child(number: int) -> int:
+        await wait.asleep(60)
+        return number
+
+    @task(id="kit-swaps-children")
+    async def parent() -> list[int]:
+        entered.append(1)
+        order = (1, 2) if len(entered) == 1 else (2, 1)
+        return list(await asyncio.gather(*(child.aenqueue_and_wait(number=number) for number in order)))
+
+    with pytest.raises(NotTheSameSteps, match=r"child#1@1 was asked for with the payloads that .*child#1@2 had"):
+        run_inline(parent)
+
+
+def test_children_whose_payload_is_another_each_time_get_the_result_of_what_was_enqueued() -> None:
+    numbers = iter(range(10))
+
+    @task(id="kit-child-anew")
+    async def child(number: int) -> int:
+        await wait.asleep(60)
+        return number
+
+    @task(id="kit-parent-anew")
+    async def parent() -> int:
+        return await child.aenqueue_and_wait(number=next(numbers))
+
+    assert run_inline(parent).output == 0
+
+
+def test_children_are_taken_as_they_end_from_tasks_that_are_started_in_order() -> None:
+    @task(id="kit-child-in-order")
+    async def child(number: int) -> int:
+        await wait.asleep(60 + number)
+        return number
+
+    @task(id="kit-takes-children")
+    async def parent() -> list[list[int]]:
+        async def one(number: int) -> list[int]:
+            return [number, await child.aenqueue_and_wait(number=number)]
+
+        return [await done for done in asyncio.as_completed([asyncio.create_task(one(n)) for n in range(6)])]
+
+    assert sorted(run_inline(parent).output) == [[n, n] for n in range(6)]
 
 
 # ── steps with a key ─────────────────────────────────────────────────────────────────────────────────────────────────
