@@ -20,6 +20,7 @@ from runs.engine.again import asked_again
 from runs.engine.beats import Beats
 from runs.engine.compared import Compared
 from runs.engine.completing import Completions
+from runs.engine.keyed import Keyed
 from runs.engine.outcome import Continue, Fenced, Mismatch
 from runs.engine.port import Port
 from runs.engine.progress import Progress
@@ -44,6 +45,7 @@ class Belongings(RunContext):
         "_beats",
         "_compared",
         "_completions",
+        "_keyed",
         "_lock",
         "_named",
         "_port",
@@ -71,6 +73,7 @@ class Belongings(RunContext):
         self._beats: Beats | None = None
         self._tail: LogTail | None = None
         self._completions: Completions | None = None
+        self._keyed: Keyed | None = None
         #: The steps whose functions are at work, by key.
         self.executing: dict[str, Step[Any, Any]] = {}
         #: The function of each step that this stay has asked for, by name.
@@ -174,6 +177,14 @@ class Belongings(RunContext):
                 self._completions = self._completions or Completions(self._run, ())
         return self._completions
 
+    @property
+    def keyed(self) -> Keyed:
+        """Its calls of steps with a key of the code's own."""
+        if self._keyed is None:
+            with self._lock:
+                self._keyed = self._keyed or Keyed()
+        return self._keyed
+
     def asks_for(self, step: Step[Any, Any], key: str, *, again: bool) -> None:
         """The code asks for a step; `again`: a local one that has finished on another host.
 
@@ -221,6 +232,11 @@ class Belongings(RunContext):
         if self._completions is not None:
             self._completions.over(key)
 
+    def step_left(self) -> None:
+        """A step's function is at work no more: perhaps the run is at rest now."""
+        if self._waits is not None:
+            self._waits.look_soon()
+
     def flush_said(self, *, now: bool = False) -> None:
         if self._said is not None:
             self._said.flush(now=now)
@@ -243,6 +259,10 @@ class Belongings(RunContext):
     def unfit(self, what: str, error: ValueError) -> Mismatch | None:
         """See `Compared.unfit`."""
         return self._compared.unfit(what, error) if self._compared is not None else None
+
+    def refuse_swapped(self, key: str, owner: str) -> NoReturn:
+        """See `Compared.swapped`. A run that has only waited has no snapshots yet."""
+        raise (self._compared or Compared(self._run, ())).swapped(key, owner)
 
     def key_now(self, key: str) -> str:
         """The key under which a wait is asked in this attempt; see `again.py`."""

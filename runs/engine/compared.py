@@ -52,12 +52,13 @@ class Compared:
             self._run.say(logging.WARNING, OTHER_ARGUMENTS.format(key), {"step": key})
 
     def wait(self, key: str, is_done: bool, blocking: bool) -> None:
-        """The code asks for a wait. A branch that waits has asked for all that came before."""
+        """The code asks for a wait. A branch that waits (`blocking`) has asked for all that came before; one that opens
+        a token, perhaps anew, has not: finished steps that handed it out may stand behind it."""
         if (history := self._history) is None:
             return
         if is_done:
             history.met(key)
-        elif not key.startswith(_OURS) and (blocking or not self._run.waits.knows(key)):
+        elif not key.startswith(_OURS) and blocking:
             self._check(lambda: self._beyond(history, key))
 
     def again(self, keys: Sequence[str]) -> None:
@@ -79,14 +80,22 @@ class Compared:
         the same, so that other code would not fit either."""
         if not self._is_other_code:
             return None
-        history = self._history or History(self._run.task, self._run.started, ())
-        mismatch = history.unfit(what, str(error))
+        mismatch = self._told().unfit(what, str(error))
         self._run.unwind(mismatch)
         return mismatch
 
+    def swapped(self, key: str, owner: str) -> Mismatch:
+        """What to raise when children are asked for with the payloads of others of this run."""
+        mismatch = self._told().swapped(key, owner)
+        self._run.unwind(mismatch)
+        return mismatch
+
+    def _told(self) -> History:
+        return self._history or History(self._run.task, self._run.started, ())
+
     def _beyond(self, history: History, key: str) -> None:
         history.beyond(key, self._run.branch)
-        if not self._run.is_replaying and history.is_complete:
+        if self._run._replay_left <= 0 and history.is_complete:
             self._history = None
 
     def _check(self, compare: Callable[[], bool | None]) -> bool | None:

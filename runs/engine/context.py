@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from runs import store, waitlinks
-from runs.engine import failure, showing, steps, unsafe
+from runs.engine import failure, showing, steps, transact, unsafe
 from runs.engine.belongings import Belongings
 from runs.engine.database import outside_transactions, tidy_shared
 from runs.engine.fairtime import Within
@@ -52,7 +52,7 @@ class ActiveRun(Belongings):
         "_last_kept",
         "_over",
         "_partial",
-        "_past_history",
+        "_past",
         "_replay_left",
         "_sequence",
         "_started_by",
@@ -114,9 +114,9 @@ class ActiveRun(Belongings):
         self._over = False
         #: The lease is gone, and nothing that is on its way to the writer may be written: see `leave`.
         self.lost = False
-        #: A step was executed in this stay: the code is past its history, even if it left out a step of it. Checkpoints
-        #: tell nothing: they are saved again while the run replays.
-        self._past_history = False
+        #: Branches that have asked for what the history does not have: they are past it, even if finished steps were
+        #: left out (those before a checkpoint, for one).
+        self._past: set[str] = set()
         #: Why the stay is being unwound: whatever the run's code makes of the exception, this is its outcome.
         self.unwound: PutDown | None = None
         #: The attempt before died. Until a first step ends here, what is executed may have been before.
@@ -153,7 +153,7 @@ class ActiveRun(Belongings):
 
     @property
     def is_replaying(self) -> bool:
-        return self._replay_left > 0
+        return self._replay_left > 0 and self.branch not in self._past
 
     @property
     def is_async(self) -> bool:
@@ -173,10 +173,22 @@ class ActiveRun(Belongings):
         return found
 
     async def step_async(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return await steps.call_async(self, step, args, kwargs)
+        if step.key is None or step.unsafe:
+            return await steps.call_async(self, step, args, kwargs)
+        with self.keyed.call(step, args, kwargs):
+            return await steps.call_async(self, step, args, kwargs)
 
     def step_sync(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return steps.call_sync(self, step, args, kwargs)
+        if step.key is None or step.unsafe:
+            return steps.call_sync(self, step, args, kwargs)
+        if step.transaction and transact.is_awaited(self):
+            return self._keyed_transaction(step, args, kwargs)
+        with self.keyed.call(step, args, kwargs):
+            return steps.call_sync(self, step, args, kwargs)
+
+    async def _keyed_transaction(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self.keyed.call(step, args, kwargs):
+            return await transact.call(self, step, args, kwargs)
 
     async def wait_async(self, spec: WaitSpec) -> Any:
         return await self.waits.wait_async(spec)
@@ -228,7 +240,7 @@ class ActiveRun(Belongings):
         with self._lock:
             if self._over:
                 raise Fenced
-            replaying = self.is_replaying and not self._past_history
+            replaying = self.is_replaying
             self._sending = self._sending or Sending(self.started, self._last_kept)
             for row in self._sending.rows(stream, data, step, at, self._sequence, self._tries.get(step, 0), replaying):
                 self._port.writer.put_chunk(row)
@@ -279,13 +291,17 @@ class ActiveRun(Belongings):
     def note_task(self, task: asyncio.Task[Any]) -> None:
         """The run's code has started an asyncio task."""
         self.tasks[task] = asyncio.current_task()
+        task.add_done_callback(self._forget_task)
+        if current_step.get():  # a step's own: where the step is answered from its snapshot, nobody starts it
+            return
         parent = self.branch
         number = self._started_by[parent] = self._started_by.get(parent, 0) + 1
         branch = f"{parent}.{number}" if parent else str(number)
         if len(branch) > MAX_BRANCH:
             branch = hashlib.sha256(branch.encode()).hexdigest()[:8]
         self._branches[task] = branch
-        task.add_done_callback(self._forget_task)
+        if parent in self._past:
+            self._past.add(branch)
 
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
         self.tasks.pop(task, None)
@@ -357,8 +373,11 @@ class ActiveRun(Belongings):
         """The key of a step that the code asks for now. Raises Mismatch when the history has it otherwise."""
         key = f"{step.name}:{step.key}" if step.key is not None else self.number(step.name)
         self.asks_for(step, key, again=key in self._elsewhere)
+        is_done = key in self._done or key in self._elsewhere
+        if self._replay_left > 0 and not is_done:
+            self._past.add(self.branch)
         if self._compared is not None:
-            self._compared.step(step, key, key in self._done or key in self._elsewhere, args, kwargs)
+            self._compared.step(step, key, is_done, args, kwargs)
         return key
 
     def number(self, name: str) -> str:
@@ -392,8 +411,6 @@ class ActiveRun(Belongings):
             if self._over:
                 raise Fenced
             self._sequence += 1
-            if row.kind != SnapshotKind.CHECKPOINT:
-                self._past_history = True
             self._port.writer.put_snapshot(row._replace(sequence=self._sequence), ack, *samples)
 
     def put(self, row: store.WaitsRow, ack: Ack = None) -> None:
@@ -416,12 +433,22 @@ class ActiveRun(Belongings):
         """What a wait brought in an earlier stay. Raises Mismatch when the history has it otherwise."""
         if (known := self._waited.get(key)) is not None:
             self._replay_left -= 1
+        elif blocking and self._replay_left > 0:
+            self._past.add(self.branch)
         if self._compared is not None:
             self._compared.wait(key, known is not None, blocking)
         return known
 
+    def remember(self, step: Step[Any, Any], key: str, output: str | None) -> None:
+        """A step has finished in this stay: a second call with its key gets this result, as at re-entry."""
+        if step.key is not None and not step.unsafe:
+            self._done[key] = output
+            self._elsewhere.discard(key)
+            self.keyed.answered(key)
+
     def _replay(self, step: Step[Any, Any], key: str) -> Any:
-        self._replay_left -= 1
+        if step.key is None or self.keyed.answered(key):
+            self._replay_left -= 1
         text = self._done[key]
         if text is None or text == "null":
             return None

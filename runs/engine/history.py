@@ -119,6 +119,11 @@ class History:
             if left and gone:
                 raise self._mismatch(f"the run ended where the history has {next(iter(left))}")
 
+    def swapped(self, key: str, owner: str) -> Mismatch:
+        """Children were asked for with the payloads of others."""
+        self._asked.append(f"{key} with the payloads of {owner}")
+        return self._mismatch(f"{key} was asked for with the payloads that {owner} had")
+
     def unfit(self, what: str, why: str) -> Mismatch:
         """Something that is stored does not fit the annotations of this code."""
         return self._mismatch(f"{what} does not fit its annotation: {why}")

@@ -67,10 +67,12 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
             run._store(row, stored, run._count(step, began, "completed", row.finished))
             run.step_over(key)
             await stored
+            run.remember(step, key, output)
             return value
         finally:
             run.executing.pop(key, None)
             current_step.reset(token)
+            run.step_left()
         if delay > HOLD:
             await run.waits.pause(key, run._tries[key], delay)
         else:
@@ -127,6 +129,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
             run._store(row, stored, run._count(step, began, "completed", row.finished))
             run.step_over(key)
             stored.result()
+            run.remember(step, key, output)
             return value
         finally:
             run.executing.pop(key, None)

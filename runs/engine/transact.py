@@ -51,12 +51,13 @@ class GivenUp(Exception):
 
 def call(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The step's result; to be awaited where the task is `async def`, but not in threads of its own."""
-    if run.is_async and _in_event_loop():
-        return _call_async(run, step, args, kwargs)
-    return _call_sync(run, step, args, kwargs)
+    return (_call_async if is_awaited(run) else _call_sync)(run, step, args, kwargs)
 
 
-def _in_event_loop() -> bool:
+def is_awaited(run: ActiveRun) -> bool:
+    """Whether the code that calls awaits the step."""
+    if not run.is_async:
+        return False
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -108,6 +109,7 @@ async def _call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...
             given_up.set()
             run.executing.pop(key, None)
             current_step.reset(token)
+            run.step_left()
         await asyncio.sleep(delay)
 
 
@@ -176,6 +178,7 @@ def _try(
         assert sealed is not None
         run._port.writer.count([run._count(step, began, "completed", sealed[1].finished)])
         run._port.touch(run.id)
+        run.remember(step, key, sealed[1].output)
         return value
 
 

@@ -1,14 +1,15 @@
 """The waits of one stay of a run: answered from what is known, or parked until the run comes to rest (DESIGN D5).
 
-A run is *at rest* when each of its branches waits: every asyncio task that the run's code has started is parked here,
-or is only there for others that are. Then the run is put down: it leaves the worker and comes back when one of its
-waits is over. Until it is at rest, or while the next wait ends within HOLD seconds, it stays, and answers are brought
-to it.
+A run is *at rest* when each of its branches waits: no step's function is at work, and every asyncio task that the run's
+code has started is parked here, or waits for others that are (`rest.py`). Then the run is put down: it leaves the
+worker and comes back when one of its waits is over. Until it is at rest, or while the next wait ends within HOLD
+seconds, it stays, and answers are brought to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from runs import store
-from runs.engine import database, updating
+from runs.engine import database, rest, updating
 from runs.engine.again import RAISED
 from runs.engine.outcome import PutDown
 from runs.errors import StepMisuse
@@ -58,13 +59,15 @@ class Parked:
 class Waits:
     """See the module. Everything but `wait_sync`, `open` and `deliver` is called on the event loop."""
 
-    __slots__ = ("_dues", "_facts", "_looking", "_loop", "_number", "_parked", "_run", "_taken")
+    __slots__ = ("_children", "_dues", "_facts", "_looking", "_loop", "_number", "_parked", "_run", "_taken")
 
     def __init__(self, run: ActiveRun, facts: Iterable[store.WaitFact]) -> None:
         self._run = run
         self._facts = {fact.key: fact for fact in facts}
         self._number = len(self._facts)
         self._dues: dict[str, float] = {f.key: f.due if f.due is not None else FOREVER for f in self._facts.values()}
+        #: Ids of the waits for children, by key: they depend on the payloads as well.
+        self._children = {fact.key: fact.id for fact in self._facts.values() if fact.kind == WaitKind.CHILDREN}
         self._parked: set[Parked] = set()
         #: Waits that have given the code what they brought, or lost a race.
         self._taken: set[str] = set()
@@ -162,7 +165,8 @@ class Waits:
 
     def untaken(self) -> tuple[uuid.UUID, ...]:
         """The waits that have begun, and of which the code has not taken what they bring."""
-        return tuple(wait_id(self._run.id, key) for key in self._dues if key not in self._taken)
+        keys = [key for key in self._dues if key not in self._taken]
+        return tuple(self._children.get(key) or wait_id(self._run.id, key) for key in keys)
 
     def is_void(self, key: str) -> bool:
         """True for a wait that is over and has brought no value."""
@@ -232,13 +236,27 @@ class Waits:
             run.main.cancel()
 
     def _at_rest(self) -> bool:
+        if any(not self._run.is_handed(key) for key in tuple(self._run.executing)):
+            return False  # a step's function is at work, in whichever branch: `step_left` looks again
         waiting = {parked.task for parked in self._parked}
         alive = {task: parent for task, parent in self._run.tasks.items() if not task.done()}
         parents = set(alive.values())
-        # Who has started others is taken to wait for them: only the leaves have to be parked. And nobody may be about
-        # to move, because what it waits for has just been done.
         branches = [task for task in (self._run.main, *alive) if task is not None]
-        return all((task in waiting or task in parents) and not _moves(task) for task in branches)
+        if any(rest.moves(task) for task in branches):
+            self.look_soon()
+            return False
+        # The leaves have to be parked; and who has started others, to wait for them.
+        if not all(task in waiting or task in parents for task in branches):
+            return False  # a leaf that parks, or ends, has us look again
+        busy = [task for task in branches if task not in waiting and not rest.waits_for_tasks(task)]
+        for task in busy:
+            if (future := rest.hangs_in(task)) is not None:
+                future.remove_done_callback(self._look_again)
+                future.add_done_callback(self._look_again)
+        return not busy
+
+    def _look_again(self, _: asyncio.Future[Any]) -> None:
+        self.look_soon()
 
     def _put_down(self, runners: Sequence[Runner]) -> PutDown:
         told: dict[str, Any] = {"kind": runners[0].spec.kind, "what": runners[0].spec.label, "count": len(runners)}
@@ -262,11 +280,23 @@ class Waits:
                 signals.check(self._run.task, one.name)
         key, mark = self._key(spec)
         if spec.kind != WaitKind.FIRST:
-            return key, [Runner(spec, key, wait_id(self._run.id, key))]
+            return key, [self._runner(spec, key)]
         # A race that is asked again asks all of its waits again.
         keys = [runner.key or f"{self._counted(runner)}{mark}" for runner in spec.runners]
         runners = zip(spec.runners, keys, strict=True)
-        return key, [Runner(runner, key, wait_id(self._run.id, key)) for runner, key in runners]
+        return key, [self._runner(runner, key) for runner, key in runners]
+
+    def _runner(self, spec: WaitSpec, key: str) -> Runner:
+        """Raises Mismatch for children whose payloads are those of another wait: it would get that one's results."""
+        if spec.spawn is None:
+            return Runner(spec, key, wait_id(self._run.id, key))
+        payloads = _digest(spec.spawn.payloads)
+        found = wait_id(self._run.id, f"{key} {payloads}")
+        if (known := self._children.get(key, found)) != found and not self._run.started.accepted:
+            for other, id_ in self._children.items():
+                if id_ == wait_id(self._run.id, f"{other} {payloads}"):
+                    self._run.refuse_swapped(key, other)
+        return Runner(spec, key, known)
 
     def _key(self, spec: WaitSpec) -> tuple[str, str]:
         """The key of a wait, and what stands behind its count when it is asked again."""
@@ -282,8 +312,13 @@ class Waits:
     def _recall(self, key: str, runners: Sequence[Runner]) -> str | None:
         """What the code has taken from this wait in an earlier stay."""
         if (known := self._run.recall(key)) is not None:
-            self._taken.update(runner.key for runner in runners)
+            index = json.loads(known).get("index", 0)
+            self._take_from(runners, runners[index].key if index < len(runners) else "")
         return known
+
+    def _take_from(self, runners: Sequence[Runner], winner: str) -> None:
+        """The wait is over. A token that lost a race stays open: the code has it, and may wait for it again."""
+        self._taken.update(r.key for r in runners if r.key == winner or r.spec.kind != WaitKind.TOKEN)
 
     def _open(self, runner: Runner, *, acknowledged: bool = False) -> Future[None] | None:
         """Begins a wait that is new to the run; children wait for an acknowledgement, because they may be refused."""
@@ -302,6 +337,7 @@ class Waits:
             run.put(row, ack)
             return ack
         ack = Future()
+        self._children[runner.key] = runner.id
         accounts = run.started.accounts  # children draw on the budgets of those who wait for them
         run.put(store.SpawnRow(run.id, row, replace(spec.spawn, accounts=accounts)), ack)
         return ack
@@ -345,12 +381,14 @@ class Waits:
 
     def _take(self, spec: WaitSpec, key: str, runners: Sequence[Runner], fact: store.WaitFact) -> Any:
         """Keeps what a wait brought as a snapshot, which answers from now on."""
-        self._taken.update(runner.key for runner in runners)
+        if fact.outcome == "cancelled":  # by a race of an earlier release, which gave up tokens that lost
+            raise StepMisuse(f"{spec.label} was given up when it lost an earlier race: it cannot be waited for again.")
+        self._take_from(runners, fact.key)
         output: Any = None if fact.output is None else json.loads(fact.output)
         brought = {"outcome": fact.outcome, "value": output}
         if spec.kind == WaitKind.FIRST:
             brought["index"] = next(i for i, runner in enumerate(runners) if runner.key == fact.key)
-            if losers := [runner.id for runner in runners if runner.key != fact.key]:
+            if losers := [r.id for r in runners if r.key != fact.key and r.spec.kind != WaitKind.TOKEN]:
                 self._run.put(store.GiveUpRow(self._run.id, losers))
         raised: Exception | None = None
         value: Any = None
@@ -366,14 +404,16 @@ class Waits:
         return value
 
 
-def _moves(task: asyncio.Task[Any]) -> bool:
-    waits_for = getattr(task, "_fut_waiter", None)  # of CPython's tasks, under every event loop
-    return waits_for is None or waits_for.done()
-
-
 def wait_id(run_id: uuid.UUID, key: str) -> uuid.UUID:
     """The id of a run's wait: the same in every stay, so that a token handed out earlier is still the one."""
     return uuid.uuid5(run_id, key)
+
+
+def _digest(payloads: Sequence[str]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for text in payloads:  # JSON, which has no line ends of its own
+        found.update(text.encode() + b"\n")
+    return found.hexdigest()
 
 
 def _value(spec: WaitSpec, brought: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
-from runs import Retry, current_run, log, step, task
+from runs import Retry, current_run, log, step, task, wait
 from tests.support.ledger import first_time, gate, note
 
 
@@ -177,6 +177,64 @@ async def resists() -> str:
     asyncio.get_running_loop().create_task(forever())
     await asyncio.sleep(0)
     return "done"
+
+
+@step
+async def fans_out() -> int:
+    """Starts asyncio tasks of its own."""
+
+    async def one(number: int) -> int:
+        await asyncio.sleep(0.01)
+        return number
+
+    return sum(await asyncio.gather(one(1), one(2)))
+
+
+@step
+async def branched(number: int) -> int:
+    note("branched", number)
+    return number
+
+
+@task(id="branches-after-a-step-of-many-tasks")
+async def branches_after_a_step_of_many_tasks() -> list[int]:
+    total = await fans_out()
+    found = await asyncio.gather(branched(1), branched(2))
+    await wait.asignal("go")
+    return [total, *found]
+
+
+@step
+async def long(seconds: float) -> str:
+    note("long")
+    await asyncio.sleep(seconds)
+    return "done"
+
+
+@step(safety="unsafe")
+async def long_and_unsafe(seconds: float) -> str:
+    note("long")
+    await asyncio.sleep(seconds)
+    return "done"
+
+
+@task(id="works-beside-a-listener")
+async def works_beside_a_listener(how: str, listens_on: bool = False) -> list[Any]:
+    async def listen() -> Any:
+        return await wait.asignal("go")
+
+    listener = asyncio.create_task(listen())
+    if how in ("step", "unsafe"):
+        await (long(0.7) if how == "step" else long_and_unsafe(0.7))
+    else:
+        await asyncio.sleep(0)
+        note("long")
+        await (asyncio.sleep(0.7) if how == "sleep" else asyncio.to_thread(time.sleep, 0.7))
+    note("through")
+    if listens_on:
+        return ["done", await listener]
+    listener.cancel()
+    return ["done"]
 
 
 @task(id="uses-the-orm")

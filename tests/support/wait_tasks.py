@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from queues import Queue
 from runs import MiB, Retry, RunFailed, WaitTimeout, continue_as_new, current_run, step, task, wait
-from tests.support.ledger import note
+from tests.support.ledger import first_time, note
 
 one = Queue("one-at-a-time", concurrency_limit=1)
 
@@ -274,6 +274,12 @@ async def handles_silence() -> str:
     if current_run().attempt == 1:
         raise ValueError("once")
     return await did("after")
+
+
+@task(id="swaps-children")
+async def swaps_children() -> list[float]:
+    order = (2.5, 5) if first_time(f"order-{current_run().id}") else (5, 2.5)
+    return list(await asyncio.gather(*(sleeps.aenqueue_and_wait(seconds=seconds) for seconds in order)))
 
 
 @task(id="fails-until", retry=Retry(max_attempts=1))

@@ -41,6 +41,15 @@ def test_many_children_bring_their_results_in_order(waiting: Fleet) -> None:
     assert the("parent").enqueue(0).result(timeout=20) == []
 
 
+def test_children_in_another_order_park_their_parent_instead_of_swapping_their_results(waiting: Fleet) -> None:
+    handle = the("swaps-children").enqueue()
+    eventually(lambda: (run(handle.id).waiting_for or {}).get("kind") == "version", "it is parked", timeout=20)
+    assert "children:sleeps#1@1 was asked for with the payloads that children:sleeps#1@2 had" in str(
+        run(handle.id).waiting_for
+    )
+    assert Run.objects.filter(parent_id=handle.id).count() == 2
+
+
 def test_a_child_that_fails_is_raised_or_collected_as_the_parent_chooses(waiting: Fleet) -> None:
     with pytest.raises(RunFailed, match=r"Child .* of task adds is failed: ValueError unlucky"):
         the("parent").enqueue(20, unlucky=True).result(timeout=30)

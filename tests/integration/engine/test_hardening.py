@@ -9,11 +9,15 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection
 
+from holdfast.access.grants import Actor
 from queues.models import Lease
+from runs import answers
 from runs.models import Run, Snapshot
 from tests.support.processes import Fleet
 from tests.support.runs import all_final, attempts, lines, run, snapshots, statuses, the
 from tests.support.waiting import eventually
+
+ACTOR = Actor.system("test")
 
 
 @pytest.fixture
@@ -84,6 +88,31 @@ def test_fault_4_a_thread_that_reaches_no_step_boundary_does_not_keep_its_worker
     eventually(lambda: hard.ledger.count("stuck") == 2, "it goes on elsewhere")
     hard.ledger.open_gate("stuck")
     assert handle.result(timeout=20) == "free"
+
+
+def test_a_step_that_starts_tasks_of_its_own_does_not_change_the_names_of_the_branches_after_it(worked: Fleet) -> None:
+    handle = the("branches-after-a-step-of-many-tasks").enqueue()
+    eventually(lambda: run(handle.id).status == "waiting", "the run is put down")
+    answers.run_signal(handle.id, "go", None, actor=ACTOR)
+    assert handle.result(timeout=20) == [3, 1, 2]
+    assert worked.ledger.count("branched") == 2
+    assert [s.key for s in snapshots(handle.id)][1:3] == ["branched#1@1", "branched#1@2"]
+
+
+@pytest.mark.parametrize("how", ["step", "unsafe", "sleep", "thread"])
+def test_a_branch_that_works_keeps_its_run_in_the_worker_while_another_waits(worked: Fleet, how: str) -> None:
+    handle = the("works-beside-a-listener").enqueue(how)
+    assert handle.result(timeout=10) == ["done"]
+    assert worked.ledger.count("long") == 1
+
+
+@pytest.mark.parametrize("how", ["step", "sleep"])
+def test_a_run_leaves_its_worker_once_the_branch_that_worked_waits_as_well(worked: Fleet, how: str) -> None:
+    handle = the("works-beside-a-listener").enqueue(how, listens_on=True)
+    eventually(lambda: worked.ledger.count("through") == 1, "the work is done")
+    eventually(lambda: run(handle.id).status == "waiting", "the run is put down")
+    answers.run_signal(handle.id, "go", 5, actor=ACTOR)
+    assert handle.result(timeout=20) == ["done", 5]
 
 
 # ── what PostgreSQL refuses ──────────────────────────────────────────────────────────────────────────────────────
