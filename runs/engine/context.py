@@ -491,7 +491,7 @@ class ActiveRun(Belongings):
         delay = step.retry.delay(tries, error)
         self.say(
             logging.WARNING,
-            f"step {key} failed ({type(error).__name__}: {error}); try {tries + 1} of {step.retry.max_attempts} "
+            f"step {key} failed ({failure.brief(error)}); try {tries + 1} of {step.retry.max_attempts} "
             f"in {delay:.1f} s",
             None,
         )

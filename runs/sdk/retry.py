@@ -79,7 +79,10 @@ class Retry:
 
     def delay(self, failures: int, error: BaseException | None = None, uniform: Any = random.uniform) -> float:
         """Seconds to wait after the `failures`-th failure. An error with a `retry_after` (seconds) is obeyed."""
-        told = getattr(error, "retry_after", None)
+        try:
+            told = getattr(error, "retry_after", None)
+        except Exception:  # a property of theirs, which cannot tell: the policy does
+            told = None
         if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= MAX_DELAY:
             return float(told)
         ceiling = max(self.min_delay, self.ceiling(failures))
