@@ -15,6 +15,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from queues.declare import Queue
+from runs import jsonvalue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
 from runs.sdk.chain import Chain, begin
@@ -226,10 +227,18 @@ class Task(Generic[P, R]):
         except TypeError as error:
             raise InvalidPayload(f"{self.id}: {error}", errors=[{"field": "payload", "message": str(error)}]) from None
 
-    def encode_payload(self, payload: Mapping[str, Any], path: str = "payload") -> str:
-        """The payload as JSON text, validated against the annotations."""
+    def encode_payload(self, payload: Mapping[str, Any], path: str = "payload", *, of_json: bool = False) -> str:
+        """The payload as JSON text, validated against the annotations.
+
+        Args:
+            of_json: Its values are as JSON holds them (they came by HTTP, or are stored), and are read as the run will
+                read them: text where a strict type wants a date, base64 where the type says so of bytes.
+        """
         try:
-            values = self.payload.validate_python(payload)
+            if of_json:
+                values = self.payload.validate_json(jsonvalue.encode(payload, path))
+            else:
+                values = self.payload.validate_python(payload)
         except ValidationError as error:
             problems = codec.field_errors(error, path)
             raise InvalidPayload(

@@ -9,8 +9,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
 
 from runs import Retry, current_run, log, step, task
 from tests.support.ledger import first_time, gate, note
@@ -228,3 +233,18 @@ def steps_in_bare_threads() -> list[int]:
 @task(id="steps-in-bare-threads-apart", isolation="process")
 def steps_in_bare_threads_apart() -> list[int]:
     return steps_in_bare_threads.function()
+
+
+class Delivery(BaseModel):
+    """As strict as models can be."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    at: datetime
+    price: Decimal
+    order: UUID
+    label: bytes
+
+
+@task(id="delivers", events=["delivery.planned"])
+async def delivers(delivery: Delivery) -> Delivery:
+    return delivery
