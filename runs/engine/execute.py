@@ -112,6 +112,8 @@ def completed(run: ActiveRun, value: Any) -> Outcome:
         if value is not None:
             value = validated(run, value)
         output = codec.dump(run.task.output, value, "result", codec.MAX_STORED)
+        if not run.task.output_is_plain and (unreadable := codec.unreadable(run.task.output, output)) is not None:
+            raise codec.unreadable_result(unreadable, "result")
     except Exception as error:
         return failed(run, error)
     return Outcome(Status.COMPLETED, AttemptStatus.COMPLETED, output=output)

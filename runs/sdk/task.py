@@ -84,6 +84,7 @@ class Task(Generic[P, R]):
         hints = codec.hints_of(function)
         self.payload = _payload_adapter(self, hints)
         self.output = codec.adapter_for(hints.get("return", Any), f"task {id!r}: its result")
+        self._payload_is_plain, self.output_is_plain = codec.is_plain(self.payload), codec.is_plain(self.output)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -240,13 +241,20 @@ class Task(Generic[P, R]):
             else:
                 values = self.payload.validate_python(payload)
         except ValidationError as error:
-            problems = codec.field_errors(error, path)
-            raise InvalidPayload(
-                f"{self.id}: {problems[0]['field']}: {problems[0]['message']}"
-                + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
-                errors=problems,
-            ) from None
-        return codec.dump(self.payload, values, path)
+            raise self._invalid(error, path) from None
+        text = codec.dump(self.payload, values, path)
+        # The run will read this text: what it would refuse is refused here.
+        if not self._payload_is_plain and (unreadable := codec.unreadable(self.payload, text)) is not None:
+            raise self._invalid(unreadable, path, "its JSON cannot be read again: ")
+        return text
+
+    def _invalid(self, error: ValidationError, path: str, why: str = "") -> InvalidPayload:
+        problems = codec.field_errors(error, path)
+        return InvalidPayload(
+            f"{self.id}: {problems[0]['field']}: {why}{problems[0]['message']}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+            errors=[{**problem, "message": why + problem["message"]} for problem in problems],
+        )
 
 
 class Bound(Generic[P, R]):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from runs import Retry, current_run, log, step, task
 from tests.support.ledger import first_time, gate, note
@@ -248,3 +248,25 @@ class Delivery(BaseModel):
 @task(id="delivers", events=["delivery.planned"])
 async def delivers(delivery: Delivery) -> Delivery:
     return delivery
+
+
+class Square(BaseModel):
+    """Writes what it refuses to read."""
+
+    model_config = ConfigDict(extra="forbid")
+    side: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def area(self) -> int:
+        return self.side**2
+
+
+@task(id="makes-square")
+async def makes_square() -> Square:
+    return Square(side=3)
+
+
+@task(id="wants-square", retry=Retry(max_attempts=3, min_delay=0.01, max_delay=0.02))
+async def wants_square() -> int:
+    return (await makes_square.aenqueue_and_wait()).side

@@ -11,10 +11,11 @@ import pytest
 from holdfast.access.grants import Actor
 from runs import services
 from runs.errors import InvalidPayload
+from runs.models import Run
 from runs.schedules import services as schedules
 from runs.sdk.handle import RunHandle
 from tests.support.processes import Fleet
-from tests.support.runs import run, the
+from tests.support.runs import all_final, run, the
 
 ACTOR = Actor.system("test")
 #: A Delivery as JSON has it.
@@ -61,3 +62,12 @@ def test_json_that_does_not_fit_a_strict_model_is_refused_with_its_field(hard: F
     with pytest.raises(InvalidPayload) as refused:
         services.task_enqueue("delivers", {"delivery": {**AS_JSON, "at": 7}}, {}, actor=ACTOR)
     assert [fault["field"] for fault in refused.value.data["errors"]] == ["payload.delivery.at"]
+
+
+def test_a_result_that_its_own_type_cannot_read_fails_the_run_that_made_it(worked: Fleet) -> None:
+    handle = the("wants-square").using(max_attempts=1).enqueue()
+    all_final([handle.id])
+    (child,) = Run.objects.filter(parent_id=handle.id)
+    assert (child.status, child.error["type"]) == ("failed", "runs.errors.InvalidResult")
+    assert "result fits its annotation, but its JSON cannot be read again: result.area" in child.error["message"]
+    assert (run(handle.id).status, run(handle.id).error["type"]) == ("failed", "runs.errors.RunFailed")
