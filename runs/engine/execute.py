@@ -15,7 +15,7 @@ from runs.engine.deferring import FIRST_DELAY
 from runs.engine.outcome import Continue, Fenced, HandOver, Mismatch, Outcome, PutDown, Stop, Unresolved
 from runs.errors import InvalidPayload
 from runs.sdk import codec
-from runs.sdk.retry import Abort
+from runs.sdk.retry import is_abort
 from runs.states import AttemptStatus, Status
 
 
@@ -132,7 +132,7 @@ def failed(run: ActiveRun, error: BaseException) -> Outcome:
     error = memory.named(run, error)
     text = failure.encode(failure.describe(error))
     failures = run.started.failures + 1
-    retry, blameless = run.task.retry, isinstance(error, Abort | InvalidPayload)
+    retry, blameless = run.task.retry, is_abort(error) or isinstance(error, InvalidPayload)
     if isinstance(error, InvalidPayload) or not retry.allows(error, failures, max_attempts=run.started.max_attempts):
         return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1, blameless=blameless)
     return Outcome(Status.RETRYING, AttemptStatus.FAILED, error=text, failed=1, delay=retry.delay(failures, error))

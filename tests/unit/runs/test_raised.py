@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from holdfast.testing import run_inline
-from runs import OutcomeUnknown, Reconciled, Retry, step, task
+from runs import Abort, OutcomeUnknown, Reconciled, Retry, step, task
 
 TWICE = Retry(max_attempts=2, min_delay=0)
 
@@ -84,3 +85,17 @@ def test_a_reconcile_hook_without_words_leaves_the_run_to_a_person() -> None:
     assert result.status == "unknown"
     assert result.error is not None
     assert "it failed with Mute: (its message cannot be shown: ValueError)" in result.error["message"]
+
+
+def test_an_abort_in_a_task_group_fails_the_run_at_once() -> None:
+    @step
+    async def refuses() -> None:
+        raise Abort("no use")
+
+    @task(id="raised-group", retry=TWICE)
+    async def calls() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(refuses())
+
+    result = run_inline(calls)
+    assert (result.status, [a.status for a in result.attempts], result.calls["refuses"]) == ("failed", ["failed"], 1)
