@@ -456,7 +456,7 @@ class ActiveRun(Belongings):
             step.name,
             key,
             self.attempt,
-            showing.arguments(step, args, kwargs) if args or kwargs else None,
+            self.input_of(step, key, args, kwargs, kind) if args or kwargs else None,
             output,
             state,
             error,
@@ -487,6 +487,7 @@ class ActiveRun(Belongings):
         self.flush_said(now=True)
         tidy_shared(error)
         if not step.retry.allows(error, tries):
+            self._inputs.pop(key, None)
             raise error
         delay = step.retry.delay(tries, error)
         self.say(
