@@ -83,7 +83,7 @@ def task_enqueue(task_id: str, payload: Any, options: dict[str, Any], *, actor: 
     del actor  # the run itself is the record; enqueues are not audited, they are listed
     task = task_get(task_id)
     chosen = Options.parse(options)
-    stored = enqueue.enqueue(task, task.encode_payload(object_of(payload, "payload")), chosen)
+    stored = enqueue.enqueue(task, task.encode_payload(object_of(payload, "payload"), of_json=True), chosen)
     return stored.id, stored.created
 
 
@@ -106,13 +106,13 @@ def task_enqueue_many(task_id: str, items: list[dict[str, Any]], *, actor: Actor
 def event_emit(name: Any, payload: Any, options: dict[str, Any], *, actor: Actor) -> list[uuid.UUID]:
     """Starts a run of each task that subscribes to the event. Raises InvalidOption, InvalidPayload."""
     del actor
-    return [handle.id for handle in events.emit_with(name, payload, Options.parse(options))]
+    return [handle.id for handle in events.emit_with(name, payload, Options.parse(options), of_json=True)]
 
 
 def read_item(task: Task[..., Any], payload: Any, options: Any, path: str = "") -> enqueue.Item:
     """One item of a batch, checked. `path` stands before its fields' names. Raises InvalidPayload, InvalidOption."""
     chosen = Options.parse(object_of(options or {}, f"{path}options"), f"{path}options")
-    text = task.encode_payload(object_of(payload, f"{path}payload"), f"{path}payload")
+    text = task.encode_payload(object_of(payload, f"{path}payload"), f"{path}payload", of_json=True)
     enqueue.check_size(text, f"{path}payload")
     return enqueue.Item(text, chosen)
 
@@ -377,7 +377,8 @@ def _again(
     # With another payload it is another run; the same again of Holdfast's own is what it has said once.
     task = _task(old.task_id) if payload is None else task_get(old.task_id)
     chosen = Options.parse({**kept_options(old), **object_of(options or {}, "options")})
-    text = task.encode_payload(object_of(old.payload if payload is None else _unmasked(payload, old), "payload"))
+    given = object_of(old.payload if payload is None else _unmasked(payload, old), "payload")
+    text = task.encode_payload(given, of_json=True)
     enqueue.check_size(text)
     return task, enqueue.Item(text, chosen)
 

@@ -11,7 +11,7 @@ from queues import Queue
 from runs.bulk import working
 from runs.errors import HoldfastError
 from runs.registration import find
-from runs.sdk.chain import arguments, plain
+from runs.sdk.chain import arguments, called_with, plain
 from runs.sdk.context import current_run
 from runs.sdk.retry import Abort, Retry
 from runs.sdk.task import task
@@ -57,7 +57,7 @@ async def chain(links: list[LinkIn], payload: dict[str, Any]) -> Any:
             raise Abort(f"There is no task {link['task']!r} in the code of this worker; the chain cannot go on.")
         try:
             given = payload if number == 0 else arguments(called, link["fixed"], result)
-            child = called.aenqueue_and_wait(**given)
+            child = called_with(called, given)
         except HoldfastError as error:
             raise Abort(str(error)) from error
         result = plain(called, await child)

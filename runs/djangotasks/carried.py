@@ -46,10 +46,10 @@ class Carried(Task[..., Any]):
         return fingerprint(self.declared.func)
 
     @override
-    def encode_payload(self, payload: Mapping[str, Any], path: str = "payload") -> str:
+    def encode_payload(self, payload: Mapping[str, Any], path: str = "payload", *, of_json: bool = False) -> str:
         """As every task's. Arguments that the function does not take are refused: this is how the API, the command
         line and *Try it* enqueue. (`enqueue` of django-tasks does not ask; there the run fails.)"""
-        text = super().encode_payload(payload, path)
+        text = super().encode_payload(payload, path, of_json=of_json)
         context = [None] if self.declared.takes_context else []
         try:
             signature(self.declared.func).bind(*context, *payload.get("args", ()), **payload.get("kwargs", {}))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from runs import store
-from runs.engine import database, updating
+from runs.engine import database, showing, updating
 from runs.engine.again import asked_again
 from runs.engine.beats import Beats
 from runs.engine.compared import Compared
@@ -45,6 +45,7 @@ class Belongings(RunContext):
         "_beats",
         "_compared",
         "_completions",
+        "_inputs",
         "_keyed",
         "_lock",
         "_named",
@@ -76,6 +77,8 @@ class Belongings(RunContext):
         self._keyed: Keyed | None = None
         #: The steps whose functions are at work, by key.
         self.executing: dict[str, Step[Any, Any]] = {}
+        #: Of steps whose functions are called, by key: what they were called with, as people are shown it.
+        self._inputs: dict[str, str] = {}
         #: The function of each step that this stay has asked for, by name.
         self._named: dict[str, Callable[..., Any]] = {}
 
@@ -236,6 +239,18 @@ class Belongings(RunContext):
         """A step's function is at work no more: perhaps the run is at rest now."""
         if self._waits is not None:
             self._waits.look_soon()
+
+    def keep_input(self, step: Step[Any, Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A step is about to be called: its function may change what it is given (a list that it empties)."""
+        if args or kwargs:
+            self._inputs[key] = showing.arguments(step, args, kwargs)
+
+    def input_of(
+        self, step: Step[Any, Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any], kind: SnapshotKind
+    ) -> str:
+        """The input that a row of a step shows: of the call, where its function was called here."""
+        shown = self._inputs.pop(key, None) if kind == SnapshotKind.STEP else self._inputs.get(key)
+        return showing.arguments(step, args, kwargs) if shown is None else shown
 
     def flush_said(self, *, now: bool = False) -> None:
         if self._said is not None:

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, cast
 from django.db import connections
 
 from runs import store
-from runs.engine import hooks, memory
+from runs.engine import failure, hooks, memory
 from runs.engine.breakers import Breakers
 from runs.engine.context import ActiveRun
 from runs.engine.execute import execute_async, execute_sync
@@ -259,5 +259,5 @@ def sendable(error: BaseException | None) -> BaseException | None:
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - what we have pickled ourselves
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        return RuntimeError(failure.brief(error))
     return error

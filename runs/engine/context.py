@@ -483,7 +483,7 @@ class ActiveRun(Belongings):
             step.name,
             key,
             self.attempt,
-            showing.arguments(step, args, kwargs) if args or kwargs else None,
+            self.input_of(step, key, args, kwargs, kind) if args or kwargs else None,
             output,
             state,
             error,
@@ -514,11 +514,12 @@ class ActiveRun(Belongings):
         self.flush_said(now=True)
         tidy_shared(error)
         if not step.retry.allows(error, tries):
+            self._inputs.pop(key, None)
             raise error
         delay = step.retry.delay(tries, error)
         self.say(
             logging.WARNING,
-            f"step {key} failed ({type(error).__name__}: {error}); try {tries + 1} of {step.retry.max_attempts} "
+            f"step {key} failed ({failure.brief(error)}); try {tries + 1} of {step.retry.max_attempts} "
             f"in {delay:.1f} s",
             None,
         )

@@ -15,7 +15,7 @@ from runs.engine.deferring import FIRST_DELAY
 from runs.engine.outcome import Continue, Fenced, HandOver, Mismatch, Outcome, PutDown, Stop, Unresolved
 from runs.errors import InvalidPayload
 from runs.sdk import codec
-from runs.sdk.retry import Abort
+from runs.sdk.retry import is_abort
 from runs.states import AttemptStatus, Status
 
 
@@ -112,6 +112,8 @@ def completed(run: ActiveRun, value: Any) -> Outcome:
         if value is not None:
             value = validated(run, value)
         output = codec.dump(run.task.output, value, "result", codec.MAX_STORED)
+        if not run.task.output_is_plain and (unreadable := codec.unreadable(run.task.output, output)) is not None:
+            raise codec.unreadable_result(unreadable, "result")
     except Exception as error:
         return failed(run, error)
     return Outcome(Status.COMPLETED, AttemptStatus.COMPLETED, output=output)
@@ -130,7 +132,7 @@ def failed(run: ActiveRun, error: BaseException) -> Outcome:
     error = memory.named(run, error)
     text = failure.encode(failure.describe(error))
     failures = run.started.failures + 1
-    retry, blameless = run.task.retry, isinstance(error, Abort | InvalidPayload)
+    retry, blameless = run.task.retry, is_abort(error) or isinstance(error, InvalidPayload)
     if isinstance(error, InvalidPayload) or not retry.allows(error, failures, max_attempts=run.started.max_attempts):
         return Outcome(Status.FAILED, AttemptStatus.FAILED, error=text, failed=1, blameless=blameless)
     return Outcome(Status.RETRYING, AttemptStatus.FAILED, error=text, failed=1, delay=retry.delay(failures, error))

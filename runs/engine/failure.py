@@ -26,6 +26,19 @@ def clean(text: str, limit: int) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def message_of(error: BaseException) -> str:
+    """Its message. One that cannot be made is said in words: it must not decide over what follows from the error."""
+    try:
+        return str(error)
+    except Exception as unprintable:
+        return f"(its message cannot be shown: {type(unprintable).__name__})"
+
+
+def brief(error: BaseException) -> str:
+    """`ValueError: no such page`, for a line of the log."""
+    return f"{type(error).__name__}: {message_of(error)}"
+
+
 def describe(error: BaseException, step: str = "") -> dict[str, Any]:
     """{type, message, fingerprint, traceback}, the step's key where it was one that failed (also of an attempt that its
     exception has ended), and how the process of an isolated run ended: `exit`."""
@@ -33,10 +46,7 @@ def describe(error: BaseException, step: str = "") -> dict[str, Any]:
     name = (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )
-    try:
-        message = str(error)
-    except Exception as unprintable:
-        message = f"(its message cannot be shown: {unprintable!r})"
+    message = message_of(error)
     found: dict[str, Any] = {
         "type": clean(name, 300),
         "message": clean(message, MAX_MESSAGE),

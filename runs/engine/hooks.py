@@ -5,7 +5,7 @@ So that a crash between the end of the code and the end of its hook neither lose
 stored first (`runs_run.ending`; a run that is being stopped has `stopping`). A run that is entered again with one of
 them calls its hook and ends; its function is not called.
 
-A hook that fails for good is stored as done, with its error, and changes nothing else.
+A hook that fails for good is stored as done, with its error, and changes nothing else; whatever it raises.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ import asyncio
 import inspect
 import json
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import async_to_sync
+from pydantic import ValidationError
 
 from runs import store
 from runs.engine import failure
 from runs.engine.outcome import HandOver, Mismatch, Outcome, PutDown, Stop
 from runs.models import SnapshotKind
+from runs.sdk import codec
 from runs.sdk.context import current_step
 from runs.sdk.hooks import Failure
 from runs.sdk.step import Step
@@ -38,6 +42,9 @@ OF_STATUS = {
     Status.TIMED_OUT: "on_failure",
     Status.CANCELLED: "on_cancel",
 }
+
+#: What a hook may raise: a cancellation, too, if nobody has asked for it from outside (see `_is_asked_for`).
+THEIRS: Final = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 
 
 def stoppable(hooks: dict[str, Step[..., Any]]) -> str:
@@ -70,7 +77,7 @@ async def begin_async(run: ActiveRun) -> None:
     """`on_start` of a run's first stay, `on_resume` of one that comes back."""
     hooks = run.task.hooks
     if "on_start" in hooks and run.started.round == 1:
-        await _once_async(run, hooks["on_start"], None)
+        await _once_async(run, hooks["on_start"], _nothing)
     if "on_resume" in hooks and run.started.active is not None:
         await _now_async(run, hooks["on_resume"], None)
 
@@ -79,7 +86,7 @@ def begin_sync(run: ActiveRun) -> None:
     """`begin_async` of a plain function."""
     hooks = run.task.hooks
     if "on_start" in hooks and run.started.round == 1:
-        _once_sync(run, hooks["on_start"], None)
+        _once_sync(run, hooks["on_start"], _nothing)
     if "on_resume" in hooks and run.started.active is not None:
         _now_sync(run, hooks["on_resume"], None)
 
@@ -98,7 +105,7 @@ async def conclude_async(run: ActiveRun, outcome: Outcome) -> Outcome:
             return outcome
         if (ack := _keep(run, outcome)) is not None:
             await asyncio.wrap_future(ack)
-        await _once_async(run, hook, _about(run, outcome))
+        await _once_async(run, hook, partial(_about, run, outcome))
     except (PutDown, asyncio.CancelledError):
         return again()  # the worker is stopping: the hook is called elsewhere
     return outcome
@@ -115,7 +122,7 @@ def conclude_sync(run: ActiveRun, outcome: Outcome) -> Outcome:
             return outcome
         if (ack := _keep(run, outcome)) is not None:
             ack.result()
-        _once_sync(run, hook, _about(run, outcome))
+        _once_sync(run, hook, partial(_about, run, outcome))
     except PutDown:
         return again()
     return outcome
@@ -162,9 +169,12 @@ def _keep(run: ActiveRun, outcome: Outcome) -> Future[None] | None:
 
 
 def _about(run: ActiveRun, outcome: Outcome) -> Any:
-    """What a hook is told."""
+    """What a hook is told. Raises InvalidResult for a result that this code's annotation cannot read."""
     if outcome.status == Status.COMPLETED:
-        return run.task.output.validate_json(outcome.output) if outcome.output is not None else None
+        try:
+            return run.task.output.validate_json(outcome.output) if outcome.output is not None else None
+        except ValidationError as error:
+            raise codec.unfit_result(error, "result") from None
     if outcome.error is not None:
         return Failure.of(json.loads(outcome.error))
     if outcome.status == Status.TIMED_OUT:
@@ -172,21 +182,24 @@ def _about(run: ActiveRun, outcome: Outcome) -> Any:
     return None
 
 
+def _nothing() -> None:
+    return None
+
+
 # ── one hook ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _once_async(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
+async def _once_async(run: ActiveRun, hook: Step[..., Any], about: Callable[[], Any]) -> None:
     key = f"{hook.name}#1"
     while key not in run._done:
         _leave_if_stopping(run)
-        began, token = run.now(), current_step.set(key)
+        began, token, asked = run.now(), current_step.set(key), _cancels()
         try:
             async with run.within(hook.timeout):
-                if hook.is_async:
-                    await hook.function(about)
-                else:
-                    await asyncio.to_thread(hook.function, about)
-        except Exception as error:
+                await _call_async(hook, about())
+        except THEIRS as error:
+            if _is_asked_for(error, asked):
+                raise
             delay, ack = _failed(run, hook, key, began, error)
         else:
             delay, ack = 0.0, _store(run, hook, key, began, SnapshotKind.STEP, None)
@@ -198,14 +211,14 @@ async def _once_async(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
             await run._port.clock.asleep(delay)
 
 
-def _once_sync(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
+def _once_sync(run: ActiveRun, hook: Step[..., Any], about: Callable[[], Any]) -> None:
     key = f"{hook.name}#1"
     while key not in run._done:
         _leave_if_stopping(run)
         began, token = run.now(), current_step.set(key)
         try:
-            _call(hook, about)
-        except Exception as error:
+            _call(hook, about())
+        except THEIRS as error:
             delay, ack = _failed(run, hook, key, began, error)
         else:
             delay, ack = 0.0, _store(run, hook, key, began, SnapshotKind.STEP, None)
@@ -217,6 +230,26 @@ def _once_sync(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
             run.rest(delay)
 
 
+async def _call_async(hook: Step[..., Any], about: Any) -> None:
+    if hook.is_async:
+        await hook.function(about)
+    else:
+        await asyncio.to_thread(hook.function, about)
+
+
+def _cancels() -> int:
+    """How often this asyncio task was asked to stop so far."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def _is_asked_for(error: BaseException, asked: int) -> bool:
+    """Whether it is a cancellation that came while the hook was called: the worker is stopping, or the time of the
+    attempt is over. Any other is the hook's own, as of a task that it awaits and that was cancelled; it would be raised
+    in the next worker again, and so for ever."""
+    return isinstance(error, asyncio.CancelledError) and _cancels() > asked
+
+
 def _call(hook: Step[..., Any], about: Any) -> None:
     if inspect.iscoroutinefunction(hook.function):
         async_to_sync(hook.function)(about)
@@ -225,12 +258,12 @@ def _call(hook: Step[..., Any], about: Any) -> None:
 
 
 def _failed(
-    run: ActiveRun, hook: Step[..., Any], key: str, began: float, error: Exception
+    run: ActiveRun, hook: Step[..., Any], key: str, began: float, error: BaseException
 ) -> tuple[float, Future[None] | None]:
     """A try of a hook failed: the delay before the next one; or it is done with, and what says that this is durable."""
     tries = run._tries[key] = run._tries.get(key, 0) + 1
     text = failure.encode(failure.describe(error, key))
-    said = f"{hook.name} failed ({type(error).__name__}: {error})"
+    said = f"{hook.name} failed ({failure.brief(error)})"
     if hook.retry.allows(error, tries):
         _store(run, hook, key, began, SnapshotKind.FAILURE, text)
         delay = hook.retry.delay(tries, error)
@@ -259,14 +292,13 @@ def _store(
 
 async def _now_async(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
     """A hook that is called in passing: a failure is a log line."""
-    token = current_step.set(hook.name)
+    token, asked = current_step.set(hook.name), _cancels()
     try:
-        if hook.is_async:
-            await hook.function(about)
-        else:
-            await asyncio.to_thread(hook.function, about)
-    except Exception as error:
-        run.say(logging.ERROR, f"{hook.name} failed ({type(error).__name__}: {error})", None)
+        await _call_async(hook, about)
+    except THEIRS as error:
+        if _is_asked_for(error, asked):
+            raise
+        run.say(logging.ERROR, f"{hook.name} failed ({failure.brief(error)})", None)
     finally:
         current_step.reset(token)
 
@@ -275,7 +307,7 @@ def _now_sync(run: ActiveRun, hook: Step[..., Any], about: Any) -> None:
     token = current_step.set(hook.name)
     try:
         _call(hook, about)
-    except Exception as error:
-        run.say(logging.ERROR, f"{hook.name} failed ({type(error).__name__}: {error})", None)
+    except THEIRS as error:
+        run.say(logging.ERROR, f"{hook.name} failed ({failure.brief(error)})", None)
     finally:
         current_step.reset(token)

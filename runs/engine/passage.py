@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runs.engine.breakers import Pass, Stopped
 from runs.engine.outcome import PutDown
 from runs.engine.waiting import HOLD
-from runs.sdk.retry import Abort
+from runs.sdk.retry import is_abort
 from runs.sdk.wait import WaitKind, WaitSpec
 from runs.states import Status
 
@@ -101,7 +101,7 @@ def _put_down(run: ActiveRun, verdict: Stopped, told: dict[str, Any]) -> PutDown
 
 def report(run: ActiveRun, passed: Pass | None, began: float, error: Exception | None = None) -> None:
     """What the call came to. `Abort` says something of the run, not of what it called."""
-    _report(run, passed, began, failed=error is not None and not isinstance(error, Abort))
+    _report(run, passed, began, failed=error is not None and not is_abort(error))
 
 
 def guard(run: ActiveRun) -> Breaker | None:

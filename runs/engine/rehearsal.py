@@ -25,7 +25,7 @@ from typing import Any, Final, cast
 from django.db import connections
 
 from runs import store, waitlinks
-from runs.engine import deferring, middleware
+from runs.engine import deferring, failure, middleware
 from runs.engine.capture import RunStdout
 from runs.engine.clock import Clock
 from runs.engine.context import ActiveRun
@@ -263,7 +263,7 @@ def _judge(run: Rehearsal) -> Verdict:
         return Verdict(run.id, run.task_id, "incompatible", what, told["expected"], told["asked"])
     if run.unwound is not None or error is None:
         return verdict
-    what = f"{type(error).__name__}: {error}"[:500]
+    what = failure.brief(error)[:500]
     if isinstance(error, InvalidPayload | NonDeterministic):
         return Verdict(run.id, run.task_id, "incompatible", what)
     if run.is_replaying:

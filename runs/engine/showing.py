@@ -22,7 +22,7 @@ def arguments(step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any
         named = step.bind(args, kwargs)
         text = to_json(named, fallback=repr, inf_nan_mode="strings").decode("utf-8", "replace")
     except Exception as error:  # that they cannot be shown is no reason to fail a step
-        text = json.dumps({"unshown": failure.clean(f"{type(error).__name__}: {error}", 300)})
+        text = json.dumps({"unshown": failure.clean(failure.brief(error), 300)})
     if len(text) > MAX_STEP_INPUT or not jsonvalue.looks_storable(text):
         text = json.dumps({"cut": failure.clean(text.replace("\\u0000", "\ufffd"), MAX_STEP_INPUT)})
     return text

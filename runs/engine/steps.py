@@ -34,6 +34,7 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
             await run.waits.pause(key, run._tries[key])  # the run came back for something else
         if run.may_repeat or step.unsafe:
             _warn_or_enter(run, step, key)
+    run.keep_input(step, key, args, kwargs)
     while True:
         handed = run.is_handed(key)
         if run.has_budget and not handed:
@@ -98,6 +99,7 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
     )
     if (run.may_repeat or step.unsafe) and not run.is_handed(key):
         _warn_or_enter(run, step, key)
+    run.keep_input(step, key, args, kwargs)
     while True:
         handed = run.is_handed(key)
         if run.has_budget and not handed:

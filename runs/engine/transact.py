@@ -71,6 +71,7 @@ def _call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwar
     key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
+    run.keep_input(step, key, args, kwargs)
     while True:
         if run.has_budget:
             run.waits.room_sync(key)
@@ -92,6 +93,7 @@ async def _call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...
     key = run._identity(step, args, kwargs)
     if key in run._done:
         return run._replay(step, key)
+    run.keep_input(step, key, args, kwargs)
     while True:
         if run.has_budget:
             await run.waits.room_async(key)

@@ -48,7 +48,7 @@ def is_open(run: ActiveRun, step: Step[Any, Any], key: str, error: Exception) ->
         run.uncertain[key] = error
         run.say(
             logging.WARNING,
-            f"step {key} cannot tell whether it happened ({type(error).__name__}: {error}); "
+            f"step {key} cannot tell whether it happened ({failure.brief(error)}); "
             + ("its reconcile hook is asked" if step.promise.reconcile else "it has no reconcile hook"),
             None,
         )
@@ -125,7 +125,9 @@ def _settle(
         try:
             output = codec.dump_result(step.output, answer.result, f"step {step.name!r}: reconciled result")
         except Exception as error:
-            again = Reconciled.cannot_tell(f"it happened, but the hook's result does not fit the step: {error}")
+            again = Reconciled.cannot_tell(
+                f"it happened, but the hook's result does not fit the step: {failure.message_of(error)}"
+            )
             return _settle(run, step, key, began, args, kwargs, again)
         run.intents.pop(key)
         run.uncertain.pop(key, None)
@@ -144,7 +146,7 @@ def _error(run: ActiveRun, step: Step[Any, Any], key: str, arguments: str, answe
     """The error of an unknown run: which step, its key, its arguments, and what a person can do."""
     doubt = run.uncertain.pop(key, None)
     what = (
-        f"said that it cannot tell whether it happened ({type(doubt).__name__}: {doubt})"
+        f"said that it cannot tell whether it happened ({failure.brief(doubt)})"
         if doubt is not None
         else f"was begun by attempt {run.intents.get(key)}, which ended before it could say whether it happened"
     )
@@ -163,7 +165,7 @@ def _error(run: ActiveRun, step: Step[Any, Any], key: str, arguments: str, answe
 
 def _hook_failed(run: ActiveRun, key: str, error: Exception) -> Reconciled:
     run.say(logging.ERROR, f"the reconcile hook of step {key} failed\n{failure.describe(error)['traceback']}", None)
-    return Reconciled.cannot_tell(f"it failed with {type(error).__name__}: {error}")
+    return Reconciled.cannot_tell(f"it failed with {failure.brief(error)}")
 
 
 def _value(step: Step[Any, Any], row: store.SnapshotRow) -> Any:

@@ -58,7 +58,8 @@ def run_fork(
             message += "snapshot before its beginning or after its end"
             raise InvalidOption(f"sequence {message}.", errors=[{"field": "sequence", "message": message}])
         chosen = Options.parse({**services.kept_options(old), **services.object_of(options or {}, "options")})
-        new = enqueue.enqueue(task, task.encode_payload(services.object_of(old.payload, "payload")), chosen)
+        given = task.encode_payload(services.object_of(old.payload, "payload"), of_json=True)
+        new = enqueue.enqueue(task, given, chosen)
         if new.created:
             upto, past = point.sequence, old.past
             store.fork(conn, new.id, of=run_id, past=past, upto=upto, state=text, version=task.version)

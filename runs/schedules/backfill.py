@@ -93,7 +93,7 @@ def _begun(found: Schedule, ticks: list[datetime], records: dict[datetime, Tick]
 def _begin(found: Schedule, ticks: list[datetime], records: dict[datetime, Tick], now: datetime) -> int:
     """Stores the runs and records their ticks. Returns how many are new."""
     task = services.task_get(found.task_id)
-    text = task.encode_payload(found.payload)
+    text = task.encode_payload(found.payload, of_json=True)
     items = [
         enqueue.Item(
             text,

@@ -172,7 +172,7 @@ def begin(found: Schedule, *, tags: list[str], delay: float = 0.0) -> uuid.UUID:
     task = services.task_get(found.task_id)
     options = Options(tags=tags, delay=delay or None)
     options.check()
-    return enqueue.enqueue(task, task.encode_payload(found.payload), options).id
+    return enqueue.enqueue(task, task.encode_payload(found.payload, of_json=True), options).id
 
 
 def declare_all() -> None:
@@ -245,7 +245,7 @@ def _apply(to: Schedule, values: Mapping[str, Any]) -> None:
     if faults:
         raise invalid(faults)
     task = services.task_get(str(to.task_id))
-    text = task.encode_payload(to.payload)
+    text = task.encode_payload(to.payload, of_json=True)
     enqueue.check_size(text)
     to.payload = json.loads(text)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from runs.errors import DeclarationError, InvalidPayload
-from runs.sdk import codec
+from runs.sdk import children, codec
 from runs.sdk.options import Options
+from runs.sdk.wait import Pending
 
 if TYPE_CHECKING:
     from runs.sdk.handle import RunHandle
@@ -98,6 +99,12 @@ def arguments(task: Task[..., Any], fixed: Mapping[str, Any], result: Any) -> di
             errors=[{"field": "payload", "message": "must be an object: the task takes several parameters"}],
         )
     return {**result, **fixed}
+
+
+def called_with(task: Task[..., Any], given: Mapping[str, Any]) -> Pending[Any]:
+    """`task` as the next child of a chain's run, with arguments as JSON holds them. Raises InvalidPayload."""
+    text = task.encode_payload(given, of_json=True)
+    return Pending(children.children_spec(task, [text], Options(), children.only))
 
 
 def plain(task: Task[..., Any], result: Any) -> Any:

@@ -85,6 +85,63 @@ def dump_result(adapter: TypeAdapter[Any], value: Any, path: str) -> str:
     return text
 
 
+#: Core schemas whose values, once they are validated, JSON holds as they are.
+_LEAVES = frozenset({"none", "bool", "int", "float", "str"})
+_ANY = {"type": "any"}
+#: What makes of a type's JSON something else than its values.
+_DIFFERS = ("serialization", "validation_alias", "serialization_alias", "computed_fields", "extras_schema")
+
+
+def is_plain(adapter: TypeAdapter[Any]) -> bool:
+    """Whether the JSON of a valid value of this type is certain to be valid as well: it is made of text, numbers,
+    booleans, lists and objects alone, so that `unreadable` need not be asked."""
+    try:
+        return _is_plain(adapter.core_schema)
+    except (PydanticUserError, AttributeError, RecursionError):
+        return False  # not built yet, or of a kind that we do not know
+
+
+def _is_plain(schema: Any) -> bool:
+    kind = schema["type"]
+    if kind == "any":
+        return True
+    if any(schema.get(name) for name in _DIFFERS):
+        return False
+    if kind == "typed-dict":
+        return all(_is_plain(field) for field in schema["fields"].values())
+    if kind in ("nullable", "typed-dict-field"):
+        return _is_plain(schema["schema"])
+    if kind == "list":
+        return _is_plain(schema.get("items_schema", _ANY))
+    if kind == "dict":
+        keys = schema.get("keys_schema", _ANY)["type"]
+        return keys in ("any", "str") and _is_plain(schema.get("values_schema", _ANY))
+    return kind in _LEAVES
+
+
+def unreadable(adapter: TypeAdapter[Any], text: str) -> ValidationError | None:
+    """Why JSON that was made of a valid value cannot be read again by the very type: a model that writes a
+    computed_field and forbids what it does not know, say."""
+    if text != "null":
+        try:
+            adapter.validate_json(text)
+        except ValidationError as error:
+            return error
+    return None
+
+
+def unreadable_result(error: ValidationError, path: str) -> InvalidResult:
+    """Says which part of a result's JSON its annotation does not read again."""
+    faults = field_errors(error, path)
+    field, message = faults[0]["field"], faults[0]["message"]
+    return InvalidResult(
+        f"{path} fits its annotation, but its JSON cannot be read again: {field}: {message}. Make the type read "
+        "what it writes.",
+        path=field,
+        errors=faults,
+    )
+
+
 def unfit_result(error: ValidationError, path: str) -> InvalidResult:
     """Says which part of a result is not what its annotation says."""
     faults = field_errors(error, path)

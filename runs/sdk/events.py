@@ -69,8 +69,8 @@ async def aemit(name: str, payload: Mapping[str, Any] | None = None, **options: 
     return await sync_to_async(emit)(name, payload, **options)
 
 
-def emit_with(name: Any, payload: Any, options: Options) -> list[RunHandle[Any]]:
-    """The same, with options that are put together."""
+def emit_with(name: Any, payload: Any, options: Options, *, of_json: bool = False) -> list[RunHandle[Any]]:
+    """The same, with options that are put together. `of_json`: see `Task.encode_payload`."""
     from runs import enqueue
 
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -83,7 +83,7 @@ def emit_with(name: Any, payload: Any, options: Options) -> list[RunHandle[Any]]
     tagged = replace(options, tags=[*(options.tags or []), f"{TAG}{name}"])
     tagged.check()
     tasks = subscribed(name)
-    texts = [task.encode_payload(_fields_for(task, payload)) for task in tasks]
+    texts = [task.encode_payload(_fields_for(task, payload), of_json=of_json) for task in tasks]
     with transaction.atomic():
         stored = [enqueue.enqueue(task, text, tagged) for task, text in zip(tasks, texts, strict=True)]
     return [RunHandle(s.id, task.output, created=s.created) for task, s in zip(tasks, stored, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -97,7 +98,10 @@ class RunHandle(Generic[R]):
                 error=error,
             )
         value = self._row.output
-        return cast(R, self._output.validate_python(value) if self._output is not None else value)
+        if self._output is None:
+            return cast(R, value)
+        # As JSON, which it is: a strict type takes a date from JSON's text, but not from Python's.
+        return cast(R, self._output.validate_json(json.dumps(value)))
 
     def update(self, name: str, payload: Any = None, *, timeout: float | None = None, key: str | None = None) -> Any:
         """Asks the run for something and waits for its reply. The update is kept until the run waits for it

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from runs.errors import DeclarationError
 from runs.sdk.retry import Retry
-from runs.sdk.step import Step
+from runs.sdk.step import HOOK, Step
 
 #: Each is a durable step of the run with the name `hook:on_…`: it runs once.
 DURABLE: Final = ("on_start", "on_success", "on_failure", "on_cancel")
@@ -18,7 +18,7 @@ PASSING: Final = ("on_wait", "on_resume")
 #: The retry policy of a hook that is no step with one of its own.
 RETRY: Final = Retry(max_attempts=3, min_delay=0.5, max_delay=5)
 #: Names of hook steps begin so.
-PREFIX: Final = "hook:"
+PREFIX: Final = f"{HOOK}:"
 
 Hook = Callable[..., Any]
 

@@ -30,7 +30,7 @@ class Retry:
         jitter: Draw the delay evenly between `min_delay` and the ceiling ("full jitter"), so that many failures of one
             moment do not come back in one moment. False: the ceiling itself.
         retry_on: Only these exception types (and their subclasses) are worth another try.
-        abort_on: These are not. `Abort` never is.
+        abort_on: These are not. `Abort` never is. Both hold within an `ExceptionGroup`, too.
     """
 
     max_attempts: int = 1
@@ -64,8 +64,9 @@ class Retry:
                 )
 
     def allows(self, error: BaseException, failures: int, *, max_attempts: int | None = None) -> bool:
-        """True when another try may follow after `failures` failures, the last of which was `error`."""
-        if failures >= (max_attempts or self.max_attempts) or isinstance(error, (Abort, *self.abort_on)):
+        """True when another try may follow after `failures` failures, the last of which was `error`. A group, as
+        `asyncio.TaskGroup` raises it, is not tried again when one of its exceptions is not."""
+        if failures >= (max_attempts or self.max_attempts) or _holds(error, (Abort, *self.abort_on)):
             return False
         return isinstance(error, self.retry_on)
 
@@ -79,7 +80,10 @@ class Retry:
 
     def delay(self, failures: int, error: BaseException | None = None, uniform: Any = random.uniform) -> float:
         """Seconds to wait after the `failures`-th failure. An error with a `retry_after` (seconds) is obeyed."""
-        told = getattr(error, "retry_after", None)
+        try:
+            told = getattr(error, "retry_after", None)
+        except Exception:  # a property of theirs, which cannot tell: the policy does
+            told = None
         if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= MAX_DELAY:
             return float(told)
         ceiling = max(self.min_delay, self.ceiling(failures))
@@ -91,6 +95,19 @@ class Retry:
         for name in ("retry_on", "abort_on"):
             data[name] = [t.__qualname__ for t in getattr(self, name)]
         return data
+
+
+def _holds(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:
+    if isinstance(error, types):
+        return True
+    return isinstance(error, BaseExceptionGroup) and error.subgroup(types) is not None
+
+
+def is_abort(error: BaseException) -> bool:
+    """`Abort`, or a group of nothing else: what was called is not to blame."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(Abort)[1] is None
+    return isinstance(error, Abort)
 
 
 def _is_number(value: object, kinds: Any = (int, float)) -> bool:

@@ -23,6 +23,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NAME_LIMIT = 100
+#: Steps of this name are hooks: `hook:on_success#1`.
+HOOK = "hook"
 KEY_LIMIT = 140
 
 
@@ -207,6 +209,11 @@ def step(
         called = name or f.__name__
         if not is_word(called, NAME_LIMIT):
             raise DeclarationError(f"step {called!r:.60}: write a name of 1 to {NAME_LIMIT} characters")
+        if called == HOOK or called.startswith(f"{HOOK}:"):
+            raise DeclarationError(
+                f"step {called!r:.60}: steps of this name are a task's hooks, which forks leave out. Give it "
+                "another name."
+            )
         where = f"step {called!r}"
         promise = guarantee(
             where,

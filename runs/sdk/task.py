@@ -15,6 +15,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from queues.declare import Queue
+from runs import jsonvalue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
 from runs.sdk.chain import Chain, begin
@@ -83,6 +84,7 @@ class Task(Generic[P, R]):
         hints = codec.hints_of(function)
         self.payload = _payload_adapter(self, hints)
         self.output = codec.adapter_for(hints.get("return", Any), f"task {id!r}: its result")
+        self._payload_is_plain, self.output_is_plain = codec.is_plain(self.payload), codec.is_plain(self.output)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -226,18 +228,33 @@ class Task(Generic[P, R]):
         except TypeError as error:
             raise InvalidPayload(f"{self.id}: {error}", errors=[{"field": "payload", "message": str(error)}]) from None
 
-    def encode_payload(self, payload: Mapping[str, Any], path: str = "payload") -> str:
-        """The payload as JSON text, validated against the annotations."""
+    def encode_payload(self, payload: Mapping[str, Any], path: str = "payload", *, of_json: bool = False) -> str:
+        """The payload as JSON text, validated against the annotations.
+
+        Args:
+            of_json: Its values are as JSON holds them (they came by HTTP, or are stored), and are read as the run will
+                read them: text where a strict type wants a date, base64 where the type says so of bytes.
+        """
         try:
-            values = self.payload.validate_python(payload)
+            if of_json:
+                values = self.payload.validate_json(jsonvalue.encode(payload, path))
+            else:
+                values = self.payload.validate_python(payload)
         except ValidationError as error:
-            problems = codec.field_errors(error, path)
-            raise InvalidPayload(
-                f"{self.id}: {problems[0]['field']}: {problems[0]['message']}"
-                + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
-                errors=problems,
-            ) from None
-        return codec.dump(self.payload, values, path)
+            raise self._invalid(error, path) from None
+        text = codec.dump(self.payload, values, path)
+        # The run will read this text: what it would refuse is refused here.
+        if not self._payload_is_plain and (unreadable := codec.unreadable(self.payload, text)) is not None:
+            raise self._invalid(unreadable, path, "its JSON cannot be read again: ")
+        return text
+
+    def _invalid(self, error: ValidationError, path: str, why: str = "") -> InvalidPayload:
+        problems = codec.field_errors(error, path)
+        return InvalidPayload(
+            f"{self.id}: {problems[0]['field']}: {why}{problems[0]['message']}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+            errors=[{**problem, "message": why + problem["message"]} for problem in problems],
+        )
 
 
 class Bound(Generic[P, R]):

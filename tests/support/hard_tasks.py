@@ -9,11 +9,53 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from runs import Retry, current_run, log, step, task, wait
 from tests.support.ledger import first_time, gate, note
+
+
+class Delivery(BaseModel):
+    """As strict as models can be."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    at: datetime
+    price: Decimal
+    order: UUID
+    label: bytes
+
+
+@task(id="delivers", events=["delivery.planned"])
+async def delivers(delivery: Delivery) -> Delivery:
+    return delivery
+
+
+class Square(BaseModel):
+    """Writes what it refuses to read."""
+
+    model_config = ConfigDict(extra="forbid")
+    side: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def area(self) -> int:
+        return self.side**2
+
+
+@task(id="makes-square")
+async def makes_square() -> Square:
+    return Square(side=3)
+
+
+@task(id="wants-square", retry=Retry(max_attempts=3, min_delay=0.01, max_delay=0.02))
+async def wants_square() -> int:
+    return (await makes_square.aenqueue_and_wait()).side
 
 
 @step(retry=Retry(max_attempts=2, min_delay=2.5, max_delay=2.5, jitter=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -96,6 +97,55 @@ async def always_fails() -> None:
 @task(id="hooks-that-fail", on_start=always_fails, on_success=always_fails)
 async def hooks_that_fail() -> str:
     return "done"
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+async def awaits_what_is_cancelled() -> None:
+    note("odd", current_run().id)
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+def exits() -> None:
+    note("odd", current_run().id)
+    sys.exit(3)
+
+
+async def exits_async() -> None:
+    exits()
+
+
+async def mute() -> None:
+    note("odd", current_run().id)
+    raise Mute
+
+
+ODD = {"cancelled": awaits_what_is_cancelled, "exits": exits, "exits-async": exits_async, "mute": mute}
+for name, hook in ODD.items():
+
+    @task(id=f"odd-{name}", on_start=hook, on_success=hook, on_wait=hook, on_resume=hook)
+    async def odd() -> str:
+        await wait.asignal("go")
+        return "done"
+
+    @task(id=f"odd-{name}-sync", on_start=hook, on_success=hook)
+    def odd_sync() -> str:
+        return "done"
+
+    @task(id=f"odd-{name}-isolated", isolation="process", on_success=hook)
+    async def odd_isolated() -> str:
+        return "done"
+
+
+@task(id="odd-cancel", on_cancel=awaits_what_is_cancelled)
+async def odd_cancel() -> None:
+    note("work", current_run().id)
+    await asyncio.sleep(60)
 
 
 def gated(about: Any = None) -> None:

@@ -127,6 +127,21 @@ def writes_within_a_transaction(customer: str) -> int:
 
 
 @step(transaction=True)
+def takes_all(customers: list[str]) -> int:
+    """Changes what it is given."""
+    count = 0
+    while customers:
+        Order.objects.create(customer=customers.pop(), item="kelp")
+        count += 1
+    return count
+
+
+@task(id="takes-all")
+def takes_all_of_them(customers: list[str]) -> int:
+    return takes_all(customers)
+
+
+@step(transaction=True)
 def add_one(customer: str) -> int:
     """Locks a row; the first time it is held in the middle."""
     Order.objects.filter(customer=customer).update(quantity=F("quantity") + 1)

@@ -170,6 +170,31 @@ def test_a_hook_that_fails_for_good_is_shown_and_changes_nothing(hooking: Fleet)
     assert "the run's outcome stands" in [line.message for line in lines(handle.id)][-1]
 
 
+@pytest.mark.parametrize("name", ["cancelled", "exits", "exits-async", "mute"])
+def test_whatever_a_hook_raises_the_run_ends_as_it_would_have(hooking: Fleet, name: str) -> None:
+    handles = {kind: the(f"odd-{name}{kind}").enqueue() for kind in ("", "-sync", "-isolated")}
+    waits(handles[""].id)
+    answers.run_signal(handles[""].id, "go", None, actor=ACTOR)
+    assert [handle.result(timeout=20) for handle in handles.values()] == ["done"] * 3
+    assert [run(handle.id).error for handle in handles.values()] == [None] * 3
+    # An exception of the usual kind is tried again by the policy of hooks; the others say that there is no use in it.
+    tries = 3 if name == "mute" else 1
+    counts = {kind: hooking.ledger.count("odd", str(handle.id)) for kind, handle in handles.items()}
+    assert counts == {"": 2 * tries + 2, "-sync": 2 * tries, "-isolated": tries}
+    assert nothing_left()
+
+
+def test_a_cancellation_of_what_a_hook_awaits_is_not_taken_for_one_of_the_worker(hooking: Fleet) -> None:
+    handle = the("odd-cancel").enqueue()
+    eventually(lambda: hooking.ledger.count("work"), "it is at work")
+    services.run_cancel(handle.id, actor=ACTOR)
+    all_final([handle.id])
+    assert run(handle.id).status == "cancelled"
+    assert hooking.ledger.count("odd", str(handle.id)) == 1
+    (kept,) = Snapshot.objects.filter(run_id=handle.id)
+    assert (kept.name, kept.error["type"]) == ("hook:on_cancel", "asyncio.exceptions.CancelledError")
+
+
 def test_a_persons_retry_does_not_call_again_what_was_called(hooking: Fleet) -> None:
     handle = the("hooked").enqueue("abort")
     all_final([handle.id])

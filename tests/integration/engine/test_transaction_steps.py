@@ -40,6 +40,12 @@ def test_async_tasks_have_other_ways_to_call_it(worked: Fleet, name: str) -> Non
     assert [s.key for s in snapshots(handle.id)] == ["write#1"]
 
 
+def test_the_snapshot_shows_what_the_step_was_called_with(worked: Fleet) -> None:
+    handle = the("takes-all").enqueue(["ann", "bob"])
+    assert handle.result(timeout=20) == 2
+    assert [s.input for s in snapshots(handle.id)] == [{"customers": ["ann", "bob"]}]
+
+
 @BOTH
 def test_a_step_in_a_transaction_writes_once_and_is_counted(worked: Fleet, name: str) -> None:
     handle = the(name).enqueue("ann")

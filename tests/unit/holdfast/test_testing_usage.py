@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Annotated
 
 import pytest
+from pydantic import AfterValidator
 
 from holdfast.testing import crash_at, run_inline
 from runs import Abort, Failure, current_run, step, task, usage
+from runs.sdk.context import current_step
 from runs.sdk.task import registry
 
 CALLED: list[object] = []
@@ -62,3 +65,21 @@ def test_the_hook_of_a_failure_is_told_why() -> None:
 
     assert run_inline(fails).status == "failed"
     assert CALLED == ["no kelp today"]
+
+
+def unreadable_to_hooks(value: int) -> int:
+    if current_step.get().startswith("hook:"):
+        raise ValueError("this code reads it no more")
+    return value
+
+
+def test_a_result_that_a_hook_cannot_be_given_is_the_hooks_failure_and_not_the_runs() -> None:
+    @task(on_success=CALLED.append)
+    def gives() -> Annotated[int, AfterValidator(unreadable_to_hooks)]:
+        return 7
+
+    result = run_inline(gives)
+    assert (result.status, result.output, CALLED) == ("completed", 7, [])
+    (kept,) = [s for s in result.snapshots if s.kind == "step"]
+    assert kept.error is not None
+    assert "result is not what the annotation says: Value error, this code reads it no more" in kept.error["message"]

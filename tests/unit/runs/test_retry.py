@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from runs import Abort, Retry
 from runs.errors import DeclarationError
+from runs.sdk.retry import is_abort
 
 
 def least(low: float, _high: float) -> float:
@@ -58,6 +59,20 @@ def test_what_cannot_heal_is_not_tried_again() -> None:
     assert not retry.allows(Abort("no use"), 1)
     assert not Retry(max_attempts=5).allows(KeyboardInterrupt(), 1)
     assert retry.allows(ConnectionError(), 5, max_attempts=6)
+
+
+def test_a_group_with_what_cannot_heal_is_not_tried_again() -> None:
+    retry = Retry(max_attempts=5, abort_on=(FileNotFoundError,))
+    assert retry.allows(ExceptionGroup("two", [ConnectionError(), OSError()]), 1)
+    assert not retry.allows(ExceptionGroup("two", [ConnectionError(), Abort("no use")]), 1)
+    assert not retry.allows(ExceptionGroup("deep", [ExceptionGroup("inner", [FileNotFoundError()])]), 1)
+
+
+def test_a_group_of_aborts_alone_blames_nobody_else() -> None:
+    assert is_abort(Abort("no use"))
+    assert is_abort(ExceptionGroup("two", [Abort("a"), ExceptionGroup("inner", [Abort("b")])]))
+    assert not is_abort(ExceptionGroup("two", [Abort("a"), ConnectionError()]))
+    assert not is_abort(ConnectionError())
 
 
 @pytest.mark.parametrize(

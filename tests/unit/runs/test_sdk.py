@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import pytest
-from pydantic import BaseModel
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FutureDatetime,
+    PlainSerializer,
+    TypeAdapter,
+    computed_field,
+)
+from typing_extensions import TypedDict
 
 from queues import Queue
 from queues.naming import QueueDeclarationError
@@ -65,6 +75,60 @@ def test_a_payload_is_validated_and_its_field_named() -> None:
     with pytest.raises(InvalidPayload) as refused:
         plain.encode_payload({"items": [{"title": "a"}, {"pages": "x"}]})
     assert [e["field"] for e in refused.value.data["errors"]] == ["payload.items[1].title", "payload.items[1].pages"]
+
+
+class Square(BaseModel):
+    """Writes what it refuses to read."""
+
+    model_config = ConfigDict(extra="forbid")
+    side: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def area(self) -> int:
+        return self.side**2
+
+
+@task(id="unit-squares")
+def squares(given: list[Square]) -> Square:
+    return given[0]
+
+
+def test_a_payload_whose_json_the_run_could_not_read_is_refused_when_it_is_enqueued() -> None:
+    with pytest.raises(InvalidPayload, match=r"payload\.given\[0\]\.area: its JSON cannot be read again") as refused:
+        squares.encode_payload({"given": [Square(side=3)]})
+    assert [e["field"] for e in refused.value.data["errors"]] == ["payload.given[0].area"]
+
+
+class Plain(TypedDict):
+    names: list[str]
+    counts: NotRequired[dict[str, int]]
+
+
+class Renamed(BaseModel):
+    name: str = Field(serialization_alias="title")
+
+
+@pytest.mark.parametrize("kind", [int, str | None, list[str], dict[str, list[float]], Plain, dict, Any])
+def test_types_of_text_and_numbers_need_not_be_read_back(kind: Any) -> None:
+    assert codec.is_plain(TypeAdapter(kind))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Square,
+        list[Renamed],
+        FutureDatetime,
+        bytes,
+        dict[int, str],
+        Annotated[int, AfterValidator(abs)],
+        Annotated[str, PlainSerializer(lambda text: f"{text}!")],
+        TypedDict("Aliased", {"a": Annotated[int, Field(serialization_alias="b")]}),
+    ],
+)
+def test_types_whose_json_may_be_something_else_are_read_back(kind: Any) -> None:
+    assert not codec.is_plain(TypeAdapter(kind))
 
 
 def test_declarations_that_cannot_work_say_what_to_write() -> None:

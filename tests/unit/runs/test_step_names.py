@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from holdfast.testing import run_inline
 from runs import step, task
+from runs.errors import DeclarationError
 
 
 @step(name="fetch")
@@ -54,3 +57,10 @@ def test_runs_that_call_one_of_them_go_on() -> None:
 
 def test_a_function_that_is_made_anew_is_the_same_one() -> None:
     assert run_inline(anew).output == [0, 1, 4]
+
+
+@pytest.mark.parametrize("name", ["hook", "hook:mine", "hook:on_success"])
+def test_the_names_of_hooks_are_kept_for_hooks(name: str) -> None:
+    with pytest.raises(DeclarationError, match=rf"step '{name}': .* are a task's hooks.*another name"):
+        step(name=name)(from_shop.function)
+    assert step(name="hooks:mine")(from_shop.function).name == "hooks:mine"
