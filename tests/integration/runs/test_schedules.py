@@ -275,6 +275,17 @@ def test_jitter_delays_the_run_and_not_the_tick(minutely: Schedule) -> None:
     assert run.next_at is not None
 
 
+def test_an_edit_loses_no_tick_that_is_due_unless_it_is_of_the_time(minutely: Schedule) -> None:
+    due(minutely)
+    services.schedule_update("minutely", ACTOR, payload={"value": 8}, overlap="skip")
+    services.schedule_update("minutely", ACTOR, every=300 * 86_400.0)  # as it is
+    assert firing.fire_due() == 1
+    assert Run.objects.get().payload == {"value": 8}
+    due(minutely)
+    services.schedule_update("minutely", ACTOR, every=200 * 86_400.0)
+    assert firing.fire_due() == 0
+
+
 # ── code ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
