@@ -409,6 +409,17 @@ def test_a_backfill_begins_a_run_for_each_tick_that_has_begun_none(minutely: Sch
     assert (entry.reason, (entry.after or {})["runs"]) == ("the week before", 6)
 
 
+def test_a_tick_that_has_begun_a_run_begins_none_though_all_is_forgotten_and_the_payload_is_edited(
+    minutely: Schedule,
+) -> None:
+    assert backfill("minutely", minutes_ago(10), minutes_ago(8), ACTOR) == (3, 0)
+    Tick.objects.all().delete()
+    Run.objects.all().delete()
+    services.schedule_update("minutely", ACTOR, payload={"value": 8})
+    assert backfill("minutely", minutes_ago(11), minutes_ago(8), ACTOR) == (1, 3)
+    assert Run.objects.get().payload == {"value": 8}
+
+
 def test_ticks_that_a_scheduler_has_fired_or_will_fire_are_left_out(minutely: Schedule) -> None:
     Tick.objects.create(schedule=minutely, due_at=minutes_ago(3), fired_at=timezone.now(), outcome="missed")
     begun = Tick.objects.create(
