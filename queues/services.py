@@ -103,7 +103,8 @@ def queue_as_declared(name: str, actor: Actor, reason: str = "", *, seen: str | 
 def queue_pause(
     name: str, actor: Actor, reason: str = "", *, seconds: Any = None, drain: bool = False, seen: str | None = None
 ) -> Queue:
-    """Stops the queue from starting runs; those that run go on. A queue that is paused the same way stays as it is.
+    """Stops the queue from starting runs; those that run go on. A queue that is paused the same way, until
+    somebody resumes it, stays as it is.
 
     Args:
         seconds: after which the pause ends by itself, 1 to 31 days; None: when somebody resumes it.
@@ -119,9 +120,11 @@ def queue_pause(
     with transaction.atomic():
         queue = _locked(name)
         seeing.check(seen, _pause(queue), "queue", name, PAUSES)
-        if not queue.paused or span is not None or drain != queue.drains:
+        until = queue.paused_until
+        if not queue.paused or span is not None or until is not None or drain != queue.drains:
             before, now = _pause(queue), database_now()
-            queue.paused_at = queue.paused_at if queue.paused and drain == queue.drains else now
+            goes_on = queue.paused and (until is None or until > now)  # one that is over may not be ended yet
+            queue.paused_at = queue.paused_at if goes_on and drain == queue.drains else now
             queue.paused_until = now + span if span is not None else None
             queue.paused_by, queue.pause_reason, queue.drains = actor.label[:MAX_LABEL], reason, drain
             _save_pause(queue)
@@ -162,6 +165,7 @@ def end_pauses(names: Iterable[str]) -> None:
 
 def queue_undo(name: str, actor: Actor, reason: str = "", *, change: int | None = None) -> Queue:
     """Takes the last change of a queue back: settings or pause are as they were before it. Undone again, it stands.
+    A setting that was not edited then becomes what the code declares now.
 
     Args:
         change: the id, in the audit log, of the change that is meant; None: of the last one, whatever it is.
@@ -186,8 +190,10 @@ def queue_undo(name: str, actor: Actor, reason: str = "", *, change: int | None 
             after = _pause(queue)
         else:
             before = _settings(queue)
-            for setting in SETTINGS.values():
-                setattr(queue, setting.name, setting.check(to.get(setting.name)))
+            for setting in SETTINGS.values():  # what nobody had edited is as code declares it now, not as it did then
+                edited = to.get(setting.flag)
+                value = setting.check(to.get(setting.name)) if edited else queue.declares(setting.name)
+                setattr(queue, setting.name, value)
             queue.edited = sorted(name for flag, name in FLAGS.items() if to.get(flag))
             _save_settings(queue)
             after = _settings(queue)

@@ -102,7 +102,7 @@ def _read(task: Task[..., Any], line: bytes, key: str | None) -> enqueue.Item:
         raise _refusal("", 'must be an object such as {"payload": {}, "options": {}}')
     if unknown := sorted(set(value) - _FIELDS):
         raise _refusal(unknown[0][:60], "is no field here; known are payload, options")
-    options = value.get("options") or {}
+    options = {} if value.get("options") is None else value["options"]
     if key is not None and isinstance(options, dict) and not {"idempotency_key", "debounce"} & set(options):
         options = {**options, "idempotency_key": key}
     return services.read_item(task, value.get("payload", {}), options)

@@ -111,7 +111,7 @@ def event_emit(name: Any, payload: Any, options: dict[str, Any], *, actor: Actor
 
 def read_item(task: Task[..., Any], payload: Any, options: Any, path: str = "") -> enqueue.Item:
     """One item of a batch, checked. `path` stands before its fields' names. Raises InvalidPayload, InvalidOption."""
-    chosen = Options.parse(object_of(options or {}, f"{path}options"), f"{path}options")
+    chosen = Options.parse(object_of({} if options is None else options, f"{path}options"), f"{path}options")
     text = task.encode_payload(object_of(payload, f"{path}payload"), f"{path}payload", of_json=True)
     enqueue.check_size(text, f"{path}payload")
     return enqueue.Item(text, chosen)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -70,6 +71,18 @@ class Inert(MiddlewareMixin):
                 lambda found: f"\\u{ord(found[0].decode()):04x}".encode(), response.content
             )
         return response
+
+
+class RqIsForLooking(MiddlewareMixin):
+    """The pages of django-rq show Redis. What they would change there, past every service and the audit log, is
+    refused: a ticket is nothing but a call to a worker, and Holdfast makes new ones as they are needed."""
+
+    def process_view(self, request: HttpRequest, view: Callable[..., object], args: object, kwargs: object) -> None:
+        if view.__module__.startswith("django_rq.") and request.method not in ("GET", "HEAD", "OPTIONS"):
+            raise PermissionDenied(
+                "Nothing is changed on the pages of RQ: it would leave no trace in the audit log. Pause a queue on the "
+                "page Queues, cancel or retry runs on the page Runs."
+            )
 
 
 class DatabaseRefuses(MiddlewareMixin):

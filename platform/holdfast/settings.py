@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "holdfast.middleware.Inert",
+    "holdfast.middleware.RqIsForLooking",
     "holdfast.middleware.DatabaseRefuses",
 ]
 

@@ -4,6 +4,8 @@ from django.apps import apps
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from holdfast.access.admin import password_change
+from holdfast.access.views import admin_sign_in
 from holdfast.design import design
 from holdfast.health import healthz, readyz
 from runs.api.metrics import scrape
@@ -15,6 +17,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", scrape, name="metrics"),
     path("design/", design, name="design"),
     path("admin/rq/", include("django_rq.urls")),
+    path("admin/login/", admin_sign_in),  # before Django's own, as is the next one
+    path("admin/password_change/", admin.site.admin_view(password_change, cacheable=True)),
     path("admin/", admin.site.urls),
     path("api/", include("runs.api.urls")),
     path("queues/", include("queues.urls")),

@@ -46,13 +46,13 @@ WITH back AS (
               b.delay, b.used
 ), {freed}, settled AS (
     -- What it counted in a rate with a unit is what it has used of it. The difference counts like the start did where it
-    -- is less, and from now on where it is more. What counted nothing, before there was a rate, has nothing to settle.
+    -- is less, and from now on where it is more. More than 1e15 are as many: sums of them still fit. What counted nothing, before there was a rate, has nothing to settle.
     INSERT INTO queues_start (queue_id, concurrency_key, count, last_at)
     SELECT g.queue_id, r.key, d.more, CASE WHEN d.more < 0 THEN g.leased_at ELSE holdfast_now() END
     FROM gone g JOIN queues_queue q ON q.id = g.queue_id
     CROSS JOIN LATERAL (VALUES ('', q.rate_unit, g.counted), (g.concurrency_key, q.key_rate_unit, g.key_counted))
                        AS r (key, unit, counted)
-    CROSS JOIN LATERAL (SELECT ceil((g.used ->> r.unit)::numeric)::bigint - r.counted AS more) d
+    CROSS JOIN LATERAL (SELECT least(ceil((g.used ->> r.unit)::numeric), 1e15)::bigint - r.counted AS more) d
     WHERE g.used IS NOT NULL AND r.key IS NOT NULL AND d.more <> 0
 ), incoming AS (
     -- Freed or not, a note is left in any queue: a limit per key that is being set just now would miss it.

@@ -148,7 +148,7 @@ class ValueOut(Schema):
     value: float | None
 
 
-class PreviewOut(Schema):
+class AlertPreviewOut(Schema):
     """What a rule would have done over the last seven days."""
 
     condition: str
@@ -167,7 +167,7 @@ def _alert(found: Alert) -> AlertOut:
 
 @router.post(
     "/alerts/preview",
-    response=PreviewOut,
+    response=AlertPreviewOut,
     auth=needs("runs.view"),
     operation_id="alert_preview_new",
     openapi_extra=docs.body(RuleIn),
@@ -267,7 +267,7 @@ def alert_acknowledge(request: HttpRequest, name: str) -> Any:
     return FiringOut.of(services.alert_acknowledge(name, actor=actor_of(request), reason=body.reason_of(request)))
 
 
-@router.get("/alerts/{name}/preview", response=PreviewOut, auth=needs("runs.view"), operation_id="alert_preview")
+@router.get("/alerts/{name}/preview", response=AlertPreviewOut, auth=needs("runs.view"), operation_id="alert_preview")
 def alert_preview(request: HttpRequest, name: str) -> Any:
     """What an alert would have done over the last seven days, by its settings of now."""
     return selectors.describe_preview(selectors.preview(services.alert_get(name)))

@@ -51,6 +51,8 @@ _REFUSALS = {
     "422": "A field does not fit; `errors` names it.",
     "504": "The worker that has the run does not answer.",
 }
+#: What is made there is of a task, by its id.
+_NAME_A_TASK = ("/webhooks", "/schedules")
 
 
 class Renderer(BaseRenderer):
@@ -85,7 +87,7 @@ def _possible(status: str, path: str, method: str) -> bool:
         return path.endswith("/stack")
     if status in {"400", "409", "413", "415"}:
         return method != "get"
-    return status != "404" or "{" in path
+    return status != "404" or "{" in path or (method == "post" and path.endswith(_NAME_A_TASK))
 
 
 api = Api(

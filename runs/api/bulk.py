@@ -106,7 +106,7 @@ class BulkItemOut(Schema):
         return cls.model_construct(**selectors.describe_item(item))
 
 
-class PreviewOut(Schema):
+class BulkPreviewOut(Schema):
     """What a bulk action would be about."""
 
     action: str
@@ -158,7 +158,7 @@ def bulk_create(request: HttpRequest, response: HttpResponse) -> Any:
 
 @router.get(
     "/bulk/preview",
-    response=PreviewOut,
+    response=BulkPreviewOut,
     auth=needs("runs.view"),
     operation_id="bulk_preview",
     openapi_extra=docs.query(
@@ -171,7 +171,7 @@ def bulk_preview(request: HttpRequest) -> Any:
     refuse_unknown(request.GET, ("action", "q"))
     action = services.check(request.GET.get("action", ""))[0]
     found = scope.preview_search(action, request.GET.get("q", ""))
-    return PreviewOut.model_construct(
+    return BulkPreviewOut.model_construct(
         action=str(action), q=found.text, runs=found.runs, exact=found.exact, newest=found.newest
     )
 

@@ -16,6 +16,12 @@ def body(*shapes: type[BaseModel], required: bool = True) -> Json:
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
+def answer(status: int, words: str, **content: Json) -> Json:
+    """What a route answers by hand: media types (`text_csv`) with their schemas."""
+    media = {kind.replace("_", "/", 1).replace("_", "-"): {"schema": schema} for kind, schema in content.items()}
+    return {"responses": {status: {"description": words, "content": media}}}
+
+
 def query(*parameters: Json) -> Json:
     """The query parameters of a route."""
     return {"parameters": list(parameters)}

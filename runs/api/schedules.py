@@ -103,7 +103,7 @@ class ScheduleOut(Schema):
     catch_up: str
     overlap: str
     jitter: float
-    declared: Any = Field(description="What code declares; null for one that a person made.")
+    declared: Shown = Field(description="What code declares; null for one that a person made.")
     edited: list[str]
     paused: bool
     paused_by: str

@@ -24,7 +24,9 @@ _KEY_HEADER = docs.parameter(
 
 
 def _batch_docs() -> dict[str, Any]:
-    found = {**docs.body(BatchIn), **docs.query(_KEY_HEADER)}
+    lines = {"type": "string", "description": "A line of JSON for each thousand runs; the last one has `done`."}
+    told = docs.answer(200, "Of application/x-ndjson: how far it is.", application_x_ndjson=lines)
+    found = {**docs.body(BatchIn), **docs.query(_KEY_HEADER), **told}
     found["requestBody"]["content"][body.NDJSON] = batches.OPENAPI
     return found
 

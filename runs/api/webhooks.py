@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from django.http import HttpRequest
 from ninja import Router, Schema
 from ninja import Status as Answer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from holdfast.access.models import REASON_LENGTH
+from holdfast.redaction import redacted
 from runs.api import body, docs
 from runs.api.auth import actor_of, needs
 from runs.api.problems import InvalidId, refusal
@@ -113,7 +114,7 @@ class DeliveryOut(Schema):
     errors: list[Any]
     run_id: uuid.UUID | None
     resent: int = Field(description="How often a person sent it again.")
-    headers: dict[str, str]
+    headers: Annotated[dict[str, str], PlainSerializer(redacted, return_type=dict[str, str])]
     body: Shown
 
     @classmethod
@@ -227,8 +228,8 @@ def webhook_deliveries(request: HttpRequest, name: str) -> Any:
     openapi_extra=docs.body(ReasonIn, required=False),
 )
 def delivery_resend(request: HttpRequest, delivery_id: str) -> Any:
-    """Puts a stored delivery through filter and mapping once more, as they are now. One that was accepted starts a
-    second run."""
+    """Puts a stored delivery through filter and mapping once more, as they are now, and tells what came of it this
+    time. One that was accepted starts a second run; if it is filtered or refused now, it stays accepted."""
     try:
         found = uuid.UUID(delivery_id)
     except ValueError:

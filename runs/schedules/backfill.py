@@ -11,7 +11,7 @@ from django.db import transaction
 from holdfast.access.grants import Actor
 from holdfast.access.selectors import database_now
 from runs import enqueue, services
-from runs.errors import HoldfastError
+from runs.errors import HoldfastError, IdempotencyConflict
 from runs.models import Run
 from runs.schedules.choices import TickOutcome
 from runs.schedules.model import Schedule, Tick
@@ -107,6 +107,8 @@ def _begin(found: Schedule, ticks: list[datetime], records: dict[datetime, Tick]
     ]
     new = 0
     for tick, stored in zip(ticks, enqueue.enqueue_items(task, items), strict=True):
+        if isinstance(stored, IdempotencyConflict):
+            continue  # it has begun a run, which is forgotten, as is its record; with the payload of then
         if isinstance(stored, HoldfastError):
             raise stored
         new += stored.created

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from holdfast.access.selectors import database_now
+from holdfast.redaction import redacted
 from queues.naming import NAME
 from runs.schedules.model import Schedule, Tick
 from runs.schedules.services import InvalidSchedule, timing_of, unknown
@@ -16,14 +17,12 @@ MAX_SCHEDULES: Final = 1_000
 TICKS: Final = 10
 _AS_IT_IS: Final = (
     "name",
-    "payload",
     "cron",
     "every",
     "timezone",
     "catch_up",
     "overlap",
     "jitter",
-    "declared",
     "edited",
     "paused_by",
     "pause_reason",
@@ -60,11 +59,14 @@ def last_ticks(found: Schedule, count: int = TICKS) -> list[Tick]:
 
 
 def describe(found: Schedule, *, whole: bool = True) -> dict[str, Any]:
-    """A schedule by the names of the API; `whole` with its next ticks and its last ones."""
+    """A schedule by the names of the API, what is shown to nobody masked; `whole` with its next ticks and its last
+    ones."""
     ticks = last_ticks(found) if whole else []
     return {
         **{name: getattr(found, name) for name in _AS_IT_IS},
         "task": found.task_id,
+        "payload": redacted(found.payload),
+        "declared": redacted(found.declared),
         "in_words": prose(found.cron) if found.cron else "",
         "paused": found.paused_at is not None,
         "upcoming": upcoming(found) if whole else [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,8 +26,12 @@ from runs.schedules.settings import EDITABLE, SETTINGS, problem
 from runs.schedules.ticks import Timing, TimingError
 from runs.sdk.options import Options
 
+logger = logging.getLogger("holdfast.schedule")
+
 MAX_LABEL: Final = 200
 MAX_REASON: Final = 500
+#: One setting in two fields, of which one is given: whoever edited the one has decided about both.
+_WHEN: Final = frozenset({"cron", "every"})
 
 
 class UnknownSchedule(HoldfastError):
@@ -85,7 +90,7 @@ def schedule_update(name: str, actor: Actor, reason: str = "", *, seen: str | No
     """
     with transaction.atomic():
         found = locked(name)
-        before, settings = _told(found), _settings(found)
+        before, settings, timing = _told(found), _settings(found), _timing(found)
         if values.pop("as_declared", False):
             if found.declared is None:
                 raise invalid([("as_declared", "is for schedules that code declares; this one a person has made")])
@@ -100,7 +105,7 @@ def schedule_update(name: str, actor: Actor, reason: str = "", *, seen: str | No
                 found.edited = sorted(name for name in EDITABLE if now[name] != found.declared.get(name))
         if _settings(found) != settings:
             seeing.check(seen, settings, "schedule", name, ("schedules.update",))
-        if found.paused_at is None:
+        if found.paused_at is None and _timing(found) != timing:  # otherwise a tick that is due would be lost
             found.next_at = timing_of(found).after(database_now())
         found.save()
         if (after := _told(found)) != before:
@@ -176,9 +181,17 @@ def begin(found: Schedule, *, tags: list[str], delay: float = 0.0) -> uuid.UUID:
 
 
 def declare_all() -> None:
-    """At the start of a process: schedules that its code declares get their rows, or adopt what has changed."""
+    """At the start of a process: schedules that its code declares get their rows, or adopt what has changed. One that
+    cannot be told here is left as it is, with a line in the log: it must not stand in the way of the others."""
     for declared in sorted(Declared.declared.values(), key=lambda schedule: schedule.name):
-        _declare(declared)
+        try:
+            _declare(declared)
+        except InvalidSchedule as error:
+            logger.error(
+                "schedule %s does not adopt what its code declares: %s Edit it, or give this host what it lacks",
+                declared.name,
+                error,
+            )
 
 
 def _declare(declared: Declared) -> None:
@@ -192,14 +205,20 @@ def _declare(declared: Declared) -> None:
             # Processes start side by side: whoever comes second finds it there.
             Schedule.objects.bulk_create([made], ignore_conflicts=True)
         elif found.declared != settings:
-            before = timing_of(found)
-            for name, value in settings.items():
-                if name not in found.edited:
-                    setattr(found, name, value)
-            found.declared = settings
-            if timing_of(found) != before and found.paused_at is None:
-                found.next_at = timing_of(found).after(database_now())
+            _adopt(found, settings)
             found.save()
+
+
+def _adopt(found: Schedule, settings: dict[str, Any]) -> None:
+    """What code declares now, but for what a person has edited. Raises InvalidSchedule."""
+    before, edited = _timing(found), {*found.edited}
+    if edited & _WHEN:
+        edited |= {name for name in _WHEN if getattr(found, name) != settings[name]}
+    for name in settings.keys() - edited:
+        setattr(found, name, settings[name])
+    found.declared, found.edited = settings, sorted(edited)
+    if _timing(found) != before and found.paused_at is None:
+        found.next_at = timing_of(found).after(database_now())
 
 
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -268,6 +287,10 @@ def invalid(faults: list[tuple[str, str]]) -> InvalidSchedule:
 def settings_mark(of: Schedule) -> str:
     """Stands for the settings that a person sees when he changes them."""
     return seeing.mark(_settings(of))
+
+
+def _timing(of: Schedule) -> tuple[str | None, float | None, str]:
+    return of.cron, of.every, of.timezone
 
 
 def _settings(of: Schedule) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Timing:
             yield tick
 
     def _goes_by_elapsed_time(self) -> bool:
-        fields = (self.cron or "").split()
+        fields = _spelt_out(self.cron or "").split()
         return len(fields) != 5 or fields[1].startswith("*")
 
     def between(self, after: datetime, until: datetime, most: int) -> list[datetime]:
@@ -128,6 +128,13 @@ _ALIASES: Final = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+
+
+def _spelt_out(cron: str) -> str:
+    """An alias as the five fields that it stands for; anything else as it is."""
+    return _ALIASES.get(cron.lower(), cron)
+
+
 _PROSE: Final = Options(use_24hour_time_format=True, casing_type=CasingTypeEnum.Sentence)
 
 
@@ -135,7 +142,7 @@ _PROSE: Final = Options(use_24hour_time_format=True, casing_type=CasingTypeEnum.
 def prose(cron: str) -> str:
     """`at 06:00, Monday through Friday`; empty for an expression that there are no words for."""
     try:
-        said: str = get_description(_ALIASES.get(cron, cron), _PROSE)
+        said: str = get_description(_spelt_out(cron), _PROSE)
     except FormatError:
         return ""
     return said[:1].lower() + said[1:]

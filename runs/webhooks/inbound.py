@@ -22,6 +22,8 @@ from runs.webhooks.model import Delivery, Webhook
 
 #: Seconds between two writes of a webhook's count of refused requests: whoever floods it drives no writes.
 TALLY_EVERY: Final = 1.0
+#: What `judge` sets.
+SETTLED: Final = ("outcome", "reason", "errors", "run_id")
 
 
 class Tally:
@@ -90,7 +92,13 @@ def receive(
 
 
 def settle(row: Delivery) -> None:
-    """Filter, mapping, run: what comes of a stored delivery, in the caller's transaction."""
+    """Filter, mapping, run: what comes of a stored delivery, and stays in its row, in the caller's transaction."""
+    judge(row)
+    row.save(update_fields=SETTLED)
+
+
+def judge(row: Delivery) -> None:
+    """What comes of it now, with its run, told by the row that is not saved."""
     row.reason, row.errors, row.run_id = "", [], None
     seen = mapping.context(row.body, row.headers, row.query)
     try:
@@ -105,7 +113,6 @@ def settle(row: Delivery) -> None:
     except HoldfastError as error:
         row.outcome, row.run_id, row.reason = "refused", None, str(error)[:1_000]
         row.errors = list(error.data.get("errors") or ())
-    row.save(update_fields=["outcome", "reason", "errors", "run_id", "resent"])
 
 
 def _secrets(webhook: Webhook, now: datetime) -> list[str]:

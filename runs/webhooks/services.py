@@ -149,14 +149,19 @@ def webhook_delete(name: str, *, actor: Actor, reason: str = "") -> None:
 
 def delivery_resend(delivery_id: uuid.UUID, *, actor: Actor, reason: str = "") -> Delivery:
     """Puts a stored delivery through filter and mapping once more, as they are now. One that was accepted starts a
-    second run: a person asked for it. Raises UnknownDelivery."""
+    second run: a person asked for it. If none comes of it this time, it stays accepted, with the run that it started.
+
+    Returns the delivery with what came of it this time. Raises UnknownDelivery.
+    """
     with transaction.atomic():
         row = Delivery.objects.select_for_update(of=("self",)).select_related("webhook").filter(pk=delivery_id).first()
         if row is None:
             raise UnknownDelivery(f"There is no delivery {delivery_id}; old ones are dropped.")
         before = {"outcome": row.outcome, "run_id": row.run_id}
         row.resent += 1
-        inbound.settle(row)
+        inbound.judge(row)
+        stays = before["outcome"] == "accepted" and row.outcome != "accepted"
+        row.save(update_fields=["resent"] if stays else ["resent", *inbound.SETTLED])
         after = {"outcome": row.outcome, "run_id": row.run_id, "delivery": str(row.pk)}
         audit(actor, "webhooks.resend", "webhook", row.webhook.name, reason, before=before, after=after)
     return row
@@ -193,6 +198,8 @@ def _put(row: Webhook, changes: dict[str, Any]) -> None:
 
 
 def _check_task(task_id: Any) -> None:
+    if not isinstance(task_id, str):
+        raise _fault("task", "must be the id of a task, as text")
     try:
         services.task_get(task_id)
     except UnknownTask as error:

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 
@@ -33,7 +34,8 @@ ACTOR = Actor.local()
 SECRET: Final = "xyz-1f00d-hidden"
 #: JSON of users' own, but for what a stream sends to its readers.
 USERS: Final = {
-    ("schedule", "payload"), ("update", "payload"), ("update", "reply"), ("delivery", "query"), ("delivery", "body"),
+    ("schedule", "payload"), ("schedule", "declared"),
+    ("update", "payload"), ("update", "reply"), ("delivery", "query"), ("delivery", "body"),
     ("run", "payload"), ("run", "output"), ("snapshot", "input"), ("snapshot", "output"), ("snapshot", "state"),
     ("logline", "fields"), ("wait", "output"), ("signal", "payload"), ("progress", "metadata"),
     ("heartbeat", "details"),
@@ -44,6 +46,7 @@ USERS: Final = {
 def planted(registered: None) -> dict[str, str]:
     """Installations' rows of every kind, with a secret in all JSON of users' own."""
     names = crowd(2)
+    Schedule.objects.update(declared=F("payload"))
     secrets = json.dumps({"api_key": SECRET, "deep": [{"Client-Secret": SECRET}]})
     with connection.cursor() as cursor:
         for model, field in USERS:

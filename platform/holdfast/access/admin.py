@@ -69,6 +69,15 @@ class ReadOnlyAdmin(ServiceAdmin):
         return False
 
 
+def password_change(request: HttpRequest) -> HttpResponse:
+    """Somebody's own password, by Django's form, and with a trace of it."""
+    with transaction.atomic():
+        response = admin.site.password_change(request)
+        if request.method == "POST" and response.status_code == HTTPStatus.FOUND:
+            services.audit(request.user, "access.password_set", "user", request.user.pk)
+    return response
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
     list_display = ("name", "role", "prefix", "created_by", "created_at", "last_used_at", "expires_at", "revoked_at")

@@ -51,8 +51,8 @@ def to_sign_in(request: HttpRequest) -> HttpResponse:
     if request.headers.get("HX-Request") == "true":
         current = urlsplit(request.headers.get("HX-Current-URL", ""))
         back = current.path + (f"?{current.query}" if current.query else "")
-        return HttpResponse(status=204, headers={"HX-Redirect": _sign_in_url(back or "/")})
-    return HttpResponseRedirect(_sign_in_url(request.get_full_path() if request.method == "GET" else "/"))
+        return HttpResponse(status=204, headers={"HX-Redirect": sign_in_url(back or "/")})
+    return HttpResponseRedirect(sign_in_url(request.get_full_path() if request.method == "GET" else "/"))
 
 
 def safe_next(request: HttpRequest, target: str) -> str:
@@ -63,6 +63,7 @@ def safe_next(request: HttpRequest, target: str) -> str:
     return target if is_here else "/"
 
 
-def _sign_in_url(back: str) -> str:
+def sign_in_url(back: str) -> str:
+    """The sign-in page, which leads to `back`."""
     page = reverse("access:sign_in")
     return page if back == "/" else f"{page}?{urlencode({'next': back})}"

@@ -162,12 +162,20 @@ def signin_link_delete(*, link: SignInLink, actor: Subject) -> None:
         link.delete()
 
 
-def signin_link_create(*, user: User | None = None, lifetime: timedelta = LINK_LIFETIME) -> str:
-    """Make a one-time sign-in link and return its path, `/sign-in/<token>/`. Without a user: the built-in admin."""
-    secret = new_secret()
+def signin_link_create(
+    *, user: User | None = None, lifetime: timedelta = LINK_LIFETIME, actor: Actor | None = None
+) -> str:
+    """Make a one-time sign-in link and return its path, `/sign-in/<token>/`. Without a user: the built-in admin.
+
+    `actor` is who makes it; without one: whoever has a shell on the server, which is all that it takes.
+    """
+    secret, expires_at = new_secret(), database_now() + lifetime
+    name = user.username if user is not None else BUILT_IN_ADMIN
     with transaction.atomic():
         SignInLink.objects.filter(expires_at__lt=Now() - timedelta(days=7)).delete()
-        SignInLink.objects.create(token_hash=digest(secret), user=user, expires_at=Now() + lifetime)
+        link = SignInLink.objects.create(token_hash=digest(secret), user=user, expires_at=expires_at)
+        after = {"user": name, "expires_at": expires_at}
+        audit(actor or Actor.local(), "access.signin_link_create", "sign_in_link", link.pk, after=after)
     return reverse("access:sign_in_link", args=(secret,))
 
 

@@ -112,7 +112,9 @@ class Command(VerbCommand):
 
     def do_delete(self, options: dict[str, Any]) -> None:
         services.schedule_delete(options["name"], Actor.local(), options["reason"])
-        if not options["json"]:
+        if options["json"]:
+            self.json({"name": options["name"], "deleted": True})
+        else:
             self.stdout.write(f"Schedule {options['name']} is deleted.")
 
     def _say(self, options: dict[str, Any], found: Schedule, words: str) -> None:

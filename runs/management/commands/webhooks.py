@@ -4,9 +4,13 @@ import os
 import uuid
 from typing import Any, ClassVar, Final
 
+from django.core.management.base import CommandError
+
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
+from holdfast.redaction import redacted
+from runs import discovery
 from runs.errors import HoldfastError, InvalidOption
 from runs.webhooks import schemes, services
 from runs.webhooks.model import Delivery, Webhook
@@ -59,6 +63,7 @@ class Command(VerbCommand):
             self.stdout.write("There is no webhook yet.")
 
     def do_create(self, options: dict[str, Any]) -> None:
+        discovery.discover()
         row, secret = services.webhook_create(
             options["name"],
             options["task"],
@@ -74,6 +79,8 @@ class Command(VerbCommand):
         changes = _asked(options)
         if not changes:
             raise InvalidOption("webhooks set was given nothing to change; add --mapping or another setting.")
+        if "task_id" in changes:
+            discovery.discover()
         row = services.webhook_update(options["name"], changes, actor=Actor.local(), reason=options["reason"])
         self._say(options, row, f"Webhook {row.name} is changed.")
 
@@ -118,11 +125,14 @@ class Command(VerbCommand):
             found = uuid.UUID(options["delivery"])
         except ValueError:
             raise InvalidOption(f"delivery is {options['delivery']!r:.60}, which is no id; write a UUID.") from None
+        discovery.discover()
         row = services.delivery_resend(found, actor=Actor.local(), reason=options["reason"])
         if options["json"]:
             self.json(_delivery(row))
-        else:
-            self.stdout.write(f"Delivery {row.pk} is {row.outcome}: {row.run_id or row.reason or 'by the filter'}")
+        elif row.outcome != "refused":
+            self.stdout.write(f"Delivery {row.pk} is {row.outcome}: {row.run_id or 'by the filter'}")
+        if row.outcome == "refused":
+            raise CommandError(f"Delivery {row.pk} is refused: {' '.join(row.reason.split())}", returncode=1)
 
     def _enable(self, options: dict[str, Any], enabled: bool, words: str) -> None:
         row = services.webhook_update(
@@ -154,4 +164,4 @@ def _webhook(row: Webhook) -> dict[str, Any]:
 
 def _delivery(row: Delivery) -> dict[str, Any]:
     shown = ("id", "remote_id", "received_at", "outcome", "reason", "errors", "run_id", "resent", "headers", "body")
-    return {field: getattr(row, field) for field in shown}
+    return {field: redacted(getattr(row, field)) for field in shown}

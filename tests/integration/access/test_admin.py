@@ -1,6 +1,7 @@
 """Access in Django's admin: the same services, so the same refusals and the same traces."""
 
 import re
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -123,6 +124,65 @@ def test_a_password_set_for_somebody_leaves_a_trace_without_the_password(admin):
     assert User.objects.get(pk=ann.pk).check_password("kelp-and-stone-9")
     (entry,) = selectors.audit_of("user", ann.pk)
     assert (entry.action, entry.before, entry.after) == ("access.password_set", None, None)
+
+
+def test_an_own_password_that_is_changed_leaves_a_trace_and_one_that_is_refused_none(admin, root):
+    root.set_password("kelp-and-stone-9")
+    root.save()
+    admin.force_login(root)
+    form = {"old_password": "wrong", "new_password1": "salt-and-rope-7", "new_password2": "salt-and-rope-7"}
+    assert admin.post("/admin/password_change/", form).status_code == 200
+    assert not AuditEntry.objects.exists()
+    assert admin.post("/admin/password_change/", {**form, "old_password": "kelp-and-stone-9"}).status_code == 302
+    assert User.objects.get(pk=root.pk).check_password("salt-and-rope-7")
+    (entry,) = selectors.audit_of("user", root.pk)
+    assert (entry.action, entry.actor_label, entry.before, entry.after) == ("access.password_set", "root", None, None)
+    assert admin.get("/admin/password_change/done/").status_code == 200
+    assert Client().get("/admin/password_change/").status_code == 302
+
+
+def test_the_admin_site_has_no_sign_in_of_its_own():
+    User.objects.create_superuser("root", password="kelp-and-stone-9")
+    client = Client()
+    form = {"username": "root", "password": "kelp-and-stone-9", "next": "/admin/"}
+    assert client.post("/admin/login/", form).status_code == 405
+    for path in ("/admin/access/apitoken/", "/admin/rq/"):
+        page = client.get(path, follow=True)
+        assert page.redirect_chain[-1][0] == f"/sign-in/?{urlencode({'next': path})}"
+        assert page.status_code == 200
+    assert client.get("/admin/login/?next=//evil.example/")["Location"] == "/sign-in/"
+    assert client.post("/sign-in/", form)["Location"] == "/admin/"
+    assert AuditEntry.objects.get().action == "access.sign_in"
+    assert client.get("/admin/login/")["Location"] == "/admin/"
+
+
+def test_who_is_signed_in_and_may_not_enter_is_told_so_instead_of_sent_around():
+    client = Client()
+    client.force_login(User.objects.create_user("ann"))
+    page = client.get("/admin/access/apitoken/", follow=True)
+    assert page.status_code == 403
+    assert "You are signed in as ann, and this part is for admins" in page.content.decode()
+
+
+def test_a_link_that_is_made_leaves_a_trace_without_its_secret(root):
+    path = services.signin_link_create()
+    services.signin_link_create(user=User.objects.create_user("ann"), actor=root)
+    second, first = AuditEntry.objects.order_by("-id")
+    assert (first.action, first.actor_kind, first.after["user"]) == ("access.signin_link_create", "local", "admin")
+    assert (second.actor_label, second.after["user"]) == ("root", "ann")
+    assert first.object_id == str(SignInLink.objects.earliest("id").pk)
+    assert path.split("/")[2] not in str(first.after)
+
+
+@pytest.mark.parametrize("root_of", ["/admin/rq/", "/admin/django_rq/dashboard/"])
+@pytest.mark.parametrize(
+    "path", ["queues/0/empty/", "queues/0/requeue-all/", "queues/actions/0/", "queues/0/some-job/delete/"]
+)
+def test_the_pages_of_rq_change_nothing_and_say_why(admin, root_of, path):
+    page = admin.post(root_of + path, {"action": "delete", "job_ids": ["some-job"]})
+    assert page.status_code == 403
+    assert "Nothing is changed on the pages of RQ" in page.content.decode()
+    assert admin.get(root_of).status_code == 200
 
 
 def test_who_is_not_an_admin_does_not_get_in():

@@ -73,8 +73,10 @@ def test_each_line_that_cannot_be_stored_is_reported_and_holds_up_no_other(clien
         13: ({"payload": {"value": "\x00"}}, "invalid_payload", "payload.value"),
         14: ({"payload": [1]}, "invalid_payload", "payload"),
         15: ({"options": "fast"}, "invalid_payload", "options"),
+        17: ({"options": 0}, "invalid_payload", "options"),
+        18: ({"options": []}, "invalid_payload", "options"),
     }
-    lines = [wrong[n][0] if n in wrong else value(n, tags=["good"]) for n in range(1, 17)]
+    lines = [wrong[n][0] if n in wrong else value(n, tags=["good"]) for n in range(1, 19)]
     said = send(client, lines)
     assert len(said) == 2
     refused = {fault["line"]: fault for fault in said[0]["refused"]}
@@ -82,8 +84,8 @@ def test_each_line_that_cannot_be_stored_is_reported_and_holds_up_no_other(clien
     for number, (_, code, field) in wrong.items():
         assert refused[number]["code"] == code, refused[number]
         assert field in [e["field"] for e in refused[number]["errors"]] + [""], refused[number]
-    assert said[1] == {"done": True, "lines": 16, "created": 4, "existing": 0, "refused": len(wrong)}
-    assert [run is None for run in said[0]["runs"]] == [n in wrong for n in range(1, 17)]
+    assert said[1] == {"done": True, "lines": 18, "created": 4, "existing": 0, "refused": len(wrong)}
+    assert [run is None for run in said[0]["runs"]] == [n in wrong for n in range(1, 19)]
     assert sorted(Run.objects.filter(tags=["good"]).values_list("payload__value", flat=True)) == [2, 5, 11, 16]
 
 

@@ -120,6 +120,26 @@ class TestHook:
         assert post(secret, {"number": 7}, id_="a").status_code == 200
         assert AuditEntry.objects.filter(action="webhooks.resend").count() == 1
 
+    @pytest.mark.parametrize(
+        ("change", "outcome"), [({"mapping": "{count: name}"}, "refused"), ({"filter": "name == 'x'"}, "filtered")]
+    )
+    def test_an_accepted_delivery_of_which_nothing_comes_when_it_is_sent_again_stays_accepted(
+        self, change: dict[str, str], outcome: str
+    ) -> None:
+        assert post(make(mapping="{count: number}"), {"number": 7, "name": "seven"}).status_code == 202
+        run_id = Delivery.objects.get().run_id
+        services.webhook_update("in", change, actor=ACTOR)
+        told = services.delivery_resend(Delivery.objects.get().pk, actor=ACTOR)
+        assert (told.outcome, told.run_id) == (outcome, None)
+        row = Delivery.objects.get()
+        assert (row.outcome, row.run_id, row.reason, row.errors, row.resent) == ("accepted", run_id, "", [], 1)
+        entry = AuditEntry.objects.get(action="webhooks.resend")
+        assert (entry.before["outcome"], entry.after["outcome"]) == ("accepted", outcome)
+        services.webhook_update("in", {"filter": "", "mapping": "{count: number}"}, actor=ACTOR)
+        again = services.delivery_resend(row.pk, actor=ACTOR)
+        assert (again.outcome, Run.objects.count()) == ("accepted", 2)
+        assert Delivery.objects.get().run_id == again.run_id != run_id
+
     def test_both_secrets_are_valid_for_the_overlap(self) -> None:
         old = make()
         _, new = services.webhook_rotate("in", overlap=60, actor=ACTOR)

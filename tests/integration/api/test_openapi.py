@@ -1,8 +1,12 @@
 """The API's documentation says what the API does."""
 
+import importlib
 import json
+import pkgutil
 from dataclasses import fields
 from typing import Any
+
+from ninja import Schema
 
 from runs.api.schemas import OPTIONS_SCHEMA
 from runs.sdk.options import Options
@@ -43,6 +47,39 @@ def test_every_operation_names_its_security_and_its_refusals(db: None) -> None:
             assert {"401", "403", "422"} <= set(operation["responses"])
             assert list(operation["responses"]["422"]["content"]) == ["application/problem+json"]
             assert ("requestBody" in operation) == (method != "get")
+
+
+def test_no_two_shapes_have_one_name() -> None:
+    import runs.api
+
+    shapes: dict[str, set[str]] = {}
+    for module in pkgutil.iter_modules(runs.api.__path__):
+        found = vars(importlib.import_module(f"runs.api.{module.name}")).values()
+        for shape in found:
+            if isinstance(shape, type) and issubclass(shape, Schema) and shape.__module__.startswith("runs.api."):
+                shapes.setdefault(shape.__name__, set()).add(shape.__module__)
+    assert len(shapes) > 50
+    assert {name: where for name, where in shapes.items() if len(where) > 1} == {}
+
+
+def test_what_is_answered_is_declared(api: Caller) -> None:
+    paths = schema()["paths"]
+
+    def declared(method: str, path: str, answer: Any) -> str:
+        """The media type of an answer, once its status and that are found in the documentation."""
+        told = paths[f"/api/v1{path}"][method]["responses"][str(answer.status_code)]
+        kind: str = answer.headers["Content-Type"].partition(";")[0]
+        assert kind in told["content"], (path, answer.status_code)
+        return kind
+
+    batch = paths["/api/v1/tasks/{task_id}/batch"]["post"]["responses"]
+    assert (list(batch["200"]["content"]), "201" in batch) == (["application/x-ndjson"], True)
+    for kind, media in (("csv", "text/csv"), ("json", "application/json")):
+        assert declared("get", "/runs/export", api.get(f"/runs/export?format={kind}")) == media
+    for path, made in (("/webhooks", {}), ("/schedules", {"every": 60})):
+        answer = api.post(path, {"name": "new", "task": "nothing", **made})
+        assert answer.status_code == 404
+        declared("post", path, answer)
 
 
 def test_the_options_of_an_enqueue_are_all_described() -> None:

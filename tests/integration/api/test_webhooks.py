@@ -73,6 +73,8 @@ def test_what_is_wrong_with_a_webhook_is_named(api, refused):
     refused(api.post("/webhooks", NEW), 409, "webhook_exists")
     for overlap in (-1, 10**12, 1.5, "long", True, None, [60]):
         refused(api.post("/webhooks/in/rotate", {"overlap": overlap}), 422, field="overlap")
+    for task in (None, True, 7, ["typed"], {"id": "typed"}):
+        refused(api.patch("/webhooks/in", {"task": task}), 422, field="task")
     refused(api.get("/webhooks/out"), 404, "unknown_webhook")
     refused(api.get("/webhooks/in/deliveries?limit=0"), 422, field="limit")
     refused(api.post("/webhooks/deliveries/7/resend", {}), 422, field="delivery_id")

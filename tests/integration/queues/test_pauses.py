@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from holdfast.access.selectors import database_now
 from queues import services, store
+from queues.declare import Queue as Declared
 from queues.errors import InvalidChange
 from queues.models import Queue
 from queues.pauses import pauses
@@ -85,6 +87,29 @@ def test_a_pause_may_be_changed_into_one_for_a_time_or_into_a_drain(shop: Queue)
     assert drained.paused_at > first.paused_at
 
 
+@pytest.mark.parametrize("drain", [False, True])
+def test_a_pause_without_an_end_over_one_for_a_time_is_none_that_ends(conn: Conn, shop: Queue, drain: bool) -> None:
+    first = services.queue_pause("shop", ACTOR, "restart", seconds=60, drain=drain)
+    queue = services.queue_pause("shop", ACTOR, "database is corrupt", drain=drain)
+    assert (queue.paused_until, queue.pause_reason) == (None, "database is corrupt")
+    assert queue.paused_at == first.paused_at, "it was paused all the time"
+    upkeep.end_pauses(conn)
+    assert Queue.objects.get().paused
+    assert AuditEntry.objects.filter(action="queues.pause").count() == 2
+
+
+def test_a_pause_after_one_that_is_over_and_not_ended_yet_begins_now(conn: Conn, shop: Queue, worker: int) -> None:
+    services.queue_pause("shop", ACTOR, "move", seconds=60, drain=True)
+    Queue.objects.update(
+        paused_at=timezone.now() - timedelta(seconds=61), paused_until=timezone.now() - timedelta(seconds=1)
+    )
+    before = {*fill(shop, count=2)}
+    again = services.queue_pause("shop", ACTOR, "move", drain=True)
+    assert timezone.now() - again.paused_at < timedelta(seconds=30)
+    fill(shop, count=2, priority=50)
+    assert leased(conn, worker) == before, "what came before this pause is worked off"
+
+
 @pytest.mark.parametrize("seconds", [0, -1, 0.5, True, "60", 10**12, float("nan")])
 def test_seconds_that_cannot_be_are_refused(shop: Queue, seconds: Any) -> None:
     with pytest.raises(InvalidChange, match="seconds from 1 to"):
@@ -105,6 +130,31 @@ def test_the_last_change_is_undone_and_undone_again(shop: Queue) -> None:
     assert (again.concurrency_limit, again.key_weights) == (9, {"gold": 2})
     entry = AuditEntry.objects.filter(action="queues.undo").first()
     assert ((entry.before or {})["concurrency_limit"], (entry.after or {})["concurrency_limit"]) == (4, 9)
+
+
+@pytest.fixture
+def declared(conn: Conn) -> Iterator[Callable[..., None]]:
+    """A process starts whose code declares the queue so."""
+
+    def declare(**settings: Any) -> None:
+        Declared.declared.pop("shop", None)
+        with conn.transaction():
+            store.declare_queue(conn, Declared("shop", **settings))
+
+    yield declare
+    Declared.declared.pop("shop", None)
+
+
+def test_what_nobody_had_edited_becomes_what_code_declares_now(declared: Callable[..., None]) -> None:
+    declared(concurrency_limit=5, key_concurrency_limit=2)
+    services.queue_update("shop", ACTOR, concurrency_limit=3)
+    declared(concurrency_limit=8, key_concurrency_limit=4, rate="7 per minute")
+    queue = services.queue_undo("shop", ACTOR)
+    assert (queue.concurrency_limit, queue.key_concurrency_limit, queue.edited) == (8, 4, [])
+    assert queue.rate == Rate(7, per="minute")
+    again = services.queue_undo("shop", ACTOR)
+    assert (again.concurrency_limit, again.key_concurrency_limit) == (3, 4)
+    assert again.edited == ["concurrency_limit"]
 
 
 def test_a_pause_is_undone_and_so_is_a_resume(shop: Queue) -> None:

@@ -135,6 +135,15 @@ def test_a_window_lets_so_many_units_through(conn: Conn, tokens: Queue, worker: 
     assert len(lease(conn, worker)) == 3
 
 
+def test_a_use_beyond_all_bounds_is_counted_and_gives_its_lease_back(conn: Conn, tokens: Queue, worker: int) -> None:
+    fill(tokens, count=2)
+    for grant in lease(conn, worker):
+        done(conn, [grant], {"tokens": 9.9e18})
+    assert not Lease.objects.exists()
+    fill(tokens, count=1)
+    assert lease(conn, worker) == []
+
+
 def test_one_that_needs_much_is_not_passed_by_smaller_ones(conn: Conn, tokens: Queue, worker: int) -> None:
     fill(tokens, count=1, units=600, age=3)
     (large,) = fill(tokens, count=1, units=600, age=2)

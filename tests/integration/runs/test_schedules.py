@@ -275,6 +275,17 @@ def test_jitter_delays_the_run_and_not_the_tick(minutely: Schedule) -> None:
     assert run.next_at is not None
 
 
+def test_an_edit_loses_no_tick_that_is_due_unless_it_is_of_the_time(minutely: Schedule) -> None:
+    due(minutely)
+    services.schedule_update("minutely", ACTOR, payload={"value": 8}, overlap="skip")
+    services.schedule_update("minutely", ACTOR, every=300 * 86_400.0)  # as it is
+    assert firing.fire_due() == 1
+    assert Run.objects.get().payload == {"value": 8}
+    due(minutely)
+    services.schedule_update("minutely", ACTOR, every=200 * 86_400.0)
+    assert firing.fire_due() == 0
+
+
 # ── code ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -396,6 +407,17 @@ def test_a_backfill_begins_a_run_for_each_tick_that_has_begun_none(minutely: Sch
     assert backfill("minutely", minutes_ago(11), minutes_ago(4), ACTOR) == (0, 8), "their keys know"
     entry = AuditEntry.objects.filter(action="schedules.backfill").order_by("id")[0]
     assert (entry.reason, (entry.after or {})["runs"]) == ("the week before", 6)
+
+
+def test_a_tick_that_has_begun_a_run_begins_none_though_all_is_forgotten_and_the_payload_is_edited(
+    minutely: Schedule,
+) -> None:
+    assert backfill("minutely", minutes_ago(10), minutes_ago(8), ACTOR) == (3, 0)
+    Tick.objects.all().delete()
+    Run.objects.all().delete()
+    services.schedule_update("minutely", ACTOR, payload={"value": 8})
+    assert backfill("minutely", minutes_ago(11), minutes_ago(8), ACTOR) == (1, 3)
+    assert Run.objects.get().payload == {"value": 8}
 
 
 def test_ticks_that_a_scheduler_has_fired_or_will_fire_are_left_out(minutely: Schedule) -> None:

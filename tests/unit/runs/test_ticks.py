@@ -37,12 +37,22 @@ def test_a_time_that_comes_twice_is_at_the_first_of_the_two() -> None:
     assert local(york, datetime(2026, 10, 31, 12, tzinfo=YORK), 2) == ["11-01 01:30-0400", "11-02 01:30-0500"]
 
 
+@pytest.mark.parametrize("cron", ["@daily", "@midnight", "@Daily", "@weekly"])
+def test_midnight_by_another_name_comes_once_where_it_comes_twice(cron: str) -> None:
+    havana = Timing(cron=cron, timezone="America/Havana")  # at 1:00 of that Sunday it is 0:00 again
+    found = local(havana, datetime(2026, 10, 31, 12, tzinfo=ZoneInfo("America/Havana")), 2)
+    assert found == ["11-01 00:00-0400", "11-08 00:00-0500" if cron == "@weekly" else "11-02 00:00-0500"]
+
+
 def test_what_goes_by_every_hour_goes_by_elapsed_time() -> None:
     half = Timing(cron="*/30 * * * *", timezone="Europe/Berlin")
     found = list(islice(half.ticks(datetime(2026, 10, 24, 23, 0, tzinfo=UTC)), 8))
     assert {b - a for a, b in pairwise(found)} == {timedelta(minutes=30)}
     found = list(islice(half.ticks(datetime(2026, 3, 29, 0, 0, tzinfo=UTC)), 6))
     assert {b - a for a, b in pairwise(found)} == {timedelta(minutes=30)}
+    hourly = Timing(cron="@hourly", timezone="Europe/Berlin")
+    found = list(islice(hourly.ticks(datetime(2026, 10, 24, 22, 0, tzinfo=UTC)), 5))
+    assert {b - a for a, b in pairwise(found)} == {timedelta(hours=1)}
 
 
 def test_intervals_are_counted_from_one_moment_whoever_counts() -> None:
