@@ -38,6 +38,11 @@
     document.body.dispatchEvent(new CustomEvent("holdfast:picked"));
   }
 
+  function leave() {
+    question.replaceChildren();
+    form.querySelector("button")?.focus();
+  }
+
   document.addEventListener("click", (event) => {
     const target = event.target instanceof Element ? event.target : null;
     if (!target) return;
@@ -59,11 +64,9 @@
       for (const box of boxes()) box.checked = false;
       show();
       document.querySelector("[data-pick-all]")?.focus();
-    } else if (target.closest("[data-leave]")) {
-      question.replaceChildren();
-      form.querySelector("button")?.focus();
-    }
+    } else if (target.closest("[data-leave]")) leave();
   });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && question.contains(event.target)) leave(); });
   // A range is selected, not the text between.
   document.addEventListener("mousedown", (event) => {
     if (event.shiftKey && event.target instanceof Element && event.target.closest("#list .pick")) event.preventDefault();

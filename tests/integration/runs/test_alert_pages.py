@@ -190,6 +190,8 @@ def test_it_is_silenced_and_acknowledged_by_operators(firing: Alert) -> None:
     page = text_of(client, "/alerts/rate/")
     assert "Tell again" in page
     assert "a release" in page
+    assert "by operator-person, ends <time" in page
+    assert "silenced, ends <time" in text_of(client, "/alerts/")
     assert client.post("/alerts/rate/acknowledge/", {"reason": "on it"}).status_code == 303
     assert "known to operator-person" in text_of(client, "/alerts/rate/")
     again = client.post("/alerts/rate/acknowledge/", follow=True)
