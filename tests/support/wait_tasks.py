@@ -174,6 +174,16 @@ async def same_queue_child(depth: int) -> int:
     return depth if depth == 0 else 1 + await same_queue_child.aenqueue_and_wait(depth - 1)
 
 
+@task(id="parent-of-nobody-sync")
+def parent_of_nobody_sync() -> int:
+    return adds.using(queue_name="no-such-queue").enqueue_and_wait(1, 2)
+
+
+@task(id="parent-of-nobody")
+async def parent_of_nobody() -> int:
+    return await adds.using(queue_name="no-such-queue").aenqueue_and_wait(1, 2)
+
+
 @task(id="parent-of-waiters")
 async def parent_of_waiters() -> Any:
     return await asyncio.gather(listens.aenqueue_and_wait(), sleeps.aenqueue_and_wait(3600))

@@ -50,6 +50,12 @@ def test_a_child_that_fails_is_raised_or_collected_as_the_parent_chooses(waiting
     assert found[14:] == list(range(15, 21))
 
 
+@pytest.mark.parametrize("parent", ["parent-of-nobody-sync", "parent-of-nobody"])
+def test_who_waits_for_children_in_a_queue_that_is_not_there_is_told_so(waiting: Fleet, parent: str) -> None:
+    with pytest.raises(RunFailed, match="There is no queue 'no-such-queue'; the children were not enqueued"):
+        the(parent).using(max_attempts=1).enqueue().result(timeout=30)
+
+
 def test_parents_and_children_in_a_queue_of_one_slot_all_finish(waiting: Fleet) -> None:
     assert the("same-queue-child").enqueue(4).result(timeout=30) == 4
 
