@@ -8,7 +8,7 @@
   const all = form.querySelector("[data-all]"), told = form.querySelector("[data-picked]");
   const boxes = () => [...document.querySelectorAll('#list .pick input[name="id"]')];
   const picked = () => boxes().filter((box) => box.checked);
-  let last = null;
+  let last = null, asker = null;
 
   // Shift takes the rows from the one before to this one along, whichever way it went.
   function range(box) {
@@ -40,7 +40,7 @@
 
   function leave() {
     question.replaceChildren();
-    form.querySelector("button")?.focus();
+    (asker?.isConnected ? asker : form.querySelector("button"))?.focus();
   }
 
   document.addEventListener("click", (event) => {
@@ -73,7 +73,10 @@
   });
 
   document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id === "bulk-question") question.querySelector("[data-question]")?.focus();
+    if (event.detail.target.id === "bulk-question") {
+      asker = event.detail.requestConfig?.triggeringEvent?.submitter ?? null;
+      question.querySelector("[data-question]")?.focus();
+    }
     else if (event.detail.target.id === "list" && bar.classList.contains("on")) show();
   });
   window.addEventListener("pageshow", show);
