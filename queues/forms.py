@@ -11,7 +11,7 @@ from queues.editable import SETTINGS, Setting
 from queues.models import Queue
 from queues.services import MAX_PAUSE, MAX_REASON
 
-_MINUTES = f"Write minutes from 1 to {MAX_PAUSE // 60:,}, or nothing until somebody resumes it."
+_MINUTES = f"Write minutes from 0.017 (one second) to {MAX_PAUSE // 60:,}, or nothing until somebody resumes it."
 
 
 class SettingField(forms.CharField):

@@ -21,6 +21,7 @@ from runs.causes.selectors import Story
 from runs.charts import COUNTED, FAILED, Cell
 from runs.models import RollupKind, Run
 from runs.retries import selectors as retries
+from runs.search.terms import finished_since
 from runs.states import Status
 from runs.store import SQL
 from runs.stuck.selectors import Standstills
@@ -79,10 +80,8 @@ class Now:
 
     @property
     def failed_search(self) -> str:
-        """Finds the runs that `failed` counts: rollups know minutes, so the hour begins with its first full one."""
-        hour = timezone.now() - timedelta(hours=1)
-        first = hour.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        return f"status:{','.join(_FAILED)} finished:>={first:%Y-%m-%dT%H:%MZ}"
+        """Finds the runs that `failed` counts."""
+        return _failed_since(timezone.now() - timedelta(hours=1))
 
     @property
     def lost(self) -> int:
@@ -101,10 +100,16 @@ class TaskStats:
     ended: int = 0
     failed: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
+    since: datetime | None = None  # what ended earlier is not counted
 
     @property
     def failure_rate(self) -> float | None:
         return 100 * self.failed / self.ended if self.ended else None
+
+    @property
+    def failed_search(self) -> str:
+        """Finds the runs that `failed` counts, among those of the task."""
+        return _failed_since(self.since) if self.since else ""
 
     @property
     def p50(self) -> float | None:
@@ -152,17 +157,22 @@ def duration_cells(start: datetime, end: datetime, *, task: str | None = None) -
 
 def task_stats(tasks: Collection[str]) -> dict[str, TaskStats]:
     """The last 24 hours of these tasks."""
-    found = {task: TaskStats() for task in tasks}
-    if not found:
-        return found
+    if not tasks:
+        return {}
     end = database_now() + timedelta(minutes=1)
-    time = coarse.over(end - timedelta(days=1), end)
+    start = end - timedelta(days=1)
+    found = {task: TaskStats(since=start) for task in tasks}
+    time = coarse.over(start, end)
     for task, status, bucket, number in _rows("task_stats", **_ENDS, **time, tasks=list(tasks)):
         stats = found[task]
         stats.ended += number
         stats.failed += number if status in FAILED else 0
         stats.buckets[bucket] = stats.buckets.get(bucket, 0) + number
     return found
+
+
+def _failed_since(start: datetime) -> str:
+    return f"status:{','.join(_FAILED)} {finished_since(start)}"
 
 
 def _rows(name: str, **params: Any) -> list[Any]:

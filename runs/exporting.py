@@ -20,6 +20,7 @@ from runs.errors import InvalidFilter
 from runs.filters import Params, RunFilter, refuse_choice
 from runs.models import Run
 from runs.reasons import Reason, reasons
+from runs.search.terms import BARE, quoted
 
 #: Runs of one file.
 MOST: Final = 10_000
@@ -142,7 +143,7 @@ def record(run: Run, reason: Reason | None = None) -> dict[str, Any]:
 
 def _cell(value: Any) -> str:
     if isinstance(value, list):
-        value = " ".join(value)
+        value = " ".join(one if BARE.fullmatch(one) else quoted(one) for one in value)  # as a search has them
     text = "" if value is None else str(value)
     # Numbers are ours; text may be anybody's.
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text

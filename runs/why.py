@@ -167,7 +167,5 @@ def _by_pace(queue: Queue, place: line.Place) -> tuple[datetime | None, str]:
     if not starts:
         return None, f"nothing of this queue has started in the last {LATELY} minutes"
     then = database_now() + timedelta(seconds=(place.ahead + 1) * seconds / starts)
-    return (
-        then,
-        f"{count(starts)} starts in the last {max(1, round(seconds / 60))} min, and {count(place.ahead)} before it",
-    )
+    pace = "1 start" if starts == 1 else f"{count(starts)} starts"
+    return then, f"{pace} in the last {max(1, round(seconds / 60))} min, and {count(place.ahead)} before it"

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django import forms
+from django.core.exceptions import ValidationError
 
+from holdfast.access.errors import AccessError
 from runs.alerts import words
 from runs.alerts.choices import DEFAULTS, USES, ChannelKind, Kind
 from runs.alerts.model import Alert, Channel
+from runs.alerts.settings import THRESHOLDS
+from runs.errors import HoldfastError
 from runs.forms import MAX_REASON, PLAIN, ErrorsForm
 
 #: Silences that are offered: seconds and words.
@@ -93,6 +97,27 @@ class AlertForm(ErrorsForm):
         if "kind" in self.cleaned_data:
             asked["kind"] = kind
         return {**asked, "channels": self.cleaned_data.get("channels", [])}
+
+    def add_refusal(self, error: HoldfastError | AccessError) -> None:
+        """What the services say in seconds is said as the fields take it, of what was typed."""
+        super().add_refusal(error)
+        for name in ("threshold", "window", "hold"):
+            typed, said = str(self.data.get(name, "")).strip(), self.errors.get(name)
+            if typed and said:
+                how = self._bounds(name) or str(said[0]).partition("; write ")[2]
+                said.data[:] = [ValidationError(f"is {typed[:60]!r}; write {how}")]
+
+    def _bounds(self, name: str) -> str:
+        """What a field of a duration takes."""
+        kind = self.cleaned_data.get("kind", self.known_kind)
+        if name == "window":
+            return "whole minutes from 1m to 1d, such as 5m or 1h"
+        if name == "hold":
+            return "a duration of at most 1d, such as 30s or 5m, or nothing"
+        if kind not in words.SECONDS:
+            return ""
+        low, high, _ = THRESHOLDS[kind]
+        return f"a duration from {words.span(low)} to {words.span(high)}"
 
     def _asked(self, kind: str) -> tuple[str, ...]:
         return (*USES.get(kind, ()), "threshold", "hold")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -17,14 +17,19 @@ from queues.selectors import QueueFlow
 from queues.workers import pools_served
 from runs.causes.facts import Facts, TaskHour
 from runs.charts import FAILED
+from runs.search.terms import finished_since
 from runs.states import Status
 from runs.words import EXACT_UP_TO, count
 
 #: "Failing" from this share and number of failures in the last quarter of an hour.
 FAILING_SHARE, FAILING_RUNS = 0.1, 3
+#: That quarter of an hour: what `ended_by_task` of sql/dashboard.sql counts as lately.
+LATELY: Final = timedelta(minutes=15)
 #: Seconds after which a scheduler that takes a sample a minute is away.
 SCHEDULER_AWAY: Final = 180.0
 _FAILED: Final = ",".join(sorted(FAILED))
+#: Finds what the depth of queues counts: not only what is `queued`, also what is to be tried or to go on again.
+_READY: Final = "is:ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ def _no_worker(facts: Facts, now: datetime) -> Iterator[Cause]:
         text = f"{are}, but no worker is alive for pool {pool}"
         hint = f"manage.py work --pool {pool}"
         asked = {"queue": flows[0].queue.name} if len(flows) == 1 else {}
-        yield Cause("no-worker", pool, "stalled", "bad", text, depth, _runs(**asked, status="queued"), hint)
+        yield Cause("no-worker", pool, "stalled", "bad", text, depth, _runs(**asked, q=_READY), hint)
 
 
 def _standing(facts: Facts, now: datetime) -> Iterator[Cause]:
@@ -150,16 +155,15 @@ def _standing(facts: Facts, now: datetime) -> Iterator[Cause]:
         waits = "1 run is ready" if queue.startable == 1 else f"{count(queue.startable)} runs are ready"
         waited = words.duration(queue.head_wait)
         text = f"{waits} in {queue.queue} and nothing holds them, but the first has waited for {waited}"
-        yield Cause(
-            "standing", queue.queue, "stalled", "bad", text, queue.startable, _runs(queue=queue.queue, status="queued")
-        )
+        at = _runs(queue=queue.queue, q=_READY)
+        yield Cause("standing", queue.queue, "stalled", "bad", text, queue.startable, at)
 
 
 def _suspended(facts: Facts, now: datetime) -> Iterator[Cause]:
     if facts.suspended and (depth := _depth(ready(facts))):
         are = "1 run is ready" if depth == 1 else f"{count(depth)} runs are ready"
         text = f"{are}, but all workers are suspended"
-        yield Cause("suspended", "", "stalled", "warn", text, depth, _runs(status="queued"), "manage.py rqresume")
+        yield Cause("suspended", "", "stalled", "warn", text, depth, _runs(q=_READY), "manage.py rqresume")
 
 
 def _failing(facts: Facts, now: datetime) -> Iterator[Cause]:
@@ -170,7 +174,7 @@ def _failing(facts: Facts, now: datetime) -> Iterator[Cause]:
         if place == 0 or (hour.failed_lately >= FAILING_RUNS and _share(hour) >= FAILING_SHARE):
             of = f"{hour.failed_lately:,} of {hour.ended_lately:,} runs"
             text = f"{of} of {hour.task} failed in the last 15 minutes"
-            at = _runs(task=hour.task, status=_FAILED)
+            at = _runs(task=hour.task, status=_FAILED, q=finished_since(now - LATELY))
             yield Cause("failing", hour.task, "failing", "bad", text, hour.failed_lately, at)
 
 
@@ -218,7 +222,7 @@ def _saturated(facts: Facts, now: datetime) -> Iterator[Cause]:
         waits = "1 waits" if flow.depth == 1 else f"{count(flow.depth)} wait"
         name, limit = flow.queue.name, flow.queue.concurrency_limit
         text = f"{name} runs {flow.running:,} of {limit:,}, and {waits} for a slot"
-        yield Cause("saturated", name, "saturated", "warn", text, flow.depth, _runs(queue=name, status="queued"))
+        yield Cause("saturated", name, "saturated", "warn", text, flow.depth, _runs(queue=name, q=_READY))
 
 
 def _stuck(facts: Facts, now: datetime) -> Iterator[Cause]:
@@ -280,11 +284,24 @@ def _failing_together(hours: Sequence[TaskHour]) -> Verdict:
 
 
 def _flowing(facts: Facts) -> Verdict | None:
-    depth = _depth(ready(facts))
-    if not facts.running and not depth:
+    waiting = ready(facts)
+    if not facts.running and not waiting:
         return None
-    waiting = f"{count(depth)} {'is' if depth == 1 else 'are'} about to start" if depth else "nothing waits for a slot"
-    return Verdict("flowing", f"Flowing: {count(facts.running)} running, {waiting}.", "good")
+    slotless = [flow for flow in waiting if is_full(flow)]
+    held = [flow for flow in waiting if flow not in slotless and _is_held(flow, facts)]
+    starting = _depth([flow for flow in waiting if flow not in slotless and flow not in held])
+    said = [f"{count(starting)} {'is' if starting == 1 else 'are'} about to start"] if starting else []
+    for flows, what in ((slotless, "for a slot"), (held, "for a worker")):
+        if depth := _depth(flows):
+            said.append(f"{count(depth)} {'waits' if depth == 1 else 'wait'} {what}")
+    said = said or ["nothing waits for a slot"]
+    return Verdict("flowing", f"Flowing: {count(facts.running)} running, {', '.join(said)}.", "good")
+
+
+def _is_held(flow: QueueFlow, facts: Facts) -> bool:
+    """Whether no worker takes what waits there: a cause of its own, which may be snoozed."""
+    unserved = "workers" not in facts.unread and flow.queue.pool not in pools_served(facts.workers)
+    return unserved or facts.suspended or any(queue.queue == flow.queue.name for queue in facts.still)
 
 
 def _idle(facts: Facts, nobody: Cause | None = None) -> Verdict:
@@ -299,4 +316,4 @@ def _depth(flows: Sequence[QueueFlow]) -> int:
 
 
 def _runs(**asked: str) -> str:
-    return f"/runs/?{urlencode(asked, safe=',')}"
+    return f"/runs/?{urlencode(asked, safe=',:')}"

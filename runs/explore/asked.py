@@ -30,8 +30,8 @@ _SIZES: Final = (1, 5, 15, 30, 60, 120, 180, 360)
 MAX_BINS: Final = 130
 GROUPINGS: Final = ("task", "queue", "version", "worker", "tag")
 _PLAIN: Final = ("task", "queue", "version", "worker")
-_BOX: Final = ("since", "until", "over", "under")
-NAMES: Final = ("span", "from", "to", *_PLAIN, "by", *_BOX)
+BOX: Final = ("since", "until", "over", "under")
+NAMES: Final = ("span", "from", "to", *_PLAIN, "by", *BOX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Asked:
         return f"?{urlencode(self.params(**changes), safe=':,')}"
 
     def without_box(self, **changes: str | None) -> str:
-        return self.address(**dict.fromkeys(_BOX), **changes)
+        return self.address(**dict.fromkeys(BOX), **changes)
 
 
 def time_text(at: datetime | None) -> str | None:
@@ -144,7 +144,7 @@ def _faults(start: datetime | None, end: datetime | None, box: Box) -> list[tupl
         elif end - start > LONGEST:
             found.append(("to", f"is more than {LONGEST.days} days after from; write an earlier time"))
     if box.since and box.until and box.until <= box.since:
-        found.append(("until", "is not after since; write a later time"))
+        found.append(("until", "is not after the begin of the box; write a later time"))
     if box.under is not None and box.under <= (box.over or timedelta()):
-        found.append(("under", "is not more than over; write a longer duration"))
+        found.append(("under", "is not more than the shortest duration; write a longer one"))
     return found

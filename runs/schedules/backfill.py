@@ -120,14 +120,15 @@ def _begin(found: Schedule, ticks: list[datetime], records: dict[datetime, Tick]
 
 
 def _moment(field: str, value: Any) -> datetime:
-    how = "write a time with its zone, like 2026-01-31T09:00:00Z"
+    sent = value.isoformat() if isinstance(value, datetime) else f"{value!r:.60}"
+    fault = [(field, f"is {sent}; write a time with its zone, like 2026-01-31T09:00:00Z")]
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise invalid([(field, f"is {value!r:.60}; {how}")]) from None
+            raise invalid(fault) from None
     if not isinstance(value, datetime) or value.tzinfo is None:
-        raise invalid([(field, f"is {value!r:.60}; {how}")])
+        raise invalid(fault)
     if value.year not in YEARS:
         raise invalid(
             [(field, f"is in the year {value.year}; write a time between {YEARS.start} and {YEARS.stop - 1}")]

@@ -6,15 +6,28 @@ from functools import reduce
 from typing import Any, Final
 
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import BooleanField, DurationField, ExpressionWrapper, F, Func, JSONField, Q, TextField, Value
+from django.db.models import (
+    BooleanField,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Func,
+    JSONField,
+    OuterRef,
+    Q,
+    TextField,
+    Value,
+)
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact, GreaterThan, GreaterThanOrEqual, In, LessThan, LessThanOrEqual
 
-from queues.models import Queue, Worker
+from queues.models import Entry, Queue, Worker
 from runs.models import Task
 from runs.search.terms import PAYLOAD, WORD, Term
 from runs.search.values import Json, Moment, first_id
+from runs.states import Status
 from runs.stuck.model import Stuck
 
 #: A run's id holds the clock of the moment it was written, `created_at` that of its statement's begin: a bulk enqueue
@@ -25,6 +38,8 @@ MAX_LIVES: Final = 1_000
 MAX_TASKS: Final = 1_000
 
 NOTHING: Final = Q(pk__in=[])
+#: What a run may be that has an entry: one that was put down or failed keeps its status until a worker has it again.
+READY: Final = (str(Status.QUEUED), str(Status.RETRYING), str(Status.WAITING))
 _LOOKUPS: Final = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 _COMPARED: Final[dict[str, Any]] = {
     ">": GreaterThan,
@@ -59,6 +74,7 @@ class Condition:
     negated: bool = False
     retried: bool = False  # it asks for runs that were tried more than once
     tags: tuple[str, ...] = ()  # of a term that asks for one of these
+    few: bool = False  # a small table has all that fit
 
     @property
     def never(self) -> bool:
@@ -78,7 +94,15 @@ def condition(term: Term, now: datetime) -> Condition:
         return Condition(term.field, _not(q), negated=True)
     timed = term.field in {"age", "created"} and len(term.values) == 1
     tags = tuple(map(str, term.values)) if term.field == "tag" else ()
-    return Condition(term.field, q, ids=ids, timed=timed, retried=_is_retried(term), tags=tags)
+    few = term.field == "is" and set(term.values) == {"stuck"}
+    return Condition(term.field, q, ids=ids, timed=timed, retried=_is_retried(term), tags=tags, few=few)
+
+
+def implied(term: Term) -> list[Condition]:
+    """What follows from a term for a column that has an index: who is ready has one of a few statuses."""
+    if term.field != "is" or term.negated or set(term.values) != {"ready"}:
+        return []
+    return [Condition("status", column_is("status", READY), READY)]
 
 
 def column_is(field: str, keys: tuple[Any, ...]) -> Q:
@@ -112,9 +136,13 @@ def _tag(term: Term, _: datetime) -> tuple[Q, None]:
     return Q(tags__overlap=list(term.values)) & ~Q(tags=[]), None
 
 
-def _is(_: Term, __: datetime) -> tuple[Q, None]:
-    # The table holds some thousands of runs at most: `plan` begins there.
-    return Q(pk__in=Stuck.objects.filter(token=F("run__lease_token")).values("pk")), None
+def _is(term: Term, _: datetime) -> tuple[Q, None]:
+    found = Q()
+    if "stuck" in term.values:  # the table holds some thousands of runs at most: `plan` begins there
+        found |= Q(pk__in=Stuck.objects.filter(token=F("run__lease_token")).values("pk"))
+    if "ready" in term.values:  # looked up by its primary key, for the runs that a walk passes
+        found |= Q(Exists(Entry.objects.filter(pk=OuterRef("pk"))))
+    return found, None
 
 
 def _attempt(term: Term, _: datetime) -> tuple[Q, None]:

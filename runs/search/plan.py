@@ -21,7 +21,7 @@ from django.utils import timezone
 from runs.errors import SearchTooSlow
 from runs.models import BAD, Run
 from runs.patience import TooLong, patience
-from runs.search.conditions import Condition, column_is, condition
+from runs.search.conditions import Condition, column_is, condition, implied
 from runs.search.terms import Term, text_of
 from runs.states import Status
 
@@ -76,7 +76,7 @@ class Walk:
 def conditions(terms: Sequence[Term]) -> list[Condition]:
     """The conditions of a search, with names looked up."""
     now = timezone.now()
-    return [condition(term, now) for term in terms]
+    return [found for term in terms for found in (condition(term, now), *implied(term))]
 
 
 def everything(found: Sequence[Condition]) -> Q:
@@ -173,7 +173,7 @@ def _holds(index: tuple[str, ...], statuses: Sequence[Any]) -> bool:
 
 def _few_stuck(rest: Sequence[Condition], bounds: Q) -> Walk | None:
     """Runs that are stuck are few: the scheduler calls no more than some thousands so (`runs.stuck.watch.MOST`)."""
-    stuck = [one for one in rest if one.field == "is" and not one.negated]
+    stuck = [one for one in rest if one.few]
     if not stuck:
         return None
     return Walk((everything(stuck),), bounds & everything([one for one in rest if one not in stuck]), sorts=True)

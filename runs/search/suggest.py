@@ -205,7 +205,7 @@ def _fixed(*pairs: tuple[str, str]) -> Callable[[str], Iterable[Choice]]:
 _SPANS: Final = _fixed(("1m", "a minute"), ("10m", ""), ("1h", "an hour"), ("1d", "a day"), ("7d", "a week"))
 _SOURCES: Final[dict[str, Callable[[str], Iterable[Choice]]]] = {
     "status": _fixed(*((status, "") for status in STATUSES)),
-    "is": _fixed(("stuck", "nothing new comes of it for too long")),
+    "is": _fixed(("stuck", "nothing new comes of it for too long"), ("ready", "it waits for a worker")),
     "task": _tasks,
     "queue": _queues,
     "worker": _workers,

@@ -5,7 +5,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ Value = str | int | uuid.UUID | timedelta | Moment | Json
 WORD: Final = "word"
 PAYLOAD: Final = "payload"
 #: What a run may be, whatever its status is.
-STATES: Final = ("stuck",)
+STATES: Final = ("stuck", "ready")
 #: An attempt's number is an integer of PostgreSQL.
 MAX_ATTEMPT: Final = 2**31 - 1
 
@@ -85,7 +85,7 @@ FIELDS: Final[dict[str, Field]] = {
     "task": Field(str, "a task's id", "the task's id", "task:research-agent"),
     "queue": Field(str, "a queue's name", "the queue's name", "queue:llm-calls"),
     "tag": Field(str, "a tag", "a tag that the run has", "tag:nightly"),
-    "is": Field(_state, f"one of {', '.join(STATES)}", "stuck: nothing new comes of it for too long", "is:stuck"),
+    "is": Field(_state, f"one of {', '.join(STATES)}", "stuck: nothing new comes; ready: may start now", "is:stuck"),
     "age": Field(values.duration, _SPAN_WANTED, "time since it was created", "age:>10m", Comparing.MUST),
     "duration": Field(
         values.duration, _SPAN_WANTED, "from its start to its end, or to now", "duration:>30s", Comparing.MUST
@@ -116,6 +116,13 @@ _BARE_SEGMENT = re.compile(r'[^\s",:.]+')
 def text_of(terms: Iterable[Term]) -> str:
     """The search that means these terms."""
     return " ".join(map(str, terms))
+
+
+def finished_since(start: datetime) -> str:
+    """The term that finds what rollups count from then on: they know minutes, so it begins with the first full one."""
+    first = start.replace(second=0, microsecond=0)
+    first += timedelta(minutes=first < start)
+    return f"finished:>={first:%Y-%m-%dT%H:%MZ}"
 
 
 def quoted(text: str) -> str:

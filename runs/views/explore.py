@@ -13,7 +13,7 @@ from holdfast.access.gate import ActorRequest, requires
 from queues.selectors import queue_names
 from runs.errors import InvalidFilter
 from runs.explore import figures
-from runs.explore.asked import GROUPINGS, SPANS, Asked
+from runs.explore.asked import BOX, GROUPINGS, SPANS, Asked
 from runs.explore.forms import BoxForm, LookForm
 from runs.lists import MAX_CHOICES, task_ids
 
@@ -51,17 +51,17 @@ CHARTS: Final = (
 @require_safe
 @requires("runs.view")
 def explore(request: ActorRequest) -> HttpResponse:
-    """The page; its charts are fetched after it."""
+    """The page; its charts are fetched after it. What is wrong with a box is said at its fields, beside the map."""
     asked, refusal = _asked(request)
-    page = None
+    page, boxless = None, refusal is not None and _is_of_box(refusal)
     try:
-        page = None if refusal else figures.page(asked)
+        page = figures.page(asked) if boxless or not refusal else None
     except InvalidFilter as error:
-        refusal = error
+        refusal, boxless = error, False
     context = {
         "asked": asked,
-        "refusal": refusal,
-        "form": LookForm(asked, request.GET.dict(), refusal),
+        "refusal": None if boxless else refusal,
+        "form": LookForm(asked, request.GET.dict(), None if boxless else refusal),
         "box_form": BoxForm(asked.at(page.window) if page else asked, request.GET.dict(), refusal),
         "tasks": task_ids(),
         "queues": queue_names(limit=MAX_CHOICES),
@@ -95,7 +95,18 @@ def _asked(request: ActorRequest) -> tuple[Asked, InvalidFilter | None]:
     try:
         return Asked.parse(request.GET), None
     except InvalidFilter as error:
+        if not _is_of_box(error):
+            return Asked(), error
+        refusal = error
+    try:
+        return Asked.parse({name: request.GET.getlist(name) for name in request.GET if name not in BOX}), refusal
+    except InvalidFilter as error:  # only seen once all else can be read
         return Asked(), error
+
+
+def _is_of_box(refusal: InvalidFilter) -> bool:
+    """Whether nothing but the sides of a box is wrong: all else can be shown."""
+    return {fault["field"] for fault in refusal.data["errors"]} <= set(BOX)
 
 
 def _chart_url(name: str, asked: Asked) -> str:

@@ -8,10 +8,12 @@
     asker = event.detail.requestConfig?.elt ?? null;
     place.querySelector("[data-question]")?.focus();
   });
-  document.addEventListener("click", (event) => {
-    const place = event.target instanceof Element ? event.target.closest("[data-leave]")?.closest("[data-asks]") : null;
+  const within = (event, selector) => (event.target instanceof Element ? event.target.closest(selector)?.closest("[data-asks]") : null);
+  function leave(place) {
     if (!place) return;
     place.replaceChildren();
     asker?.focus();
-  });
+  }
+  document.addEventListener("click", (event) => leave(within(event, "[data-leave]")));
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") leave(within(event, "[data-question]")); });
 })();

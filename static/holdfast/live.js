@@ -166,11 +166,6 @@
     });
   }
 
-  // A filter applies as soon as it is chosen.
-  document.addEventListener("change", (event) => {
-    if (event.target.matches("form[data-submits] select")) event.target.form.requestSubmit();
-  });
-
   window.HoldfastLive = Object.freeze({ connect });
   if (regions().length) lists();
 })();

@@ -215,6 +215,11 @@
     else closeOthers(null);
   });
 
+  // A filter applies as soon as it is chosen. Its form has no autocomplete: a page that is gone back to shows what it lists.
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("form[data-submits] select")) event.target.form.requestSubmit();
+  });
+
   // A form is sent once: the second press of an impatient finger does nothing.
   document.addEventListener("submit", (event) => {
     const form = event.target;

@@ -8,7 +8,7 @@
   const all = form.querySelector("[data-all]"), told = form.querySelector("[data-picked]");
   const boxes = () => [...document.querySelectorAll('#list .pick input[name="id"]')];
   const picked = () => boxes().filter((box) => box.checked);
-  let last = null;
+  let last = null, asker = null;
 
   // Shift takes the rows from the one before to this one along, whichever way it went.
   function range(box) {
@@ -38,6 +38,11 @@
     document.body.dispatchEvent(new CustomEvent("holdfast:picked"));
   }
 
+  function leave() {
+    question.replaceChildren();
+    (asker?.isConnected ? asker : form.querySelector("button"))?.focus();
+  }
+
   document.addEventListener("click", (event) => {
     const target = event.target instanceof Element ? event.target : null;
     if (!target) return;
@@ -59,18 +64,19 @@
       for (const box of boxes()) box.checked = false;
       show();
       document.querySelector("[data-pick-all]")?.focus();
-    } else if (target.closest("[data-leave]")) {
-      question.replaceChildren();
-      form.querySelector("button")?.focus();
-    }
+    } else if (target.closest("[data-leave]")) leave();
   });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && question.contains(event.target)) leave(); });
   // A range is selected, not the text between.
   document.addEventListener("mousedown", (event) => {
     if (event.shiftKey && event.target instanceof Element && event.target.closest("#list .pick")) event.preventDefault();
   });
 
   document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id === "bulk-question") question.querySelector("[data-question]")?.focus();
+    if (event.detail.target.id === "bulk-question") {
+      asker = event.detail.requestConfig?.triggeringEvent?.submitter ?? null;
+      question.querySelector("[data-question]")?.focus();
+    }
     else if (event.detail.target.id === "list" && bar.classList.contains("on")) show();
   });
   window.addEventListener("pageshow", show);

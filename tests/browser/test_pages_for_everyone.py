@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from holdfast.access import services as access
 from holdfast.access.grants import Actor
 from runs import services
+from runs.bulk.model import BulkJob
 from runs.models import Run
 from tests.support import stored
 from tests.support.browsing import Site, Visitor
@@ -119,6 +120,39 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(visitor: Visitor, state:
             found[path, theme, width] = still_violates(page)
     visitor.complaints.clear()  # the 404 that was asked for
     assert {where: said for where, said in found.items() if said} == {}
+
+
+#: Between a telephone and a large screen: what has many columns is stacked there too.
+BETWEEN = (680, 768, 1024, 1208, 1280)
+
+
+def test_wide_tables_fit_the_widths_between_and_a_filter_applies_at_once(visitor: Visitor) -> None:
+    worker = stored.worker()
+    stored.held(stored.run("running", "a-task-in-hand"), worker)
+    stored.run("retrying", "a-task-with-a-long-name" * 6, error=stored.error("no " * 50), attempt=4, failures=4)
+    burning = stored.run(
+        "retrying", "import-orders-of-suppliers", error=stored.error("no " * 50), attempt=4, failures=4
+    )
+    for number in range(1, 5):
+        stored.attempt(burning, number, "failed", error=stored.error("no " * 50))
+    stored.task("sums", "a-queue-with-a-long-name" * 4)
+    stored.queue("limited", concurrency_limit=4, key_concurrency_limit=2, rate_amount=10, rate_period=60)
+    BulkJob.objects.create(
+        id=stored.run("running", "holdfast.bulk").pk, action="retry", search="status:failed task:" + "x" * 100, total=9,
+        actor={"kind": "user", "id": 1, "label": "somebody-with-a-long-name", "role": "admin"},
+        reason="the supplier is back, they say",
+    )  # fmt: skip
+    an_error()
+    page, wider = visitor.page, {}
+    for path in ("/retries/", "/errors/", "/bulk/", "/queues/", "/tasks/", f"/workers/{worker.pk}/"):
+        page.goto(path)
+        for width in BETWEEN:
+            page.set_viewport_size({"width": width, "height": 800})
+            wider[path, width] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert {where: by for where, by in wider.items() if by > 0} == {}
+    page.goto("/errors/")
+    page.get_by_label("Task").select_option("sums")
+    page.wait_for_url("**/errors/?*task=sums*")
 
 
 def test_the_keyboard_reaches_the_content_the_menu_and_the_way_out(visitor: Visitor) -> None:

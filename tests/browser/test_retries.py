@@ -78,6 +78,10 @@ def test_all_that_burn_on_one_error_are_put_off_after_a_question_in_place(visito
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
         assert still_violates(page) == []
     page.set_viewport_size({"width": 1280, "height": 900})
+    page.keyboard.press("Escape")
+    expect(question).to_have_count(0)
+    expect(later).to_be_focused()
+    later.click()
     question.get_by_role("button", name="Leave them").click()
     expect(question).to_have_count(0)
     expect(later).to_be_focused()

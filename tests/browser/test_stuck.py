@@ -40,10 +40,11 @@ def test_a_run_that_does_not_get_on_is_seen_where_it_stands(quick: Fleet, visito
     eventually(lambda: quick.ledger.count("waits", str(run_id)), "it waits", timeout=30)
     page = visitor.page
     page.goto(f"/runs/{run_id}/")
-    page.locator("#run-stack").get_by_role("button", name="Look").click()
+    page.locator("#run-stack").get_by_role("button", name="Look").press("Enter")
     here = page.locator("#run-stack li[aria-current=true]")
     expect(here).to_contain_text("open_gate", timeout=PATIENCE)
     expect(here).to_contain_text("await asyncio.sleep(0.02)")
+    expect(page.locator("#run-stack form button").first).to_be_focused()
     expect(page.locator("#run-why")).to_contain_text("Nothing new for", timeout=PATIENCE)
     expect(page.locator("#run-why")).to_contain_text("step waits_for usually takes")
 
@@ -55,8 +56,9 @@ def test_a_run_that_does_not_get_on_is_seen_where_it_stands(quick: Fleet, visito
     page.get_by_role("link", name="kelp").click()
     expect(page.get_by_role("heading", name="In its hands")).to_be_visible()
     worker = page.url.removeprefix(visitor.site.url)
-    page.get_by_role("button", name="Where is sticks-async").click()
+    page.get_by_role("button", name="Where is sticks-async").press("Enter")
     expect(page.locator(".frames li[aria-current=true]")).to_contain_text("open_gate", timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Where is sticks-async")).to_be_focused()
     found = {}
     for path in (f"/runs/{run_id}/", worker, "/", "/runs/?q=is:stuck"):
         found |= seen(page, path)

@@ -187,13 +187,14 @@ def test_a_pause_for_minutes_and_a_drain_are_asked_for_on_the_page(shop: Queue) 
     client = signed_in("operator")
     page = client.post("/queues/shop/pause/", {"minutes": "1.5", "drain": "on"}, headers=HTMX).content.decode()
     assert "drains" in page
+    assert ', ends <time class="nowrap"' in page, "not: until in 59 s"
     assert "Undo the change" not in page, "operators do not edit"
     queue = Queue.objects.get()
     assert queue.paused_until - queue.paused_at == timedelta(seconds=90)
     for wrong in ("0", "-1", "many", "99999999"):
         refused = client.post("/queues/shop/pause/", {"minutes": wrong}, headers=HTMX)
         assert refused.status_code == 422
-        assert "Write minutes from 1 to 44,640" in refused.content.decode()
+        assert "Write minutes from 0.017 (one second) to 44,640" in refused.content.decode()
 
 
 # ── what looks back ──────────────────────────────────────────────────────────────────────────────────────────────────

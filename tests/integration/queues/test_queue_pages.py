@@ -8,7 +8,7 @@ from django.test import Client
 from holdfast.access.models import AuditEntry
 from queues.models import Queue
 from queues.views import ROWS
-from runs.models import Task
+from runs.models import Run, Task
 from tests.support import stored
 from tests.support.people import signed_in
 
@@ -112,6 +112,16 @@ def test_a_wrong_limit_is_refused_at_its_field(llm: Queue, wrong: str) -> None:
     assert "Write a whole number from 1 to 1,000,000" in page
     assert '<details class="confirm start edit" open>' in page
     assert limit_of("llm") == 4
+
+
+def test_what_waits_leads_to_all_that_wait_also_to_what_is_tried_again(llm: Queue) -> None:
+    stored.task("ask", "llm")
+    stored.run("queued", "ask")
+    Run.objects.update(status="retrying")
+    client = signed_in("viewer")
+    link = re.search(r'data-label="Waiting"><a href="([^"]+)">1</a>', client.get("/queues/").content.decode())
+    assert link
+    assert f"/runs/{Run.objects.get().pk}/" in client.get(unescape(link[1])).content.decode()
 
 
 def test_a_rate_without_a_period_is_refused_at_its_field(llm: Queue) -> None:

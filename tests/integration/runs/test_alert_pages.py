@@ -133,6 +133,22 @@ def test_what_is_wrong_is_said_in_the_form_and_nothing_is_made(change: dict[str,
     assert not Alert.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("field", "typed", "how"),
+    [
+        ("window", "400d", "whole minutes from 1m to 1d"),
+        ("hold", "9d", "a duration of at most 1d"),
+        ("threshold", "-1", "percent from 0 to below 100"),
+        ("threshold", "1e400", "percent from 0 to below 100"),
+    ],
+)
+def test_a_form_answers_in_the_units_that_it_takes(firing: Alert, field: str, typed: str, how: str) -> None:
+    refused = signed_in("developer").post("/alerts/rate/", {**EDIT, field: typed})
+    assert refused.status_code == 422
+    assert f"is '{typed}'; write {how}" in refused.content.decode().replace("&#x27;", "'")
+    assert "3456" not in refused.content.decode()
+
+
 def test_a_rule_is_previewed_before_it_is_stored(firing: Alert) -> None:
     client = signed_in("developer")
     shown = client.post("/alerts/", {**NEW, "name": "new", "preview": "1"})
@@ -190,6 +206,8 @@ def test_it_is_silenced_and_acknowledged_by_operators(firing: Alert) -> None:
     page = text_of(client, "/alerts/rate/")
     assert "Tell again" in page
     assert "a release" in page
+    assert "by operator-person, ends <time" in page
+    assert "silenced, ends <time" in text_of(client, "/alerts/")
     assert client.post("/alerts/rate/acknowledge/", {"reason": "on it"}).status_code == 303
     assert "known to operator-person" in text_of(client, "/alerts/rate/")
     again = client.post("/alerts/rate/acknowledge/", follow=True)

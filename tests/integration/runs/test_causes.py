@@ -6,6 +6,7 @@ import json
 import re
 from datetime import timedelta
 from io import StringIO
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -24,6 +25,9 @@ from runs.causes.model import CauseNote
 from runs.causes.notes import AWAY
 from runs.causes.selectors import UnknownCause
 from runs.errors import InvalidOption, WrongState
+from runs.filters import RunFilter
+from runs.models import Run
+from runs.selectors import runs_page
 from tests.support import stored
 from tests.support.api import Caller, problem
 from tests.support.people import signed_in
@@ -63,8 +67,34 @@ def looked_at(text: str) -> dict[str, str]:
 def test_a_cause_leads_to_its_runs_and_viewers_may_say_nothing_of_it() -> None:
     saturated()
     text = text_of(signed_in("viewer"))
-    assert 'href="/runs/?queue=llm&amp;status=queued">Queue llm runs 1 of 1, and 6 wait for a slot</a>' in text
+    assert 'href="/runs/?queue=llm&amp;q=is:ready">Queue llm runs 1 of 1, and 6 wait for a slot</a>' in text
     assert "/acknowledge/" not in text
+
+
+def test_the_runs_of_a_full_queue_are_all_that_wait_for_its_slots() -> None:
+    """Also what is to be tried again: an entry, although the run is called retrying until a worker has it."""
+    saturated(depth=2)
+    Run.objects.filter(status="queued").update(status="retrying")
+    later = stored.run("retrying", "ask")
+    stored.run("queued", "ask")
+    cause = selectors.story().cause(KEY)
+    assert cause.cause.words == "llm runs 1 of 1, and 3 wait for a slot"
+    query = dict(parse_qsl(urlsplit(cause.cause.address).query))
+    found = {run.pk for run in runs_page(RunFilter.parse(query)).items}
+    assert len(found) == 3
+    assert later.pk not in found, "its time has not come"
+
+
+def test_what_failed_lately_is_what_its_cause_leads_to() -> None:
+    """Whoever takes all that fit for a retry takes the number that the sentence says."""
+    stored.worker()
+    for age in (300, 400, 500, 7_200):
+        stored.run("failed", "sync", age=age)
+    stored.ended(3, "failed", "sync")
+    cause = selectors.story().cause("failing:sync").cause
+    assert cause.words == "3 of 3 runs of sync failed in the last 15 minutes"
+    query = dict(parse_qsl(urlsplit(cause.address).query))
+    assert len(runs_page(RunFilter.parse(query)).items) == 3
 
 
 def test_an_acknowledged_cause_stays_in_sight_and_in_the_verdict() -> None:
@@ -92,7 +122,7 @@ def test_a_snoozed_cause_is_folded_and_counts_no_longer() -> None:
     client.post("/causes/no-worker:default/snooze/", {"duration": "4h", "reason": "new host comes"})
     found = client.get("/verdict/").json()
     assert (found["down"], found["kind"]) == (False, "flowing")
-    assert found["words"] == "Flowing: 0 running, 1 is about to start. 1 cause is snoozed."
+    assert found["words"] == "Flowing: 0 running, 1 waits for a worker. 1 cause is snoozed."
     page = text_of(client)
     assert 'data-status="good" id="verdict"' not in page, "what nobody looks at is not green"
     assert "data-alert>" not in page
@@ -288,7 +318,7 @@ def test_http_tells_the_same_and_takes_the_same() -> None:
     found = caller.get("/verdict").json()
     assert (found["kind"], found["well"], found["down"]) == ("saturated", True, False)
     assert [(c["key"], c["standing"], c["page"]) for c in found["causes"]] == [
-        (KEY, "open", "/runs/?queue=llm&status=queued")
+        (KEY, "open", "/runs/?queue=llm&q=is:ready")
     ]
     assert {check["name"] for check in found["ruled_out"]} >= {"redis", "workers", "paused"}
     said = caller.post(f"/verdict/causes/{KEY}/acknowledge", {"reason": "on it"}).json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from html import unescape
@@ -84,6 +85,12 @@ def test_a_file_has_the_columns_of_the_list_in_the_order_that_was_asked_for() ->
     told = json.loads("".join(exporting.texts(RunFilter.parse({"q": "status:queued"}), "json", ("why", "tags"))))
     assert list(told["items"][0]) == ["why", "tags"]
     assert told["items"][0]["why"], "why it waits, in words"
+
+
+def test_tags_with_spaces_can_be_told_apart_in_a_file() -> None:
+    stored.run("queued", tags=["nightly", "two words", "a,b"])
+    text = "".join(exporting.texts(RunFilter.parse({}), "csv", ("tags",)))
+    assert list(csv.reader(text.splitlines())) == [["tags"], ['nightly "two words" "a,b"']]
 
 
 def test_the_command_line_prints_the_columns_that_it_is_asked_for() -> None:

@@ -238,7 +238,15 @@ def test_a_box_without_runs_and_a_box_without_differences_say_so(incidents: Inci
     assert "Nothing stands out" in everything
     refused = client.get(f"/explore/{query(incidents.outage, over='soon')}")
     assert refused.status_code == 422
-    assert "write a duration like" in refused.content.decode()
+    text = refused.content.decode()
+    assert "write a duration like" in text
+    assert "Map of when runs ended" in text, "all is there but the box"
+    assert re.search(r'value="soon"[^>]*aria-invalid="true"', text)
+    assert "over is " not in text, "no field of the page has that name"
+    assert client.get(f"/explore/{query(incidents.outage, over='soon', by='nothing')}").context["page"] is None
+    both = client.get("/explore/?over=soon&from=2026-01-02&to=2026-01-01")
+    assert both.status_code == 422
+    assert "to is not after from" in both.content.decode()
 
 
 def test_tags_are_counted_in_a_sample(incidents: Incidents) -> None:

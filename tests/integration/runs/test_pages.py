@@ -405,3 +405,8 @@ def test_polling_tells_what_came_after_the_cursors() -> None:
     assert [line["message"] for line in told["logs"]["items"]] == ["two", "three"]
     assert [s["sequence"] for s in told["snapshots"]["items"]] == [3]
     assert (told["logs"]["next"], told["snapshots"]["next"], answer["more"]) == (sequences[2], 3, False)
+
+
+@pytest.mark.parametrize("path", ["/runs/", "/retries/", "/errors/"])
+def test_a_browser_that_goes_back_does_not_fill_in_another_filter_than_the_lists(path: str) -> None:
+    assert ' data-submits autocomplete="off">' in page(signed_in("viewer"), path)

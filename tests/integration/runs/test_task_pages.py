@@ -1,12 +1,15 @@
 import html
 import re
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.test import Client
 
 from runs import registration, selectors
+from runs.filters import RunFilter
 from runs.models import Run, Task
+from tests.support import stored
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +39,21 @@ def test_the_list_shows_every_task() -> None:
     found = client.get("/tasks/", {"q": "RESEARCH-a"}).content.decode()
     assert re.findall(r"/tasks/([^/]+)/#try", found) == ["research-agent"]
     assert "No task has “&lt;b&gt;” in its id" in client.get("/tasks/", {"q": "<b>"}).content.decode()
+
+
+def test_the_number_of_failures_leads_to_the_runs_that_it_counts() -> None:
+    """All that count as failed, in the last day: not those of status failed of all time."""
+    for age, status in ((600, "failed"), (700, "timed_out"), (800, "completed"), (3 * 86_400, "failed")):
+        stored.run(status, "count-words", age=age)
+    for count, status in ((1, "failed"), (1, "timed_out"), (2, "completed")):
+        stored.ended(count, status, "count-words", minutes_ago=10)
+    client = signed_in("viewer")
+    page = client.get("/tasks/", {"q": "count-words"}).content.decode()
+    link = re.search(r'<a href="(/runs/[^"]+)">2</a> <span class="muted">\(50\.0 %\)', page)
+    assert link
+    query = dict(parse_qsl(urlsplit(html.unescape(link[1])).query))
+    listed = selectors.runs_page(RunFilter.parse(query)).items
+    assert sorted(run.status for run in listed) == ["failed", "timed_out"]
 
 
 def test_more_tasks_than_a_page_holds_keep_what_was_searched_for() -> None:

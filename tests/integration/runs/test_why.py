@@ -116,6 +116,8 @@ def test_the_next_in_line_says_how_many_are_before_it_and_when_it_probably_start
     assert found.start is not None
     assert 50 < (found.start - timezone.now()).total_seconds() < 90, "ten starts in five to six minutes, and the second"
     assert found.basis.startswith("10 starts in the last ")
+    Rollup.objects.update(count=1)
+    assert said(second).basis.startswith("1 start in the last ")
 
 
 def test_no_slot_names_who_holds_them(worker: Worker) -> None:

@@ -76,6 +76,16 @@ def test_a_full_queue_in_which_something_waits_is_saturated() -> None:
     assert said.words == "Saturated: llm runs 2 of 2, and 41 wait for a slot."
 
 
+def test_what_waits_for_a_slot_is_not_about_to_start_when_its_cause_is_snoozed() -> None:
+    flows = [flow("llm", depth=2, running=1, limit=1), flow(depth=1), flow("gpu", depth=4)]
+    flows[2].queue.pool = "gpu"
+    facts = Facts({"running": 1}, [], flows, [worker()], redis=0.001)
+    said = judging.verdict(facts, AT, {"saturated:llm", "no-worker:gpu"}).words
+    assert said == (
+        "Flowing: 1 running, 1 is about to start, 2 wait for a slot, 4 wait for a worker. 2 causes are snoozed."
+    )
+
+
 def test_a_full_queue_in_which_nothing_waits_flows() -> None:
     assert verdict({"running": 2}, [], [flow(running=2, limit=2)], [worker()]).kind == "flowing"
 
