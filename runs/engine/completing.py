@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from runs import store, waitlinks
+from runs.engine.tryrows import try_row
 from runs.errors import StepMisuse
 from runs.models import SnapshotKind
 from runs.sdk.wait import WaitKind, WaitSpec, decoder, ordered
@@ -78,7 +79,9 @@ class Completions:
         """Its function has left: notes who finishes it."""
         key = self._open.pop(step_key)
         output = json.dumps({"wait": key})
-        self._run._store(self._run._row(step, step_key, began, args, kwargs, SnapshotKind.HANDED, output=output), None)
+        self._run._store(
+            try_row(self._run, step, step_key, began, args, kwargs, SnapshotKind.HANDED, output=output), None
+        )
         self._handed[step_key] = key
 
     def waited_for(self, step: Step[Any, Any], step_key: str) -> WaitSpec:

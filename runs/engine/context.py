@@ -17,12 +17,13 @@ from runs.engine import failure, showing, steps, transact, unsafe
 from runs.engine.belongings import Belongings
 from runs.engine.database import outside_transactions, tidy_shared
 from runs.engine.fairtime import Within
-from runs.engine.locality import is_elsewhere, marked
+from runs.engine.locality import is_elsewhere
 from runs.engine.outcome import Fenced, HandOver, PutDown, Stop
 from runs.engine.port import Port, Sample
 from runs.engine.sending import Sending
+from runs.engine.tryrows import try_row, try_sample
 from runs.errors import InvalidPayload, NonDeterministic
-from runs.models import RollupKind, SnapshotKind
+from runs.models import SnapshotKind
 from runs.sdk import codec
 from runs.sdk.context import current_step
 from runs.sdk.hooks import PREFIX
@@ -462,37 +463,6 @@ class ActiveRun(Belongings):
                 f"{error}. Bring back the annotation, or give the step a new name."
             ) from None
 
-    def _row(
-        self,
-        step: Step[Any, Any],
-        key: str,
-        began: float,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        kind: SnapshotKind,
-        *,
-        output: str | None = None,
-        error: str | None = None,
-    ) -> store.SnapshotRow:
-        self.may_repeat = False
-        state, home = marked(step, kind)
-        return store.SnapshotRow(
-            self.id,
-            0,  # numbered when it is stored
-            kind,
-            step.name,
-            key,
-            self.attempt,
-            self.input_of(step, key, args, kwargs, kind) if args or kwargs else None,
-            output,
-            state,
-            error,
-            began,
-            self._port.clock.now(),
-            self._spending.of_try(key) if self._spending is not None else None,
-            home,
-        )
-
     def _tried(
         self,
         step: Step[Any, Any],
@@ -507,8 +477,8 @@ class ActiveRun(Belongings):
             return 0.0  # no failure yet: first it is found out what happened
         tries = self._tries[key] = self._tries.get(key, 0) + 1
         text = failure.encode(failure.describe(error, key))
-        row = self._row(step, key, began, args, kwargs, SnapshotKind.FAILURE, error=text)
-        self._store(row, None, self._count(step, began, "failed", row.finished))
+        row = try_row(self, step, key, began, args, kwargs, SnapshotKind.FAILURE, error=text)
+        self._store(row, None, try_sample(self, step, began, "failed", row.finished))
         if self._completions is not None:
             self._completions.over(key, failed=True)
         self.flush_said(now=True)
@@ -524,14 +494,3 @@ class ActiveRun(Belongings):
             None,
         )
         return delay
-
-    def _count(self, step: Step[Any, Any], began: float, status: str, ended: float) -> Sample:
-        return (
-            RollupKind.STEP,
-            self.task_id,
-            self.started.queue_id,
-            step.name,
-            self.task.version,
-            status,
-            ended - began,
-        )

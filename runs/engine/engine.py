@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
+from importlib.metadata import version
 from typing import Any, Final
 from uuid import UUID
 
@@ -118,7 +119,7 @@ class Engine:
             pools=self.pools,
             hostname=settings.HOLDFAST_HOST,
             pid=os.getpid(),
-            version=_version(),
+            version=version("holdfast"),
             coroutines=self.limits.coroutines,
             threads=self.limits.threads,
             processes=self.limits.processes,
@@ -491,17 +492,9 @@ class Engine:
         self._tokens.difference_update([row.token for row in batch.finishes])
         if batch.charges:
             self.accounts.committed(batch.charges, batch.balances)
-        if batch.finishes and self._leaser.active:
+        if batch.pools or (batch.finishes and self._leaser.active):
             self._leaser.wake()
         if batch.pools:
-            self._leaser.wake()
             self._hints.rouse(batch.pools)
-        runs = batch.run_ids
-        if runs:
+        if runs := batch.run_ids:
             self._hints.touch(runs, lists=bool(batch.finishes))
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("holdfast")

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from runs import store
 from runs.engine import failure
 from runs.engine.outcome import HandOver, Mismatch, Outcome, PutDown, Stop
+from runs.engine.tryrows import try_row
 from runs.models import SnapshotKind
 from runs.sdk import codec
 from runs.sdk.context import current_step
@@ -284,7 +285,7 @@ def _store(
 ) -> Future[None] | None:
     """Stores a try of a hook. The last one is done when what is returned is."""
     stored: Future[None] | None = Future() if kind == SnapshotKind.STEP else None
-    run._store(run._row(hook, key, began, (), {}, kind, error=error), stored)
+    run._store(try_row(run, hook, key, began, (), {}, kind, error=error), stored)
     if kind == SnapshotKind.STEP:
         run._done[key] = None
     return stored

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runs.engine import passage, transact, unsafe
 from runs.engine.database import outside_transactions
 from runs.engine.outcome import PutDown
+from runs.engine.tryrows import try_row, try_sample
 from runs.engine.waiting import HOLD
 from runs.errors import HeartbeatLost, StepMisuse
 from runs.models import SnapshotKind
@@ -63,9 +64,9 @@ async def call_async(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...]
             delay = run._tried(step, key, began, args, kwargs, error)
         else:
             passage.report(run, passed, began)
-            row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
+            row = try_row(run, step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
             stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            run._store(row, stored, run._count(step, began, "completed", row.finished))
+            run._store(row, stored, try_sample(run, step, began, "completed", row.finished))
             run.step_over(key)
             await stored
             run.remember(step, key, output)
@@ -126,9 +127,9 @@ def call_sync(run: ActiveRun, step: Step[Any, Any], args: tuple[Any, ...], kwarg
             delay = run._tried(step, key, began, args, kwargs, error)
         else:
             passage.report(run, passed, began)
-            row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
+            row = try_row(run, step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
             stored: Future[None] = Future()
-            run._store(row, stored, run._count(step, began, "completed", row.finished))
+            run._store(row, stored, try_sample(run, step, began, "completed", row.finished))
             run.step_over(key)
             stored.result()
             run.remember(step, key, output)

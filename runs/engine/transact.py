@@ -27,6 +27,7 @@ from runs import store
 from runs.engine import failure
 from runs.engine.database import tidy
 from runs.engine.outcome import Fenced
+from runs.engine.tryrows import try_row, try_sample
 from runs.errors import StepMisuse
 from runs.models import SnapshotKind
 from runs.sdk import codec
@@ -157,7 +158,7 @@ def _try(
                     )
                 if given_up.is_set():
                     raise GivenUp
-                row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
+                row = try_row(run, step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
                 sealed = _seal(run, row)
         except Exception as error:
             if sealed is not None and _is_committed(run, *sealed):
@@ -178,7 +179,7 @@ def _try(
             else:
                 raise
         assert sealed is not None
-        run._port.writer.count([run._count(step, began, "completed", sealed[1].finished)])
+        run._port.writer.count([try_sample(run, step, began, "completed", sealed[1].finished)])
         run._port.touch(run.id)
         run.remember(step, key, sealed[1].output)
         return value

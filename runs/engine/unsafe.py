@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runs import store
 from runs.engine import failure
 from runs.engine.outcome import Unresolved
+from runs.engine.tryrows import try_row, try_sample
 from runs.errors import NotSerializable, OutcomeUnknown, StepMisuse
 from runs.models import SnapshotKind
 from runs.sdk import codec
@@ -73,7 +74,7 @@ def begin_sync(
         if row is not None:
             _stored_sync(run, row, *samples)
             return Reconciled.happened(_value(step, row))
-    _stored_sync(run, run._row(step, key, began, args, kwargs, SnapshotKind.INTENT))
+    _stored_sync(run, try_row(run, step, key, began, args, kwargs, SnapshotKind.INTENT))
     run.intents[key] = run.attempt
     return None
 
@@ -93,7 +94,7 @@ async def begin_async(
         if row is not None:
             await _stored_async(run, row, *samples)
             return Reconciled.happened(_value(step, row))
-    await _stored_async(run, run._row(step, key, began, args, kwargs, SnapshotKind.INTENT))
+    await _stored_async(run, try_row(run, step, key, began, args, kwargs, SnapshotKind.INTENT))
     run.intents[key] = run.attempt
     return None
 
@@ -119,7 +120,7 @@ def _settle(
             "Reconciled.did_not_happen() or Reconciled.cannot_tell(reason)"
         )
     if answer is None or answer.verdict == "cannot_tell":
-        text = run._row(step, key, began, args, kwargs, SnapshotKind.INTENT).input or "none"
+        text = try_row(run, step, key, began, args, kwargs, SnapshotKind.INTENT).input or "none"
         raise run.unwind(Unresolved(_error(run, step, key, text, answer))) from None
     if answer.verdict == "happened":
         try:
@@ -132,11 +133,11 @@ def _settle(
         run.intents.pop(key)
         run.uncertain.pop(key, None)
         run.say(logging.WARNING, f"step {key} had happened, its reconcile hook says; it is not called again", None)
-        row = run._row(step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
-        return row, (run._count(step, began, "completed", row.finished),)
+        row = try_row(run, step, key, began, args, kwargs, SnapshotKind.STEP, output=output)
+        return row, (try_sample(run, step, began, "completed", row.finished),)
     run.intents.pop(key)
     run.say(logging.WARNING, f"step {key} had not happened, its reconcile hook says", None)
-    run._store(run._row(step, key, began, args, kwargs, SnapshotKind.CLEARED), None)
+    run._store(try_row(run, step, key, began, args, kwargs, SnapshotKind.CLEARED), None)
     if key in run.uncertain:
         raise run.uncertain.pop(key)
     return None, ()

@@ -493,11 +493,7 @@ def test_a_backfill_of_no_time_is_refused_with_its_field(minutely: Schedule, sta
 
 
 @pytest.mark.parametrize("start", ["2026-11-29", "2026-11-29T10:00", datetime(2026, 11, 29, 10)])
-def test_a_backfill_without_a_zone_is_told_what_was_sent_and_not_what_python_calls_it(
-    minutely: Schedule, start: Any
-) -> None:
+def test_a_backfill_without_a_zone_is_told_what_was_sent_in_its_words(minutely: Schedule, start: Any) -> None:
     with pytest.raises(InvalidSchedule) as refused:
         backfill("minutely", start, "2026-11-30T00:00:00Z", ACTOR)
-    message = refused.value.data["errors"][0]["message"]
-    assert message.startswith(("is '2026-11-29", "is 2026-11-29T10:00:00;"))
-    assert "datetime" not in message
+    assert refused.value.data["errors"][0]["message"].startswith(("is '2026-11-29", "is 2026-11-29T10:00:00;"))
