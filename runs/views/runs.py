@@ -35,19 +35,16 @@ def runs(request: ActorRequest) -> HttpResponse:
         if fragment:  # the page keeps what it shows
             return HttpResponse(status=204)
         return render(request, "runs/runs.html", _refused(error, request.GET.get("q", "")), status=422)
-    context: dict[str, object] = {
-        "list": listing,
-        "cursor": cursor,
-        "text": filters.text,
-        "columns": chosen or columns.USUAL,
-        "asked_columns": ",".join(chosen),
-        **_links(filters, chosen, cursor, listing),
-    }
     if fragment:
-        return render(request, "runs/_list.html", context)
-    context |= {"views": _views(request.actor, filters, chosen), "most_exported": exporting.MOST}
-    context |= _choices(filters, chosen)
-    return render(request, "runs/runs.html", context)
+        return render(request, "runs/_list.html", _listed(filters, chosen, cursor, listing))
+    return render(request, "runs/runs.html", _page(request.actor, filters, chosen, cursor, listing))
+
+
+def with_refused_view(request: ActorRequest, filters: RunFilter, chosen: tuple[str, ...], why: str) -> HttpResponse:
+    """The page of a search that could not be saved as a view: with the form as it was sent, and why."""
+    context = _page(request.actor, filters, chosen, None, lists.page(filters, None))
+    sent = {"name": printable(request.POST.get("name", "")), "shared": request.POST.get("shared") == "1", "why": why}
+    return render(request, "runs/runs.html", context | {"refused_view": sent}, status=422)
 
 
 @require_safe
@@ -63,6 +60,26 @@ def _refused(error: InvalidFilter, text: str) -> dict[str, object]:
     places = pointing.places(error)
     mended = [(place, RunFilter.link(place.mended) if place.mended else "") for place in places]
     return {"refused": error, "places": mended, **_choices(RunFilter()), "text": text}
+
+
+def _listed(
+    filters: RunFilter, chosen: tuple[str, ...], cursor: uuid.UUID | None, listing: lists.Listing
+) -> dict[str, object]:
+    return {
+        "list": listing,
+        "cursor": cursor,
+        "text": filters.text,
+        "columns": chosen or columns.USUAL,
+        "asked_columns": ",".join(chosen),
+        **_links(filters, chosen, cursor, listing),
+    }
+
+
+def _page(
+    actor: Actor, filters: RunFilter, chosen: tuple[str, ...], cursor: uuid.UUID | None, listing: lists.Listing
+) -> dict[str, object]:
+    views = {"views": _views(actor, filters, chosen), "most_exported": exporting.MOST}
+    return _listed(filters, chosen, cursor, listing) | views | _choices(filters, chosen)
 
 
 def _choices(filters: RunFilter, chosen: tuple[str, ...] = ()) -> dict[str, object]:

@@ -13,6 +13,7 @@ from runs.columns import LISTED, asked, pairs
 from runs.errors import HoldfastError
 from runs.filters import InvalidFilter, RunFilter
 from runs.savedviews import services
+from runs.views.runs import with_refused_view
 
 
 @require_POST
@@ -30,10 +31,13 @@ def view_save(request: ActorRequest) -> HttpResponse:
             reason=sent.get("reason", ""),
             actor=request.actor,
         )
-    except (HoldfastError, AccessError) as error:
+    except (InvalidFilter, AccessError) as error:  # nothing that other words in the form would mend
         messages.error(request, str(error))
-    else:
-        messages.success(request, f"{view.name} is saved{' for all' if view.shared else ''}.")
+        return _back(search, columns)
+    except HoldfastError as error:
+        chosen = asked({"columns": columns}, LISTED)
+        return with_refused_view(request, RunFilter.parse({"q": search}), chosen, str(error))
+    messages.success(request, f"{view.name} is saved{' for all' if view.shared else ''}.")
     return _back(search, columns)
 
 

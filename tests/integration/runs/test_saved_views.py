@@ -19,6 +19,7 @@ from runs.errors import InvalidOption, UnknownView
 from runs.filters import InvalidFilter
 from runs.models import SavedView
 from runs.savedviews import selectors, services
+from tests.support import stored
 from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -112,6 +113,22 @@ def test_the_page_saves_shows_and_deletes_views() -> None:
     assert client.post(f"/runs/views/{'9' * 30}/delete/").status_code == 303
     assert "is empty" in client.post("/runs/views/save/", {"name": ""}, follow=True).content.decode()
     assert client.get("/runs/views/save/").status_code == 405
+
+
+@pytest.mark.parametrize("name", ["", "bell \x07", "x" * 61])
+def test_a_name_that_is_refused_stays_in_the_form_with_what_else_was_sent(name: str) -> None:
+    stored.run("failed")
+    client = signed_in("admin")
+    sent = {"name": name, "q": "status:failed", "columns": "queue", "shared": "1"}
+    answer = client.post("/runs/views/save/", sent)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert 'aria-describedby="view-refused"' in page
+    assert "name is empty" in page or "name holds a control character" in page or "name has 61 characters" in page
+    assert 'name="shared" value="1" checked' in page
+    assert f'value="{name.rstrip(chr(7))}' in page
+    assert '<input type="hidden" name="q" value="status:failed">' in page
+    assert not SavedView.objects.exists()
 
 
 def test_hostile_names_are_only_text_and_five_hundred_views_are_still_a_page() -> None:
