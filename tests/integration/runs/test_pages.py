@@ -181,7 +181,7 @@ def test_filters_in_the_address_choose_runs_and_stand_in_the_tabs() -> None:
     stored.run("completed", "sync")
     text = page(signed_in("viewer"), "/runs/?status=failed,crashed&task=sync&queue=slow")
     assert ids(text) == [str(wanted.id)]
-    assert 'href="?q=queue:slow+task:sync+status:queued"' in text
+    assert 'href="/runs/?q=queue:slow+task:sync+status:queued"' in text
     assert 'value="queue:slow task:sync status:failed,crashed"' in text
 
 
