@@ -50,6 +50,9 @@ def test_fault_11_what_a_worker_does_whose_lease_a_crash_took_back_stays_out_of_
     """No lease is waited for to reach the disk. After the crash its run is another worker's, which knows the history:
     what the first one had done and could not write may not come into that."""
     own.configure("wal_writer_delay = 10s")
+    own.fleet.environment["HOLDFAST_HEARTBEAT_TIMEOUT"] = (
+        "600"  # it is not to be taken for dead while it is kept from all
+    )
     own.fleet.start("scheduler", "schedule")
     first = own.worker("first", HOLDFAST_TASKS=str(FAULT_TASKS), HOLDFAST_THREADS="1", TESTS_HERE="first")
     ledger = own.fleet.ledger
