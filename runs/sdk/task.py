@@ -15,7 +15,6 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from queues.declare import Queue
-from runs import jsonvalue
 from runs.errors import DeclarationError, InvalidPayload
 from runs.sdk import children, codec
 from runs.sdk.chain import Chain, begin
@@ -237,7 +236,7 @@ class Task(Generic[P, R]):
         """
         try:
             if of_json:
-                values = self.payload.validate_json(jsonvalue.encode(payload, path))
+                values = self.payload.validate_json(codec.dump(None, payload, path))
             else:
                 values = self.payload.validate_python(payload)
         except ValidationError as error:

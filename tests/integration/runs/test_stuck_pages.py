@@ -172,7 +172,7 @@ def test_the_list_says_why_and_finds_them_by_is_stuck(kelp: Worker, viewer: Clie
         RunFilter.parse({"q": "is:stuk"})
     with pytest.raises(InvalidFilter, match="cannot be compared by >"):
         RunFilter.parse({"q": "is:>stuck"})
-    assert [choice.text for choice in suggest("is:", 3).choices] == ["stuck"]
+    assert [choice.text for choice in suggest("is:", 3).choices] == ["stuck", "ready"]
 
 
 def test_now_counts_them_and_shows_the_longest_with_where_they_stand(kelp: Worker, viewer: Client) -> None:
