@@ -95,4 +95,6 @@ def test_without_a_pointer_the_same_is_asked_by_a_form(visitor: Visitor) -> None
     expect(page.locator(".differences tbody tr").first).to_contain_text(incidents.bad_deploy.version)
     page.get_by_label("Took less than").fill("soon")
     page.get_by_label("Took less than").press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("write a duration like")
+    expect(page.get_by_role("alert")).to_contain_text("what is wrong is said at its sides")
+    expect(page.get_by_text("write a duration like")).to_be_visible()
+    expect(page.get_by_label("Took less than")).to_have_value("soon")
