@@ -86,7 +86,7 @@ def test_fault_11_what_a_worker_does_whose_lease_a_crash_took_back_stays_out_of_
         ("completed", f"second-{number}", 1)
     ]
     assert f"the lease of run {run_id} is gone; leaving the run to others" in first.said()
-    assert "refused" not in first.said() + second.said()
+    assert "PostgreSQL refused" not in first.said() + second.said()
     nothing_is_held(own)
 
 
