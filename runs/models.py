@@ -38,11 +38,13 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
+from django.db.models.lookups import Exact, IsNull
 
 from queues.models import Lane, Queue, Worker
 from runs.alerts import model as alerts  # noqa: F401 - Django finds the tables by this
 from runs.bulk import model as bulk  # noqa: F401 - Django finds the tables by this
 from runs.causes.model import CauseNote as CauseNote
+from runs.constraints import OneOf
 from runs.errorgroups import model as errorgroups  # noqa: F401 - Django finds the tables by this
 from runs.forks.model import Forked
 from runs.keys.model import DebounceKey as DebounceKey
@@ -63,7 +65,7 @@ from runs.stuck import model as stuck  # noqa: F401 - Django finds the tables by
 from runs.updatemodel import Update as Update
 from runs.webhooks import model as webhooks  # noqa: F401 - Django finds the tables by this
 
-STATUSES = [str(s) for s in Status]
+STATUSES, ATTEMPT_STATUSES = [str(s) for s in Status], [str(s) for s in AttemptStatus]
 FINAL_STATUSES = sorted(str(s) for s in FINAL)
 KEYED = Q(concurrency_key__isnull=False)
 FINGERPRINT, OPEN_ERROR = KeyTextTransform("fingerprint", "error"), Q(error__isnull=False, finished_at__isnull=True)
@@ -188,11 +190,10 @@ class Run(Forked):
             GinIndex("tags", name="run_by_tag", condition=~Q(tags=[])),
         )
         constraints = (
-            models.CheckConstraint(name="run_status_known", condition=Q(status__in=STATUSES)),
+            models.CheckConstraint(name="run_status_known", condition=OneOf("status", STATUSES)),
             models.CheckConstraint(
                 name="run_final_has_finished_at",
-                condition=Q(status__in=FINAL_STATUSES, finished_at__isnull=False)
-                | (~Q(status__in=FINAL_STATUSES) & Q(finished_at__isnull=True)),
+                condition=Exact(OneOf("status", FINAL_STATUSES), IsNull(models.F("finished_at"), False)),
             ),
         )
 
@@ -221,9 +222,7 @@ class Attempt(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("run", "number"), name="attempt_number_unique"),
             models.UniqueConstraint(fields=("run",), name="attempt_one_current", condition=Q(finished_at__isnull=True)),
-            models.CheckConstraint(
-                name="attempt_status_known", condition=Q(status__in=[str(s) for s in AttemptStatus])
-            ),
+            models.CheckConstraint(name="attempt_status_known", condition=OneOf("status", ATTEMPT_STATUSES)),
             models.CheckConstraint(
                 name="attempt_final_has_finished_at",
                 condition=Q(status=str(AttemptStatus.RUNNING), finished_at__isnull=True)
@@ -329,7 +328,7 @@ class Wait(models.Model):
         )
         constraints = (
             models.UniqueConstraint(fields=("run", "key"), name="wait_key_unique"),
-            models.CheckConstraint(name="wait_kind_known", condition=Q(kind__in=WAIT_KINDS)),
+            models.CheckConstraint(name="wait_kind_known", condition=OneOf("kind", WAIT_KINDS)),
             models.CheckConstraint(
                 name="wait_over_has_outcome",
                 condition=Q(resolved_at__isnull=True, outcome__isnull=True)

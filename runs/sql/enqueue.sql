@@ -1,35 +1,23 @@
 -- Runs come into being.
 
--- name: insert_runs
--- A part of the other two: one row of `runs_run` for each payload, in the order given. The id is a UUIDv7 of the
--- database's clock, and the trace id is the run's own unless an enqueuing run hands its down.
-INSERT INTO runs_run (id, task_id, queue_id, status, payload, max_attempts, priority, concurrency_key, units, tags,
-                      idempotency_key, trace_id, parent_id, parent_wait, next_at, accounts, created_at)
-SELECT n.id, %(task)s, q.id, CASE WHEN n.due_at IS NULL THEN 'queued' ELSE 'scheduled' END, n.payload::jsonb,
-       %(max_attempts)s, %(priority)s, %(concurrency_key)s, %(units)s, %(tags)s::varchar[], n.key,
-       coalesce(%(trace_id)s, replace(n.id::text, '-', '')), %(parent_id)s::uuid, %(parent_wait)s, n.due_at,
-       CASE WHEN %(budget)s::jsonb IS NOT NULL THEN n.id || %(accounts)s::uuid[] ELSE %(accounts)s::uuid[] END,
-       holdfast_now()
-FROM new n CROSS JOIN queue q
-ORDER BY n.ord
-RETURNING id, (SELECT pool FROM queue)
-
--- name: enqueue_now
--- Runs that may start at once, of one unit, and have neither key nor deadline nor budget, as most have. Every part of a statement costs
--- something, whether it has rows or not: this does the same as `enqueue` in four fifths of its time.
-WITH queue AS (
-    SELECT q.id, q.pool FROM queues_queue q WHERE q.name = %(queue)s
-), new AS MATERIALIZED (
-    SELECT uuidv7() AS id, p.ord, p.payload, p.key, NULL::timestamptz AS due_at
-    FROM unnest(%(payloads)s::text[], %(keys)s::varchar[]) WITH ORDINALITY AS p (payload, key, ord)
-), incoming AS (
-    SELECT n.id AS entry_id, q.id AS queue_id, %(lane)s::smallint AS lane, %(priority)s::smallint AS priority
-    FROM new n CROSS JOIN queue q
+-- name: enqueue_one
+-- A run that may start at once, of one unit, with neither key nor deadline nor budget, as most are. Every part of a
+-- statement costs something, whether it has rows or not: this does the same as `enqueue` in little more than half the time.
+WITH incoming AS (
+    SELECT uuidv7() AS entry_id, q.id AS queue_id, q.pool, %(lane)s::smallint AS lane, %(priority)s::smallint AS priority
+    FROM queues_queue q WHERE q.name = %(queue)s
 ), {add_ready}
-{insert_runs};
+INSERT INTO runs_run (id, task_id, queue_id, status, payload, max_attempts, priority, units, tags, idempotency_key,
+                      trace_id, parent_id, parent_wait, accounts, created_at)
+SELECT i.entry_id, %(task)s, i.queue_id, 'queued', %(payload)s::jsonb, %(max_attempts)s, i.priority, 1,
+       %(tags)s::varchar[], %(key)s, coalesce(%(trace_id)s, replace(i.entry_id::text, '-', '')), %(parent_id)s::uuid,
+       %(parent_wait)s, %(accounts)s::uuid[], holdfast_now()
+FROM incoming i
+RETURNING id, (SELECT pool FROM incoming);
 
 -- name: enqueue
--- The same, with an entry or a timer for each, their deadlines and their budgets.
+-- Runs of one kind, one for each payload, in the order given: each with an entry or a timer, its deadlines and its budget.
+-- The id is a UUIDv7 of the database's clock, and the trace id is the run's own unless an enqueuing run hands its down.
 WITH queue AS (
     SELECT q.id, q.pool FROM queues_queue q WHERE q.name = %(queue)s
 ), new AS MATERIALIZED (
@@ -52,7 +40,16 @@ WITH queue AS (
     FROM new n CROSS JOIN jsonb_each_text(%(budget)s::jsonb) AS b
     WHERE EXISTS (SELECT 1 FROM queue)
 )
-{insert_runs};
+INSERT INTO runs_run (id, task_id, queue_id, status, payload, max_attempts, priority, concurrency_key, units, tags,
+                      idempotency_key, trace_id, parent_id, parent_wait, next_at, accounts, created_at)
+SELECT n.id, %(task)s, q.id, CASE WHEN n.due_at IS NULL THEN 'queued' ELSE 'scheduled' END, n.payload::jsonb,
+       %(max_attempts)s, %(priority)s, %(concurrency_key)s, %(units)s, %(tags)s::varchar[], n.key,
+       coalesce(%(trace_id)s, replace(n.id::text, '-', '')), %(parent_id)s::uuid, %(parent_wait)s, n.due_at,
+       CASE WHEN %(budget)s::jsonb IS NOT NULL THEN n.id || %(accounts)s::uuid[] ELSE %(accounts)s::uuid[] END,
+       holdfast_now()
+FROM new n CROSS JOIN queue q
+ORDER BY n.ord
+RETURNING id, (SELECT pool FROM queue);
 
 -- name: mark_replays
 -- In the transaction that enqueued them.

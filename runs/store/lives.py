@@ -25,40 +25,35 @@ LEADER_FROZEN: Final = "4s"
 def enqueue(conn: Conn | Cursor[TupleRow], new: NewRuns) -> tuple[list[uuid.UUID], str]:
     """Stores the runs and makes them leasable, in one statement. Returns their ids in order, and the pool to wake;
     no ids: there is no such queue."""
-    plain = (
-        new.concurrency_key is None
-        and new.units == 1
-        and new.run_after is None
-        and not new.delay
-        and new.ttl is None
-        and new.timeout is None
-        and new.budget is None
-    )
-    rows = conn.execute(
-        SQL.enqueue_now if plain else SQL.enqueue,
-        {
-            "task": new.task,
-            "queue": new.queue,
-            "lane": new.lane,
+    parameters: dict[str, Any] = {
+        "task": new.task,
+        "queue": new.queue,
+        "lane": new.lane,
+        "max_attempts": new.max_attempts,
+        "priority": new.priority,
+        "tags": new.tags,
+        "trace_id": new.trace_id,
+        "parent_id": new.parent_id,
+        "parent_wait": new.parent_wait,
+        "accounts": new.accounts,
+    }
+    if len(new.payloads) == 1 and new.is_plain:
+        statement = SQL.enqueue_one
+        parameters |= {"payload": new.payloads[0], "key": new.keys[0] if new.keys else None}
+    else:
+        statement = SQL.enqueue
+        parameters |= {
             "payloads": new.payloads,
-            "max_attempts": new.max_attempts,
-            "priority": new.priority,
+            "keys": new.keys,
             "concurrency_key": new.concurrency_key,
             "units": new.units,
-            "tags": new.tags,
-            "keys": new.keys,
             "run_after": new.run_after,
             "delay": new.delay,
-            "trace_id": new.trace_id,
-            "parent_id": new.parent_id,
-            "parent_wait": new.parent_wait,
             "ttl": new.ttl,
             "timeout": new.timeout,
             "budget": new.budget,
-            "accounts": new.accounts,
-        },
-        prepare=True,
-    ).fetchall()
+        }
+    rows = conn.execute(statement, parameters, prepare=True).fetchall()
     return [row[0] for row in rows], rows[0][1] if rows else ""
 
 

@@ -34,6 +34,19 @@ class NewRuns:
     budget: str | None = None  # JSON: unit → amount
     accounts: list[uuid.UUID] | None = None  # the runs whose budgets they draw on besides
 
+    @property
+    def is_plain(self) -> bool:
+        """They may start at once, count as one unit each, and have neither key nor deadline nor budget."""
+        return (
+            self.concurrency_key is None
+            and self.units == 1
+            and self.run_after is None
+            and not self.delay
+            and self.ttl is None
+            and self.timeout is None
+            and self.budget is None
+        )
+
 
 class Started(NamedTuple):
     """A run that a worker has begun or goes on with."""
