@@ -111,8 +111,18 @@ def single_enqueue(stage: Stage, scale: float) -> Figures:
 
 
 def latency(stage: Stage, scale: float) -> Figures:
-    """An idle system, one enqueue every 50 ms: from the call to the function's first line."""
+    """An idle system, one enqueue every 50 ms: from the call to the function's first line. Beside it, one round trip to
+    PostgreSQL at the same pace: how long this machine takes to come back from doing nothing."""
+    from holdfast import db
+
     count = max(20, int(200 * scale))
+    trips = []
+    with db.connect("bench") as conn:
+        for _ in range(count):
+            time.sleep(0.05)
+            began = time.perf_counter()
+            conn.execute("SELECT 1")
+            trips.append(1_000 * (time.perf_counter() - began))
     with stage.crew(2):
         _task("clock").enqueue().result(timeout=20)
         pairs = []
@@ -125,6 +135,7 @@ def latency(stage: Stage, scale: float) -> Figures:
         "idle latency p50, ms": statistics.median(waits),
         "idle latency p99, ms": waits[min(len(waits) - 1, int(0.99 * len(waits)))],
         "idle latency max, ms": waits[-1],
+        "idle: one SELECT 1 at that pace, p50, ms": statistics.median(trips),
     }
 
 
