@@ -1,7 +1,7 @@
 """The only door to the narrow tables of flow. Every function takes an open psycopg connection and leaves the
 transaction to its caller, except where it says otherwise. The SQL stands in `queues/sql`.
 
-`ADD_INCOMING` and `ADD_READY` are pieces of SQL for statements of other apps: see `add_incoming` in `lease.sql`.
+`ADD_INCOMING` and `ADD_READY` are pieces of SQL for statements of other apps: see `queues/sql/moves.sql`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 -- name: enqueue_one
 -- A run that may start at once, of one unit, with neither key nor deadline nor budget, as most are. Every part of a
--- statement costs something, whether it has rows or not: this does the same as `enqueue` in little more than half the time.
+-- statement costs something, whether it has rows or not: this does the same as `enqueue` in much less time.
 WITH incoming AS (
-    SELECT uuidv7() AS entry_id, q.id AS queue_id, q.pool, %(lane)s::smallint AS lane, %(priority)s::smallint AS priority
+    SELECT uuidv7() AS entry_id, q.id AS queue_id, q.pool, %(lane)s::smallint AS lane,
+           %(priority)s::smallint AS priority
     FROM queues_queue q WHERE q.name = %(queue)s
 ), {add_ready}
 INSERT INTO runs_run (id, task_id, queue_id, status, payload, max_attempts, priority, units, tags, idempotency_key,
@@ -16,8 +17,9 @@ FROM incoming i
 RETURNING id, (SELECT pool FROM incoming);
 
 -- name: enqueue
--- Runs of one kind, one for each payload, in the order given: each with an entry or a timer, its deadlines and its budget.
--- The id is a UUIDv7 of the database's clock, and the trace id is the run's own unless an enqueuing run hands its down.
+-- Runs of one kind, one for each payload, in the order given: each with an entry or a timer, its deadlines and its
+-- budget. The id is a UUIDv7 of the database's clock, and the trace id is the run's own unless an enqueuing run hands
+-- its down.
 WITH queue AS (
     SELECT q.id, q.pool FROM queues_queue q WHERE q.name = %(queue)s
 ), new AS MATERIALIZED (
