@@ -1,5 +1,6 @@
 // Keeps a page current. One websocket; while it cannot be had, polling tells the same. Nothing moves while the person
-// has paused it, the tab is hidden, text or rows are selected, or something in the part to be replaced is being filled in.
+// has paused it, the tab is hidden, text or rows are selected, or something in the part to be replaced is being filled in
+// or has been asked for.
 (() => {
   "use strict";
   const FIRST_RETRY = 500, LAST_RETRY = 15000; // milliseconds
@@ -109,6 +110,7 @@
 
   // Lists: "changed" becomes `holdfast:changed` on the body, on which regions ask for themselves again. ---------------
   const regions = () => [...document.querySelectorAll('[hx-trigger*="holdfast:changed"]')];
+  const ASKED = '.htmx-request:not([hx-trigger*="holdfast:changed"])'; // its answer goes to a place that has to be there still
 
   // What says how an action came out, or takes it back, is there for so long, although something else has changed.
   const STAYS = 10000, since = new WeakMap();
@@ -123,6 +125,7 @@
     return regions().some((region) => {
       if (selection && !selection.isCollapsed && region.contains(selection.anchorNode)) return true;
       if (region.querySelector("details.confirm[open], details.look[open], [data-looked], [data-question], .pick input:checked")) return true;
+      if (region.querySelector(ASKED)) return true;
       if ([...region.querySelectorAll("[data-stays]")].some(stays)) return true;
       const focused = document.activeElement;
       return focused && region.contains(focused) && focused.matches("input:not(.pick input), select, textarea");

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.utils import timezone
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from holdfast.access.models import AuditEntry
 from queues.models import Timer
@@ -14,6 +14,7 @@ from runs.models import Run
 from tests.browser.test_pages_for_everyone import still_violates
 from tests.support import stored
 from tests.support.browsing import Visitor
+from tests.support.waiting import eventually
 
 
 def retrying(*messages: str, steps: int = 2) -> Run:
@@ -85,6 +86,17 @@ def test_all_that_burn_on_one_error_are_put_off_after_a_question_in_place(visito
     question.get_by_role("button", name="Leave them").click()
     expect(question).to_have_count(0)
     expect(later).to_be_focused()
+
+    # The list is told of a change while the answer is under way: what was asked for is not lost with it.
+    asked: list[Route] = []
+    page.route("**/bulk/**", lambda route: asked.append(route))
+    later.click()
+    eventually(lambda: page.title() and asked, "the question is asked for")
+    with page.expect_response("**/retries/"):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('holdfast:changed'))")
+    asked[0].continue_()
+    page.unroute("**/bulk/**")
+    question.get_by_role("button", name="Leave them").click()
 
     page.get_by_role("link", name="Redrive what ConnectionError has ended …").click()
     expect(page.get_by_role("heading", name="No run fits")).to_be_visible()
