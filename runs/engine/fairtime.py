@@ -2,7 +2,8 @@
 
 All coroutine tasks of a worker share one event loop. One of them that computes without yielding keeps the others from
 going on, and that is not their doing: the time in which the loop stood still is taken off their timeouts. The one that
-held it up pays for it in full, and a line in its log says so.
+held it up pays for it in full, and a line in its log says so; but not for what nobody here did, when the machine was
+frozen or had no time for this process.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ logger = logging.getLogger("holdfast.engine")
 
 #: Seconds between two questions to the loop whether it runs, and without an answer after which it stands still.
 ASK, STILL = 0.1, 0.15
+#: Seconds between two looks of which no more is known than that this process may not have run at all.
+MISSED: Final = 0.3
 #: Seconds for which a run holds up the loop before its log says so.
 WORTH_SAYING: Final = 1.0
 
@@ -47,6 +50,8 @@ class LoopWatch(Duty):
         self._still = 0.0
         self._held_up: dict[int, float] = {}  # id of a run's stay → seconds; only while it is at work
         self._culprit: ActiveRun | None = None
+        self._watched = 0.0  # seconds since the loop was asked in which this thread ran as well
+        self._spent = 0.0  # processor time of the loop's thread when it was last seen
 
     def close(self) -> None:
         self._ending.set()
@@ -61,11 +66,17 @@ class LoopWatch(Duty):
     # ── its own thread ───────────────────────────────────────────────────────────────────────────────────────────
 
     def serve(self) -> None:
+        looked_at = time.monotonic()
         while not self._ending.wait(ASK):
+            now = time.monotonic()
+            passed, looked_at = now - looked_at, now
             if self._asked_at is None:
-                self._asked_at = time.monotonic()
+                self._watched = 0.0
+                self._asked_at = now
                 self._loop.call_soon_threadsafe(self.seen)
-            elif self.stands_still:
+                continue
+            self._watched += min(passed, MISSED)
+            if self.stands_still:
                 task = asyncio.current_task(self._loop)
                 if task is not None:
                     self._culprit = self._run_of(task)
@@ -74,6 +85,8 @@ class LoopWatch(Duty):
 
     def seen(self) -> None:
         """The loop runs: counts how long it had not."""
+        spent = time.thread_time()
+        used, self._spent = spent - self._spent, spent
         asked_at, self._asked_at = self._asked_at, None
         culprit, self._culprit = self._culprit, None
         if asked_at is None or (gap := time.monotonic() - asked_at) < STILL:
@@ -81,9 +94,11 @@ class LoopWatch(Duty):
         gap += ASK  # it may have stopped as soon as it had answered the time before
         self._still += gap
         if culprit is not None:
-            self._held_up[id(culprit)] = self._held_up.get(id(culprit), 0.0) + gap
-            if gap >= WORTH_SAYING:
-                culprit.say(logging.WARNING, _ADVICE.format(gap=gap), None)
+            # It computed, or it was watched while it waited. The rest is the machine's.
+            held_up = min(gap, max(used, self._watched + ASK))
+            self._held_up[id(culprit)] = self._held_up.get(id(culprit), 0.0) + held_up
+            if held_up >= WORTH_SAYING:
+                culprit.say(logging.WARNING, _ADVICE.format(gap=held_up), None)
 
     def still(self, run: ActiveRun) -> float:
         """Seconds in which the loop stood still, without those that this run is itself to blame for."""

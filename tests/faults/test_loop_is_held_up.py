@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
 from queues.models import Worker
@@ -49,3 +52,15 @@ def test_fault_5_whoever_holds_up_the_loop_pays_for_it_with_its_own_time(faulty:
     handle = the("hog-of-its-own-time").enqueue()
     all_final([handle.id])
     assert run(handle.id).status == "timed_out"
+
+
+def test_fault_5_nobody_is_blamed_for_a_machine_that_stands_still(faulty: Fleet) -> None:
+    worker = faulty.worker("worker-1")
+    hog = the("hog-until-told").enqueue("go")
+    eventually(lambda: faulty.ledger.count("hog", "begins"), "it computes")
+    worker.signal(signal.SIGSTOP)
+    faulty.ledger.open_gate("go")
+    time.sleep(1.6)  # as long as it stands still; less than what makes a worker dead
+    worker.signal(signal.SIGCONT)
+    all_final([hog.id])
+    assert [line.message for line in lines(hog.id)] == []

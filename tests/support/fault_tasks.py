@@ -7,7 +7,7 @@ import os
 import time
 
 from runs import Retry, current_run, log, step, task
-from tests.support.ledger import hold, note
+from tests.support.ledger import gate, hold, note
 
 
 def compute(seconds: float) -> int:
@@ -25,6 +25,14 @@ async def hog(seconds: float) -> str:
     note("hog", "ends")
     await asyncio.sleep(0)
     return "done"
+
+
+@task(id="hog-until-told")
+async def hog_until_told(name: str) -> None:
+    note("hog", "begins")
+    while not gate(name).exists():
+        pass
+    compute(0.3)
 
 
 @task(id="hog-of-its-own-time", max_duration=0.5, retry=Retry(max_attempts=1))
