@@ -49,7 +49,7 @@ def test_it_grows_under_a_backlog_and_shrinks_after_it(fleet: Fleet) -> None:
     eventually(lambda: fleet.ledger.count("waiting") == 3, "each is at work on one", PATIENCE)
     assert "1 → 2 workers: 5 runs due, the first waits for " in work.said()
     assert "2 → 3 workers: " in work.said()
-    eventually(lambda: "3 workers, and --max allows no more: 3 runs due" in work.said(), "it says so", PATIENCE)
+    eventually(lambda: "3 workers, and --max allows no more: " in work.said(), "it says so", PATIENCE)
     fleet.ledger.open_gate("go")
     all_final([handle.id for handle in handles])
     number_of_workers(1)

@@ -91,7 +91,7 @@ def test_a_declared_schedule_that_cannot_be_told_here_stops_no_other(
             Clockwork().turn(conn)
     finally:
         conn.close()
-    assert Run.objects.get().payload == {"value": 7}
+    assert Run.objects.get(task_id="echo").payload == {"value": 7}
     said = [record.getMessage() for record in caplog.records if record.name == "holdfast.schedule"]
     assert len(said) == 1
     assert said[0].startswith("schedule report does not adopt what its code declares: timezone is 'Europe/Atlantis'")
