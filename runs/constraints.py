@@ -1,6 +1,6 @@
 """Conditions of CHECK constraints in the form that costs a statement least."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from django.db import models
 
@@ -15,8 +15,7 @@ class OneOf(models.Func):
     template = "%(expressions)s = ANY ('{%(values)s}'::text[])"
     output_field = models.BooleanField()
 
-    def __init__(self, field: str, values: Iterable[str]) -> None:
-        listed = tuple(str(value) for value in values)
-        if unfit := [value for value in listed if not value.isidentifier()]:
+    def __init__(self, field: str, values: Sequence[str]) -> None:
+        if unfit := [value for value in values if not value.isidentifier()]:
             raise ValueError(f"OneOf: {unfit[0]!r} is no plain word")
-        super().__init__(models.F(field), values=",".join(listed))
+        super().__init__(models.F(field), values=",".join(values))

@@ -25,7 +25,7 @@ logger = logging.getLogger("holdfast.engine")
 
 #: Seconds between two questions to the loop whether it runs, and without an answer after which it stands still.
 ASK, STILL = 0.1, 0.15
-#: Seconds between two looks of which no more is known than that this process may not have run at all.
+#: Seconds between two looks that count as watched, at most: for the rest of them this process may not have run at all.
 MISSED: Final = 0.3
 #: Seconds for which a run holds up the loop before its log says so.
 WORTH_SAYING: Final = 1.0

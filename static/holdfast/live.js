@@ -109,8 +109,9 @@
   }
 
   // Lists: "changed" becomes `holdfast:changed` on the body, on which regions ask for themselves again. ---------------
-  const regions = () => [...document.querySelectorAll('[hx-trigger*="holdfast:changed"]')];
-  const ASKED = '.htmx-request:not([hx-trigger*="holdfast:changed"])'; // its answer goes to a place that has to be there still
+  const REGION = '[hx-trigger*="holdfast:changed"]', regions = () => [...document.querySelectorAll(REGION)];
+  // What a person has open, chosen, or asked for: the answer goes to a place that has to be there still.
+  const IN_USE = `details.confirm[open], details.look[open], [data-looked], [data-question], .pick input:checked, .htmx-request:not(${REGION})`;
 
   // What says how an action came out, or takes it back, is there for so long, although something else has changed.
   const STAYS = 10000, since = new WeakMap();
@@ -124,8 +125,7 @@
     const selection = document.getSelection();
     return regions().some((region) => {
       if (selection && !selection.isCollapsed && region.contains(selection.anchorNode)) return true;
-      if (region.querySelector("details.confirm[open], details.look[open], [data-looked], [data-question], .pick input:checked")) return true;
-      if (region.querySelector(ASKED)) return true;
+      if (region.querySelector(IN_USE)) return true;
       if ([...region.querySelectorAll("[data-stays]")].some(stays)) return true;
       const focused = document.activeElement;
       return focused && region.contains(focused) && focused.matches("input:not(.pick input), select, textarea");

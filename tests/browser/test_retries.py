@@ -14,7 +14,6 @@ from runs.models import Run
 from tests.browser.test_pages_for_everyone import still_violates
 from tests.support import stored
 from tests.support.browsing import Visitor
-from tests.support.waiting import eventually
 
 
 def retrying(*messages: str, steps: int = 2) -> Run:
@@ -90,8 +89,8 @@ def test_all_that_burn_on_one_error_are_put_off_after_a_question_in_place(visito
     # The list is told of a change while the answer is under way: what was asked for is not lost with it.
     asked: list[Route] = []
     page.route("**/bulk/**", lambda route: asked.append(route))
-    later.click()
-    eventually(lambda: page.title() and asked, "the question is asked for")
+    with page.expect_request("**/bulk/**"):
+        later.click()
     with page.expect_response("**/retries/"):
         page.evaluate("document.body.dispatchEvent(new CustomEvent('holdfast:changed'))")
     asked[0].continue_()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -25,8 +25,9 @@ Deploy = Callable[..., Schedule]
 
 
 @pytest.fixture
-def deploy(registered: None) -> Iterator[Deploy]:
-    """Code that declares a schedule `report` otherwise than before, whose process starts."""
+def deploy(registered: None, monkeypatch: pytest.MonkeyPatch) -> Deploy:
+    """Code that declares a schedule `report`, and no other, otherwise than before, whose process starts."""
+    monkeypatch.setattr(Declared, "declared", {})
 
     def declare(**when: Any) -> Schedule:
         Declared.declared.pop("report", None)
@@ -34,8 +35,7 @@ def deploy(registered: None) -> Iterator[Deploy]:
         services.declare_all()
         return Schedule.objects.get(name="report")
 
-    yield declare
-    Declared.declared.pop("report", None)
+    return declare
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_declared_schedule_that_cannot_be_told_here_stops_no_other(
             Clockwork().turn(conn)
     finally:
         conn.close()
-    assert Run.objects.get(task_id="echo").payload == {"value": 7}
+    assert Run.objects.get().payload == {"value": 7}
     said = [record.getMessage() for record in caplog.records if record.name == "holdfast.schedule"]
     assert len(said) == 1
     assert said[0].startswith("schedule report does not adopt what its code declares: timezone is 'Europe/Atlantis'")
