@@ -59,6 +59,15 @@ class Breaker:
     declared: ClassVar[dict[str, Breaker]] = {}
 
     def __post_init__(self) -> None:
+        self._check()
+        other = Breaker.declared.get(self.name)
+        if other is not None and other != self:
+            raise QueueDeclarationError(
+                f"Breaker {self.name!r} is declared twice, as {other!r} and as {self!r}. Declare it once and import it."
+            )
+        Breaker.declared[self.name] = self
+
+    def _check(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise QueueDeclarationError(
                 f"Breaker {shown(self.name)}: a name is 1 to 100 letters, digits, dots, dashes or underscores, "
@@ -74,12 +83,6 @@ class Breaker:
                 raise QueueDeclarationError(
                     f"Breaker {self.name!r}: {field} is {shown(value)}; write {number} from {lowest:g} to {highest:g}"
                 )
-        other = Breaker.declared.get(self.name)
-        if other is not None and other != self:
-            raise QueueDeclarationError(
-                f"Breaker {self.name!r} is declared twice, as {other!r} and as {self!r}. Declare it once and import it."
-            )
-        Breaker.declared[self.name] = self
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -88,13 +91,22 @@ class Breaker:
 
     @classmethod
     def named(cls, name: str) -> Breaker:
-        """The one that code declares by this name, or one with the usual numbers."""
-        return cls.declared.get(name) or cls(name)
+        """The one that code declares by this name, or else one with the usual numbers. Ask anew for each use: its
+        declaration may be imported later."""
+        return Breaker.declared.get(name) or NamedBreaker(name)
 
     @classmethod
     def of(cls, given: object) -> Breaker:
         """The one that code means, by itself or by its name. Raises QueueDeclarationError."""
         found = cls.named(given) if isinstance(given, str) else given
-        if not isinstance(found, cls):
+        if not isinstance(found, Breaker):
             raise QueueDeclarationError(f'breaker is {given!r:.60}; write Breaker("name"), or the name of one')
         return found
+
+
+class NamedBreaker(Breaker):
+    """One that code only names. It is not entered as declared, and does not change its row: it must not stand in the
+    way of its declaration, which another module or another process may import."""
+
+    def __post_init__(self) -> None:
+        self._check()

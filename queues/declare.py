@@ -55,7 +55,7 @@ class Queue:
                 raise QueueDeclarationError(f"Queue {self.name!r}: {setting.name} {error}") from None
         if self.breaker is not None:
             try:
-                object.__setattr__(self, "breaker", Breaker.of(self.breaker))
+                object.__setattr__(self, "breaker", Breaker.of(self.breaker).name)
             except QueueDeclarationError as error:
                 raise QueueDeclarationError(f"Queue {self.name!r}: {error}") from None
         other = Queue.declared.get(self.name)
@@ -67,9 +67,8 @@ class Queue:
 
     @property
     def guard(self) -> Breaker | None:
-        """Its breaker."""
-        assert not isinstance(self.breaker, str)
-        return self.breaker
+        """Its breaker, as it is declared by now."""
+        return None if self.breaker is None else Breaker.of(self.breaker)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from holdfast import sql
-from queues.breaker import Breaker
+from queues.breaker import Breaker, NamedBreaker
 from queues.declare import Queue
 from queues.rate import Rate
 
@@ -464,7 +464,7 @@ class Calls(NamedTuple):
 
 def declare_breaker(conn: Conn, breaker: Breaker) -> None:
     """Makes a breaker that code declares, or adopts what the declaration changed."""
-    conn.execute(SQL.declare_breaker, breaker.numbers)
+    conn.execute(SQL.declare_breaker, {**breaker.numbers, "is_named": isinstance(breaker, NamedBreaker)})
 
 
 def report_calls(

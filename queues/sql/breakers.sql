@@ -2,6 +2,7 @@
 -- times a second; nothing here is asked for a breaker that nobody uses.
 
 -- name: declare_breaker
+-- One that is only named leaves a row as it is.
 INSERT INTO queues_breaker AS b (name, failure_rate, min_calls, "window", slow, slow_rate, cooldown, probes, retry_budget,
                                  since)
 VALUES (%(name)s, %(failure_rate)s, %(min_calls)s, %(window)s, %(slow)s, %(slow_rate)s, %(cooldown)s, %(probes)s,
@@ -10,7 +11,8 @@ ON CONFLICT (name) DO UPDATE SET
     failure_rate = excluded.failure_rate, min_calls = excluded.min_calls, "window" = excluded."window",
     slow = excluded.slow, slow_rate = excluded.slow_rate, cooldown = excluded.cooldown, probes = excluded.probes,
     retry_budget = excluded.retry_budget
-WHERE (b.failure_rate, b.min_calls, b."window", b.slow, b.slow_rate, b.cooldown, b.probes, b.retry_budget)
+WHERE NOT %(is_named)s
+  AND (b.failure_rate, b.min_calls, b."window", b.slow, b.slow_rate, b.cooldown, b.probes, b.retry_budget)
       IS DISTINCT FROM (excluded.failure_rate, excluded.min_calls, excluded."window", excluded.slow, excluded.slow_rate,
                         excluded.cooldown, excluded.probes, excluded.retry_budget);
 

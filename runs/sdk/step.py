@@ -69,7 +69,7 @@ class Step(Generic[P, R]):
         self.heartbeat_timeout = heartbeat_timeout
         self.key = key
         self.promise = promise
-        self.breaker = breaker
+        self._breaker = None if breaker is None else breaker.name
         self.transaction = promise.transaction
         self.unsafe = promise.unsafe
         self.local = promise.local
@@ -87,6 +87,11 @@ class Step(Generic[P, R]):
             )
         hint = codec.hints_of(function).get("return", Any)
         self.output = codec.adapter_for(hint, f"step {name!r}: its result")
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """What protects its calls, as code declares it by now."""
+        return None if self._breaker is None else Breaker.named(self._breaker)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current.get()

@@ -16,6 +16,7 @@ from holdfast import db
 from holdfast.access.models import AuditEntry
 from queues import selectors, store
 from queues.breaker import Breaker as Declared
+from queues.breaker import NamedBreaker
 from queues.declare import Queue as DeclaredQueue
 from queues.models import Breaker
 from queues.naming import QueueDeclarationError
@@ -181,6 +182,13 @@ def test_the_command_line(openai: str) -> None:
     assert "is held closed" in said("close", openai)
     with pytest.raises(CommandError, match="unit-openai"):
         said("open", "unit-opeani")
+
+
+def test_one_that_is_only_named_leaves_what_another_process_declares(conn: Conn, openai: str) -> None:
+    store.declare_breaker(conn, NamedBreaker(openai))
+    assert Breaker.objects.get(name=openai).cooldown == 10
+    store.declare_breaker(conn, NamedBreaker("unit-named"))
+    assert Breaker.objects.get(name="unit-named").cooldown == 30
 
 
 def test_a_queue_says_by_which_breaker_it_is_protected(conn: Conn) -> None:

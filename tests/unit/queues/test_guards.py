@@ -9,6 +9,7 @@ import pytest
 from queues import Breaker, Queue
 from queues.declare import guards
 from queues.naming import QueueDeclarationError
+from runs import step
 
 
 def test_a_queue_names_its_breaker_or_brings_it() -> None:
@@ -19,6 +20,20 @@ def test_a_queue_names_its_breaker_or_brings_it() -> None:
     assert guards()["unit-guarded"] is brought
     assert guards()["unit-guarded-by-name"] is brought
     assert "unit-unguarded" not in guards()
+
+
+def test_a_name_may_stand_before_its_declaration() -> None:
+    """In an order of imports that nobody chose."""
+
+    @step(breaker="unit-named-first")
+    def calls() -> None: ...
+
+    Queue("unit-named-first", breaker="unit-named-first")
+    assert calls.breaker is not None
+    assert calls.breaker.cooldown == guards()["unit-named-first"].cooldown == 30
+    brought = Breaker("unit-named-first", cooldown=3)
+    assert calls.breaker is guards()["unit-named-first"] is brought
+    Queue("unit-named-first", breaker="unit-named-first")
 
 
 @pytest.mark.parametrize("wrong", [7, True, ["openai"], "no name!", ""])
