@@ -35,7 +35,10 @@ def main() -> None:
     if options.peers:
         jobs += list(peers.ALL.items())
     if options.only:
+        known = ", ".join(dict.fromkeys(job.__name__ for _, job in jobs))
         jobs = [(who, job) for who, job in jobs if options.only in job.__name__ or options.only == who]
+        if not jobs:
+            parser.error(f"--only {options.only}: no scenario is called so; write one of {known}, or part of its name")
 
     console = Console()
     found: Rounds = {}
