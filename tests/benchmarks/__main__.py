@@ -80,7 +80,7 @@ def _ours(rounds: dict[str, list[float]], medians: dict[str, float]) -> Table:
     for name, median in medians.items():
         goal, more = scenarios.GOALS.get(name, (None, True))
         verdict = "" if goal is None else ("met" if (median >= goal) == more or median == goal else "missed")
-        sign = "" if goal is None else f"{'≥' if more else '≤'} {goal:,.0f}"
+        sign = "" if goal is None else f"{'≥' if more else '≤'} {goal:,}"
         row = (_number(median), _number(min(rounds[name])), _number(max(rounds[name])), sign, verdict)
         table.add_row(name, *row, style="red" if verdict == "missed" else "")
     return table
