@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from asgiref.sync import sync_to_async
 from typing_extensions import TypedDict
 
+from holdfast.access.grants import Actor
 from queues import Queue
 from runs.bulk import working
-from runs.errors import HoldfastError
+from runs.errors import HoldfastError, WrongState
 from runs.registration import find
 from runs.sdk.chain import arguments, called_with, plain
 from runs.sdk.context import current_run
+from runs.sdk.log import log
 from runs.sdk.retry import Abort, Retry
 from runs.sdk.task import task
 
@@ -35,7 +39,10 @@ async def webhook(endpoint: str, body: dict[str, Any], endpoint_id: int | None =
     """Tells an endpoint how a run has ended."""
     from runs.outbound import sending
 
-    request = await sync_to_async(sending.request_of)(endpoint, str(current_run().id), body, endpoint_id)
+    try:
+        request = await sync_to_async(sending.request_of)(endpoint, str(current_run().id), body, endpoint_id)
+    except sending.Unwanted as why:
+        await _call_off(why)
     return await sending.send(*request)
 
 
@@ -43,8 +50,23 @@ async def webhook(endpoint: str, body: dict[str, Any], endpoint_id: int | None =
 async def alert(channel: str, channel_id: int, news: dict[str, Any]) -> dict[str, Any]:
     """Tells a channel that an alert fires, or is over."""
     from runs.alerts import delivering
+    from runs.outbound.sending import Unwanted
 
-    return await delivering.deliver(channel, channel_id, news, str(current_run().id))
+    try:
+        return await delivering.deliver(channel, channel_id, news, str(current_run().id))
+    except Unwanted as why:
+        await _call_off(why)
+
+
+async def _call_off(why: Exception) -> NoReturn:
+    """Cancels this run and says why, rather than to fail: nobody need look into it."""
+    from runs import services
+
+    log.info(str(why))
+    with suppress(WrongState):  # somebody cancels it at the same time
+        await sync_to_async(services.run_cancel)(current_run().id, actor=Actor.system("deliveries"), reason=str(why))
+    await asyncio.Event().wait()  # the worker is told of it, and stops this
+    raise AssertionError("an event that nobody sets")
 
 
 @task(id="holdfast.chain", queue=own)

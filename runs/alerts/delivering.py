@@ -20,9 +20,8 @@ from runs.alerts.links import page_of
 from runs.alerts.mailing import mail
 from runs.alerts.model import Alert, Channel, Firing
 from runs.errors import HoldfastError
-from runs.outbound.sending import send
+from runs.outbound.sending import Unwanted, send
 from runs.sdk.options import Options
-from runs.sdk.retry import Abort
 from runs.webhooks import vault
 
 #: The task that delivers.
@@ -131,7 +130,8 @@ async def deliver(channel: str, channel_id: int, news: dict[str, Any], delivery_
 
     Raises:
         DeliveryFailed: it was not taken; it is tried again.
-        Abort: nobody is to be told any more.
+        Unwanted: the channel was switched off, or deleted.
+        Abort: no mail server is known.
     """
     kind, recipients, url = await sync_to_async(_target)(channel, channel_id)
     if kind == ChannelKind.EMAIL:
@@ -150,7 +150,7 @@ def _target(name: str, channel_id: int) -> tuple[str, list[str], str]:
     """What a channel is. Another one that was given the name of a deleted one gets none of its news."""
     row = Channel.objects.filter(name=name, pk=channel_id).first()
     if row is None or not row.enabled:
-        raise Abort(f"Channel {name} {'is switched off' if row else 'was deleted'}; this is not delivered.")
+        raise Unwanted(f"Channel {name} {'is switched off' if row else 'was deleted'}; this is not delivered.")
     return row.kind, row.recipients, vault.reveal(row.url) if row.url else ""
 
 

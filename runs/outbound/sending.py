@@ -26,16 +26,20 @@ class DeliveryFailed(Exception):
     """The endpoint did not take it. It is tried again."""
 
 
+class Unwanted(Abort):
+    """Whom it was for was switched off, or deleted. Nothing has failed: the delivery is cancelled."""
+
+
 def request_of(
     name: str, delivery_id: str, body: dict[str, Any], endpoint_id: int | None = None
 ) -> tuple[str, bytes, dict[str, str]]:
-    """The address, the bytes and the headers. Raises Abort: nobody is to be told any more.
+    """The address, the bytes and the headers. Raises Unwanted.
 
     Another endpoint that was given the name of a deleted one gets none of its news.
     """
     row = Endpoint.objects.filter(name=name, **({"pk": endpoint_id} if endpoint_id else {})).first()
     if row is None or not row.enabled:
-        raise Abort(f"Endpoint {name} {'is switched off' if row else 'was deleted'}; this is not delivered.")
+        raise Unwanted(f"Endpoint {name} {'is switched off' if row else 'was deleted'}; this is not delivered.")
     data, now = to_json(body), database_now()
     secrets = [row.secret] + ([row.old_secret] if row.old_secret and vault.rotating(row.old_until, now) else [])
     signed = [schemes.sign(vault.reveal(secret), delivery_id, int(now.timestamp()), data) for secret in secrets]

@@ -19,12 +19,11 @@ from runs.errors import HoldfastError, InvalidOption, OwnTask
 from runs.models import Run
 from runs.outbound import sending, services, telling
 from runs.outbound.model import Ending, Endpoint
-from runs.sdk.retry import Abort
 from runs.tasks import PATIENT
 from runs.webhooks import schemes
 from tests.support.processes import Fleet
 from tests.support.receiver import Receiver
-from tests.support.runs import the
+from tests.support.runs import lines, the
 from tests.support.waiting import eventually
 
 ACTOR = Actor.local()
@@ -100,9 +99,27 @@ def test_an_endpoint_that_is_gone_is_left_alone_and_redirects_are_not_followed(w
         again = eventually(lambda: Run.objects.filter(status="retrying").first(), "tried again later")
         assert "302: not now, try later" in again.error["message"]
         assert len(receiver.requests) == 2
-        services.endpoint_delete("crm", actor=ACTOR)
-        ended = eventually(lambda: Run.objects.filter(pk=again.pk, status="failed").first(), "it ends")
-        assert "was deleted" in ended.error["message"]
+
+
+@pytest.mark.parametrize(("change", "why"), [("delete", "was deleted"), ("switch off", "is switched off")])
+def test_what_nobody_wants_any_more_is_cancelled_and_no_failure(worked: Fleet, change: str, why: str) -> None:
+    with Receiver(302, 204) as receiver:
+        make(receiver.url)
+        services.endpoint_test("crm", actor=ACTOR)
+        again = eventually(lambda: Run.objects.filter(status="retrying").first(), "tried again later")
+        if change == "delete":
+            services.endpoint_delete("crm", actor=ACTOR)
+        else:
+            services.endpoint_update("crm", {"enabled": False}, actor=ACTOR)
+        eventually(lambda: Run.objects.filter(pk=again.pk, status="cancelled").exists(), "it ends", timeout=30)
+        assert any(why in line.message for line in lines(again.pk))
+        entry = AuditEntry.objects.get(action="runs.cancel", object_id=str(again.pk))
+        assert (entry.actor_label, why in entry.reason) == ("deliveries", True)
+        assert len(receiver.requests) == 1
+        if change == "switch off":
+            services.endpoint_update("crm", {"enabled": True}, actor=ACTOR)
+            services.delivery_resend("crm", again.pk, actor=ACTOR)
+            eventually(lambda: Run.objects.filter(pk=again.pk, status="completed").exists(), "it is sent after all")
 
 
 def test_only_what_an_endpoint_wants_is_told(receiver: Receiver) -> None:
@@ -259,6 +276,6 @@ def test_news_for_a_deleted_endpoint_never_reach_another_one_of_its_name(receive
     payload = Run.objects.get(pk=trial).payload
     services.endpoint_delete("crm", actor=ACTOR)
     make(receiver.url)
-    with pytest.raises(Abort, match="was deleted"):
+    with pytest.raises(sending.Unwanted, match="was deleted"):
         sending.request_of(payload["endpoint"], str(trial), payload["body"], payload["endpoint_id"])
     assert sending.request_of("crm", str(trial), payload["body"])[0] == receiver.url, "as deliveries of before have it"
