@@ -87,6 +87,7 @@ class Seized(NamedTuple):
     priority: int
     concurrency_key: str | None
     units: int
+    leased_at: datetime
 
 
 class Due(NamedTuple):

@@ -16,7 +16,12 @@ class RollupKind(models.TextChoices):
 
 
 class Rollup(models.Model):
-    """Counts of one minute. Buckets are logarithmic, so histograms of any rows add up: see `runs.histogram`."""
+    """Counts of one minute. Buckets are logarithmic, so histograms of any rows add up: see `runs.histogram`.
+
+    A worker counts what ends in its hands. Where a statement ends a run or an attempt (its worker is dead, its time is
+    over, somebody cancelled it), it counts that in the same transaction, under the worker that had it last (0: nobody
+    had) and by the number of its own connection as `name`: readers of runs and attempts add up all names.
+    """
 
     id = models.BigAutoField(primary_key=True)
     minute = models.DateTimeField()
@@ -33,7 +38,8 @@ class Rollup(models.Model):
 
     class Meta:
         constraints = (
-            # One row per worker: two workers never wait for each other's row lock. Serves every chart by its prefix.
+            # One row per worker, or per connection where others count: nobody waits for another's row lock. Serves
+            # every chart by its prefix.
             models.UniqueConstraint(
                 fields=("minute", "kind", "task", "queue", "name", "version", "status", "bucket", "worker"),
                 name="rollup_unique",

@@ -96,7 +96,7 @@ WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> p
 -- The leases of a worker that will not be back.
 WITH gone AS (
     DELETE FROM queues_lease WHERE worker_id = %(worker)s
-    RETURNING entry_id, token, queue_id, lane, priority, concurrency_key, units
+    RETURNING entry_id, token, queue_id, lane, priority, concurrency_key, units, leased_at
 ), {freed}
 SELECT * FROM gone;
 

@@ -105,7 +105,7 @@ def _page(look: Look) -> Page:
 
 
 def _row(asked: Asked, group: selectors.Group, terms: Sequence[Term]) -> Row:
-    if not group.name:  # runs that had no version yet: no search finds them
+    if not group.name:  # runs that had no version or no worker yet: no search finds them
         return Row(group, "", "", "")
     own = [*(term for term in terms if term.field != asked.by), Term(asked.by, (group.name,))]
     failed = Term("status", links.FAILURES)

@@ -106,7 +106,7 @@ WITH done AS (
     FROM done d
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = d.id AND r.lease_token = d.token
     RETURNING r.id, d.attempt, d.error, d.delay, d.active, CASE WHEN r.stopping IS NULL THEN old.stopping END AS stopping,
-              r.stopping IS NOT NULL AS again, r.status, r.finished_at
+              r.stopping IS NOT NULL AS again, r.status, r.finished_at, {told_apart}
 ), {told}, ended AS (
     UPDATE runs_attempt a
     SET active = a.active + m.active,
@@ -116,8 +116,19 @@ WITH done AS (
         finished_at = CASE WHEN m.attempt IS NOT NULL OR m.stopping IS NOT NULL THEN holdfast_now() END
     FROM moved m
     WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL
+    RETURNING a.run_id, a.status, CASE WHEN m.attempt IS NULL THEN m.active END AS seconds  -- the writer counts the others
 )
-SELECT m.id, m.again FROM moved m WHERE (m.stopping IS NOT NULL OR m.again) AND m.delay IS NOT NULL;
+SELECT m.id, m.again, {counts}
+FROM moved m LEFT JOIN ended e ON e.run_id = m.id
+WHERE (m.stopping IS NOT NULL OR m.again) AND m.delay IS NOT NULL;
+
+-- name: told_apart
+-- A part of statements that end runs: by what rollups tell them apart, and the seconds of a run that is over.
+r.task_id, r.queue_id, r.version, r.worker_id, extract(epoch FROM r.finished_at - r.created_at)::float8 AS age
+
+-- name: counts
+-- What they tell the rollups, as `Counts`: of the run, where it is over, and of the attempt that it leaves.
+m.task_id, m.queue_id, m.version, m.worker_id, m.status, m.age, e.status, e.seconds
 
 -- name: told
 -- A part of statements that end runs: endpoints, if there are any, are to hear of those of `moved (id, status,
@@ -226,21 +237,24 @@ WHERE l.run_id = %(run)s AND l.sequence = cut.sequence AND t.rows > 1
 RETURNING t.rows;
 
 -- name: rollups
+-- What a statement has ended is counted by whoever made it, and not by the worker whose run it was: it has rows of its own
+-- (`apart`), so that nobody's open transaction stops the commits of a worker.
 INSERT INTO runs_rollup AS r (minute, kind, task_id, queue_id, worker_id, name, version, status, bucket, count, seconds)
-SELECT date_trunc('minute', holdfast_now()), u.kind, u.task, u.queue, %(worker)s, u.name, u.version, u.status,
-       u.bucket, u.count, u.seconds
+SELECT date_trunc('minute', holdfast_now()), u.kind, u.task, u.queue, u.worker,
+       CASE WHEN %(apart)s THEN pg_backend_pid()::text ELSE u.name END, u.version, u.status, u.bucket, u.count, u.seconds
 FROM unnest(
     %(kinds)s::text[], %(tasks)s::text[], %(queues)s::bigint[], %(names)s::text[], %(versions)s::text[],
-    %(statuses)s::text[], %(buckets)s::smallint[], %(counts)s::bigint[], %(seconds)s::float8[]
-) AS u (kind, task, queue, name, version, status, bucket, count, seconds)
+    %(statuses)s::text[], %(buckets)s::smallint[], %(workers)s::bigint[], %(counts)s::bigint[], %(seconds)s::float8[]
+) AS u (kind, task, queue, name, version, status, bucket, worker, count, seconds)
 ON CONFLICT (minute, kind, task_id, queue_id, name, version, status, bucket, worker_id)
 DO UPDATE SET count = r.count + excluded.count, seconds = r.seconds + excluded.seconds;
 
 -- name: crash
--- Runs whose worker is gone: again at once, then with growing delay, until the crash limit makes them final.
+-- Runs whose worker is gone: again at once, then with growing delay, until the crash limit makes them final. Their attempts
+-- have lasted from the lease until now.
 WITH lost AS (
-    SELECT l.id, l.token, k.ending IS NOT NULL OR coalesce(CASE k.stopping WHEN 'cancelled' THEN 'on_cancel' WHEN 'timed_out' THEN 'on_failure' END = ANY(t.hooks), false) AS hooked
-    FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS l (id, token)
+    SELECT l.id, l.token, l.leased_at, k.ending IS NOT NULL OR coalesce(CASE k.stopping WHEN 'cancelled' THEN 'on_cancel' WHEN 'timed_out' THEN 'on_failure' END = ANY(t.hooks), false) AS hooked
+    FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(leased)s::timestamptz[]) AS l (id, token, leased_at)
     JOIN runs_run k ON k.id = l.id LEFT JOIN runs_task t ON t.id = k.task_id
     WHERE k.id = ANY(%(ids)s::uuid[])
 ), moved AS (
@@ -260,13 +274,15 @@ WITH lost AS (
         ending = CASE WHEN r.crashes + 1 < %(limit)s THEN r.ending END
     FROM lost l
     WHERE r.id = ANY(%(ids)s::uuid[]) AND r.id = l.id AND r.lease_token = l.token
-    RETURNING r.id, r.finished_at IS NULL AS back, r.crashes, r.status, r.finished_at
+    RETURNING r.id, r.finished_at IS NULL AS back, r.crashes, r.status, r.finished_at, l.leased_at, {told_apart}
 ), {told}, ended AS (
     UPDATE runs_attempt a
     SET status = 'crashed', error = %(error)s::jsonb, finished_at = holdfast_now()
     FROM moved m WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL
+    RETURNING a.run_id, a.status, extract(epoch FROM a.finished_at - m.leased_at)::float8 AS seconds
 )
-SELECT m.id, m.back, CASE WHEN m.crashes > 1 THEN 2 ^ (m.crashes - 1) ELSE 0 END::float8 FROM moved m;
+SELECT m.id, m.back, CASE WHEN m.crashes > 1 THEN 2 ^ (m.crashes - 1) ELSE 0 END::float8, {counts}
+FROM moved m LEFT JOIN ended e ON e.run_id = m.id;
 
 -- name: overlap
 -- A worker that had been declared lost came back: its attempts say so.
@@ -321,7 +337,7 @@ WITH hooked AS (
         finished_at = CASE WHEN {ends_at_once} THEN holdfast_now() END,
         error = coalesce(%(error)s::jsonb, r.error), next_at = NULL, waiting_for = NULL
     WHERE r.id = ANY(%(ids)s::uuid[]) AND {can_be_stopped}
-    RETURNING r.id, r.status, r.queue_id, r.task_id, r.priority, r.concurrency_key, r.units, r.lease_token, r.finished_at
+    RETURNING r.id, r.status, r.priority, r.concurrency_key, r.units, r.lease_token, r.finished_at, {told_apart}
 ), {told}, incoming AS (
     SELECT m.id AS entry_id, m.queue_id, t.lane, m.priority, m.concurrency_key, m.units, NULL::timestamptz AS due_at
     FROM moved m JOIN runs_task t ON t.id = m.task_id
@@ -330,8 +346,10 @@ WITH hooked AS (
     UPDATE runs_attempt a SET status = m.status, finished_at = holdfast_now()
     FROM moved m
     WHERE a.run_id = ANY(%(ids)s::uuid[]) AND a.run_id = m.id AND a.finished_at IS NULL AND m.status <> 'cancelling'
+    RETURNING a.run_id, a.status, a.active AS seconds
 )
-SELECT m.id, m.status, q.pool FROM moved m JOIN queues_queue q ON q.id = m.queue_id;
+SELECT m.id, m.status, q.pool, {counts}
+FROM moved m JOIN queues_queue q ON q.id = m.queue_id LEFT JOIN ended e ON e.run_id = m.id;
 
 -- name: ends_at_once
 -- A part of `stop`.

@@ -9,7 +9,8 @@ Every function takes an open psycopg connection (or cursor) and leaves the trans
     lives   a run's transitions: enqueue, start, finish, crash, stop, reopen
     waits   what it waits for
     updates what it is asked, and replies
-    steps   what it leaves behind: snapshots, log lines, streams, rollups
+    steps   what it leaves behind: snapshots, log lines, streams
+    rollups what is counted of each minute
     usage   what it uses and may use, and how far it says that it is
     errors  the groups of what fails
     coarse  sums of rollups over longer bins
@@ -60,6 +61,7 @@ from runs.store.lives import (
     wake_deferred,
 )
 from runs.store.retries import hurry_retry, postponable, postpone_retries, retry_facts, struggling
+from runs.store.rollups import add_rollups
 from runs.store.rows import (
     Balance,
     BeatRow,
@@ -93,7 +95,6 @@ from runs.store.statements import (
 from runs.store.steps import (
     add_chunks,
     add_logs,
-    add_rollups,
     add_snapshots,
     beats,
     give_up,

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 
 from queues import store as queue_store
 from queues.store import Conn, Grant, Seized
+from runs.store.rollups import count_ends
 from runs.store.rows import EndingRow, FinishRow, NewRuns, Started, Stopped
 from runs.store.statements import SQL, columns
 from runs.store.updates import abandon_updates
@@ -109,6 +110,7 @@ def finish(cur: Cursor[TupleRow], rows: Sequence[FinishRow]) -> set[str]:
         pools |= queue_store.wake(cur, hooked)
     if stopped := [row[0] for row in back if not row[1]]:
         queue_store.withdraw(cur, stopped)
+        count_ends(cur, [row[2:] for row in back if not row[1]])  # their worker thinks that they come back
     if over := [row.run_id for row in rows if row.delay is None and row.waited] + stopped:
         close_waits(cur, over)
     if final := final + stopped:
@@ -131,9 +133,8 @@ def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> in
     """Runs of a worker that is gone: queued again, or final at the crash limit. Returns how many were queued again."""
     ids = [s.entry_id for s in seized]
     lock_waits(conn, parents(conn, ids))
-    rows = conn.execute(
-        SQL.crash, {"ids": ids, "tokens": [s.token for s in seized], "limit": limit, "error": error}
-    ).fetchall()
+    asked = {"ids": ids, "tokens": [s.token for s in seized], "leased": [s.leased_at for s in seized]}
+    rows = conn.execute(SQL.crash, {**asked, "limit": limit, "error": error}).fetchall()
     if over := [row[0] for row in rows if not row[1]]:
         _settle(conn, over)
     delays = {row[0]: row[2] for row in rows if row[1]}
@@ -150,6 +151,7 @@ def crash(conn: Conn, seized: Sequence[Seized], *, limit: int, error: str) -> in
             "delays": [delays[s.entry_id] for s in back],
         },
     )
+    count_ends(conn, [row[3:] for row in rows])
     return len(back)
 
 
@@ -194,9 +196,11 @@ def stop(conn: Conn, ids: Sequence[uuid.UUID], *, final: str, error: str | None 
     (`lock_waits`). Rows: those that were neither over nor being stopped already. Of the others, the entries of those
     that wait for their hook have been taken as well: the caller rolls back (`runs.services` does), or knows of none."""
     queue_store.withdraw(conn, ids)
-    rows = [Stopped(*row) for row in conn.execute(SQL.stop, {"ids": list(ids), "final": final, "error": error})]
+    found = conn.execute(SQL.stop, {"ids": list(ids), "final": final, "error": error}).fetchall()
+    rows = [Stopped(*row[:3]) for row in found]
     if over := [row.id for row in rows if row.status == final]:
         _settle(conn, over)
+        count_ends(conn, [row[3:] for row in found])
     return rows
 
 

@@ -228,6 +228,19 @@ class RollupKey(NamedTuple):
     bucket: int
 
 
+class Counts(NamedTuple):
+    """What a statement has ended, for the rollups: a run, its attempt, or both."""
+
+    task: str
+    queue: int
+    version: str
+    worker: int | None
+    status: str
+    age: float | None  # seconds of the run's life; None: it is not over
+    attempt: str | None  # the status with which the attempt was left
+    seconds: float | None  # of that attempt; None: there is none to count
+
+
 class ErrorKey(NamedTuple):
     """Where failed tries of one kind are counted."""
 

@@ -1,5 +1,5 @@
-"""What a run leaves behind while it is at work: snapshots, log lines, chunks of streams, rollups; and what its steps
-that promise more need to know."""
+"""What a run leaves behind while it is at work: snapshots, log lines, chunks of streams; and what its steps that
+promise more need to know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 from queues import store as queue_store
 from queues.store import Conn
-from runs.store.rows import BeatRow, ChunkRow, Fact, Intent, LogRow, RollupKey, SnapshotRow
+from runs.store.rows import BeatRow, ChunkRow, Fact, Intent, LogRow, SnapshotRow
 from runs.store.statements import SQL, columns
 
 
@@ -71,14 +71,6 @@ def trim_logs(conn: Conn, run_id: uuid.UUID, *, keep: int) -> int:
     how many were dropped just now."""
     row = conn.execute(SQL.trim_logs, {"run": run_id, "keep": keep, "shown": f"{keep // 2**20} MB"}).fetchone()
     return 0 if row is None else int(row[0])
-
-
-def add_rollups(cur: Cursor[TupleRow], worker: int, counts: dict[RollupKey, tuple[int, float]]) -> None:
-    """Adds counts and sums of seconds to this minute's rollups."""
-    # Sorted: two writers that share a row (they do not, rows carry the worker) could never deadlock.
-    rows = [(*key, *counts[key]) for key in sorted(counts)]
-    names = ("kinds", "tasks", "queues", "names", "versions", "statuses", "buckets", "counts", "seconds")
-    cur.execute(SQL.rollups, {"worker": worker, **columns(rows, *names)}, prepare=True)
 
 
 def transaction_begin(conn: Conn, worker: int) -> None:

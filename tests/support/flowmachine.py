@@ -7,6 +7,7 @@ Hypothesis can shrink what it finds.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -21,10 +22,11 @@ from runs import answers, services, store
 from runs.engine import recovery, upkeep
 from runs.engine.batch import Operation, Row
 from runs.engine.outcome import Fenced
+from runs.engine.port import Sample
 from runs.engine.waiting import wait_id
 from runs.engine.writer import Writer
 from runs.errors import WrongState
-from runs.models import SnapshotKind
+from runs.models import RollupKind, SnapshotKind
 from runs.states import FINAL, MOVES, Status
 
 QUEUE, TASK = "machine", "machine"
@@ -65,6 +67,7 @@ class Flow:
         self.statuses: dict[UUID, str] = {}
         self.stored: dict[UUID, int] = {}
         self.parked: dict[UUID, UUID] = {}
+        self.reopened: Counter[str] = Counter()
         self.watch = recovery.Watch(timeout=15.0)
         self.limit = 2
         self.waits = 0
@@ -158,8 +161,15 @@ class Flow:
         )
         delay = {"retrying": 0.001, "queued": 0.0}.get(how)
         row = self.finish_row(hand, run_id, how, attempt, delay=delay)
-        if self.write(hand, row._replace(waited=True)):
+        samples = self.samples(hand, run_id, row)
+        if self.write(hand, row._replace(waited=True), samples=samples):
             del hand.held[run_id]
+
+    def samples(self, hand: Hand, run_id: UUID, row: store.FinishRow) -> list[Sample]:
+        """What a worker counts of it."""
+        of, version = hand.held[run_id].queue_id, "1"
+        run: list[Sample] = [(RollupKind.RUN, TASK, of, "", version, row.status, 1.0)] if row.delay is None else []
+        return run + ([(RollupKind.ATTEMPT, TASK, of, "", version, row.attempt, 1.0)] if row.attempt else [])
 
     def obey(self, hand: Hand) -> None:
         """Stops what is to be stopped."""
@@ -175,11 +185,11 @@ class Flow:
         output = "1" if status == "completed" else None
         return store.FinishRow(run_id, token, status, attempt, output, None, int(attempt == "failed"), delay, None)
 
-    def write(self, hand: Hand, *rows: Row) -> bool:
+    def write(self, hand: Hand, *rows: Row, samples: list[Sample] | None = None) -> bool:
         """One group commit. False for a worker that was declared lost: it must have changed nothing."""
         before = self.picture() if hand.frozen and self.lost(hand) else None
         try:
-            hand.writer._write([Operation(row) for row in rows])
+            hand.writer._write([Operation(row, samples=samples or ()) for row in rows])
         except Fenced:
             assert self.lost(hand)
             assert before is None or self.picture() == before, "a stale worker wrote"
@@ -222,8 +232,10 @@ class Flow:
             assert self.status(run_id) in {*map(str, FINAL), "cancelling"}
 
     def retry(self, run_id: UUID) -> None:
+        before = self.status(run_id)
         try:
             services.run_retry(run_id, actor=ACTOR)
+            self.reopened[before] += 1
         except WrongState:
             assert self.status(run_id) not in {"failed", "cancelled", "crashed"}
 
@@ -299,6 +311,16 @@ class Flow:
         assert not self.one("""
             SELECT count(*) FROM runs_wait w WHERE w.kind = 'signal' AND w.outcome = 'completed'
               AND (SELECT count(*) FROM runs_signal s WHERE s.wait_id = w.id) <> 1"""), "a signal was lost or shared"
+        ended = self.by_status("SELECT status, count(*) FROM runs_run WHERE finished_at IS NOT NULL GROUP BY status")
+        assert self.counted("run") == ended + self.reopened, "an end was not counted, or twice"
+        left = self.by_status("SELECT status, count(*) FROM runs_attempt WHERE finished_at IS NOT NULL GROUP BY status")
+        assert self.counted("attempt") == left, "an attempt was not counted, or twice"
+
+    def counted(self, kind: str) -> Counter[str]:
+        return self.by_status("SELECT status, sum(count)::int FROM runs_rollup WHERE kind = %s GROUP BY status", kind)
+
+    def by_status(self, query: str, *values: object) -> Counter[str]:
+        return Counter(dict(self.conn.execute(query, values)))
 
 
 def reachable(old: str | None, new: str) -> bool:
