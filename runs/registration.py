@@ -44,16 +44,7 @@ def discover() -> None:
 
 def _import(name: str) -> None:
     if name.endswith(".py"):
-        path = Path(name).resolve()
-        module_name = f"holdfast_tasks_{path.stem}"
-        if module_name in sys.modules:
-            return
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise DeclarationError(f"HOLDFAST_TASKS names {name}, which is no readable file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        spec.loader.exec_module(module)
+        _import_file(name)
         return
     try:
         importlib.import_module(name)
@@ -63,6 +54,30 @@ def _import(name: str) -> None:
                 f"HOLDFAST_TASKS names the module {name!r}, which cannot be found. Write a module that Python can "
                 "import from here, or the path of a .py file."
             ) from None
+        raise
+
+
+def _import_file(name: str) -> None:
+    path = Path(name).resolve()
+    module_name = f"holdfast_tasks_{path.stem}"
+    known = sys.modules.get(module_name)
+    if known is not None and known.__file__ == str(path):
+        return
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise DeclarationError(f"HOLDFAST_TASKS names {name}, which is no readable file")
+    if known is not None:
+        # Modules of one name would be one to pickle, to `register` and to whoever looks a task up by its path.
+        raise DeclarationError(
+            f"HOLDFAST_TASKS names {path}, and {known.__file__}, which has the same name. Give one of the files "
+            "another name, or put them into packages and name their modules, such as shop.tasks."
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(module_name, None)  # or the next import of it would find half of it, and take it for the whole
         raise
 
 
