@@ -105,6 +105,11 @@ def name_queue(name: str) -> None:
         _write_queue(conn, by_name(name))
 
 
+def versions() -> str:
+    """JSON: of each task that this process knows by now, the fingerprint of its code."""
+    return json.dumps({task.id: task.version for task in registry})
+
+
 def find(task_id: str) -> Task[..., Any] | None:
     """The task of this process's code. One of django-tasks is known by its function's dotted path, whether anybody has
     imported its module here or not."""
