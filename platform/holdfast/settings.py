@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "holdfast.middleware.PageOrFragment",
     "holdfast.middleware.Inert",
     "holdfast.middleware.RqIsForLooking",
     "holdfast.middleware.DatabaseRefuses",
