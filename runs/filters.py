@@ -254,7 +254,8 @@ class Reader:
         return None if text is None else self.whole(name, text, least, most)
 
     def whole(self, name: str, text: str, least: int, most: int) -> int | None:
-        if text.isascii() and text.isdecimal() and len(text) <= 20 and least <= int(text) <= most:
+        digits = text.removeprefix("-") if least < 0 else text
+        if digits.isascii() and digits.isdecimal() and len(digits) <= 20 and least <= int(text) <= most:
             return int(text)
         self.faults.append((name, f"is {_shown(text)}; write a whole number from {least:,} to {most:,}"))
         return None
