@@ -21,8 +21,10 @@ from holdfast.access.services import audit
 from queues import store as queue_store
 from queues.declare import Queue, by_name
 from queues.models import Lane
+from queues.models import Queue as QueueRow
 from runs import store
 from runs.errors import DeclarationError
+from runs.models import Task as TaskRow
 from runs.sdk.task import Task, registry
 
 #: The audit log's word for: a process has started with other code of this task than was there before.
@@ -45,16 +47,7 @@ def discover() -> None:
 
 def _import(name: str) -> None:
     if name.endswith(".py"):
-        path = Path(name).resolve()
-        module_name = f"holdfast_tasks_{path.stem}"
-        if module_name in sys.modules:
-            return
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise _unloadable(f"{name}, which is no readable file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        spec.loader.exec_module(module)
+        _import_file(name)
         return
     try:
         importlib.import_module(name)
@@ -67,6 +60,30 @@ def _import(name: str) -> None:
 def _unloadable(what: str) -> DeclarationError:
     remedy = "modules that Python can import from here, or paths of .py files, with commas between them"
     return DeclarationError(f"{settings.HOLDFAST_TASKS_FROM} names {what}. Set HOLDFAST_TASKS to {remedy}.")
+
+
+def _import_file(name: str) -> None:
+    path = Path(name).resolve()
+    module_name = f"holdfast_tasks_{path.stem}"
+    known = sys.modules.get(module_name)
+    if known is not None and known.__file__ == str(path):
+        return
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise _unloadable(f"{name}, which is no readable file")
+    if known is not None:
+        # Modules of one name would be one to pickle, to `register` and to whoever looks a task up by its path.
+        raise DeclarationError(
+            f"HOLDFAST_TASKS names {path}, and {known.__file__}, which has the same name. Give one of the files "
+            "another name, or put them into packages and name their modules, such as shop.tasks."
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(module_name, None)  # or the next import of it would find half of it, and take it for the whole
+        raise
 
 
 def lane_of(task: Task[..., Any]) -> Lane:
@@ -106,6 +123,11 @@ def name_queue(name: str) -> None:
         _write_queue(conn, by_name(name))
 
 
+def versions() -> str:
+    """JSON: of each task that this process knows by now, the fingerprint of its code."""
+    return json.dumps({task.id: task.version for task in registry})
+
+
 def find(task_id: str) -> Task[..., Any] | None:
     """The task of this process's code. One of django-tasks is known by its function's dotted path, whether anybody has
     imported its module here or not."""
@@ -119,12 +141,21 @@ def find(task_id: str) -> Task[..., Any] | None:
 
 def register_all() -> None:
     """For the start of a process: everything that `discover` found."""
-    register(registry)
+    with transaction.atomic(), db.callers() as conn:
+        for name in sorted(Queue.declared):  # those too that are only ever named by using(queue_name=…)
+            _write_queue(conn, Queue.declared[name])
+        register(registry)
 
 
 def ensure(task: Task[..., Any]) -> None:
     """Before an enqueue: the task has its row."""
-    if task.id not in _registered:
+    if task.id in _registered:
+        return
+    # A row that is there is as the start of a process has made it. It is not written here: its lock, and its queue's,
+    # would last as long as the caller's transaction, and a process of older code would undo what was deployed.
+    if TaskRow.objects.filter(pk=task.id).exists() and QueueRow.objects.filter(name=task.queue.name).exists():
+        transaction.on_commit(lambda: _registered.add(task.id))
+    else:
         register([task])
 
 

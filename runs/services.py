@@ -258,9 +258,13 @@ def run_cancel(run_id: uuid.UUID, *, actor: Actor, reason: str = "") -> str:
     return alone(run_id, runs_cancel([run_id], actor=actor, reason=reason))
 
 
-def runs_cancel(ids: Sequence[uuid.UUID], *, actor: Actor, reason: str = "") -> dict[uuid.UUID, str | Exception]:
+def runs_cancel(ids: Sequence[uuid.UUID], *, actor: Actor | None, reason: str = "") -> dict[uuid.UUID, str | Exception]:
     """`run_cancel` of many, as if one after the other, with a few statements for all. Of each its new status, or why it
-    was left as it is. Where they wait for very many, the last ones of `ids` are left out: for the next call."""
+    was left as it is. Where they wait for very many, the last ones of `ids` are left out: for the next call.
+
+    Args:
+        actor: None where a run's own code calls it off: no person did that, and its log says why.
+    """
     with transaction.atomic(), db.callers() as conn:
         before = selectors.statuses(ids)
         ids, families = _families(conn, ids)
@@ -282,7 +286,8 @@ def runs_cancel(ids: Sequence[uuid.UUID], *, actor: Actor, reason: str = "") -> 
             if len(mine) > 1:
                 after["children"] = len(mine) - 1
             changes.append(Audited(run_id, {"status": before[run_id]}, after))
-        audit_many(actor, "runs.cancel", "run", changes, reason)
+        if actor is not None:
+            audit_many(actor, "runs.cancel", "run", changes, reason)
         transaction.on_commit(lambda: tickets.wake({row.pool for row in stopped.values()}))
     return found
 

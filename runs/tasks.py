@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
-from asgiref.sync import sync_to_async
 from typing_extensions import TypedDict
 
-from holdfast.access.grants import Actor
 from queues import Queue
 from runs.bulk import working
-from runs.errors import HoldfastError, WrongState
+from runs.errors import HoldfastError
 from runs.registration import find
 from runs.sdk.chain import arguments, called_with, plain
 from runs.sdk.context import current_run
@@ -40,7 +38,7 @@ async def webhook(endpoint: str, body: dict[str, Any], endpoint_id: int | None =
     from runs.outbound import sending
 
     try:
-        request = await sync_to_async(sending.request_of)(endpoint, str(current_run().id), body, endpoint_id)
+        request = await sending.asked(sending.request_of, endpoint, str(current_run().id), body, endpoint_id)
     except sending.Unwanted as why:
         await _call_off(why)
     return await sending.send(*request)
@@ -61,10 +59,10 @@ async def alert(channel: str, channel_id: int, news: dict[str, Any]) -> dict[str
 async def _call_off(why: Exception) -> NoReturn:
     """Cancels this run and says why, rather than to fail: nobody need look into it."""
     from runs import services
+    from runs.outbound import sending
 
     log.info(str(why))
-    with suppress(WrongState):  # somebody cancels it at the same time
-        await sync_to_async(services.run_cancel)(current_run().id, actor=Actor.system("deliveries"), reason=str(why))
+    await sending.asked(partial(services.runs_cancel, actor=None), [current_run().id])
     await asyncio.Event().wait()  # the worker is told of it, and stops this
     raise AssertionError("an event that nobody sets")
 

@@ -7,7 +7,6 @@ import uuid
 from datetime import datetime
 from typing import Any, Final
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from pydantic_core import to_json
 
@@ -20,7 +19,7 @@ from runs.alerts.links import page_of
 from runs.alerts.mailing import mail
 from runs.alerts.model import Alert, Channel, Firing
 from runs.errors import HoldfastError
-from runs.outbound.sending import Unwanted, send
+from runs.outbound.sending import Unwanted, asked, send
 from runs.sdk.options import Options
 from runs.webhooks import vault
 
@@ -133,7 +132,7 @@ async def deliver(channel: str, channel_id: int, news: dict[str, Any], delivery_
         Unwanted: the channel was switched off, or deleted.
         Abort: no mail server is known.
     """
-    kind, recipients, url = await sync_to_async(_target)(channel, channel_id)
+    kind, recipients, url = await asked(_target, channel, channel_id)
     if kind == ChannelKind.EMAIL:
         return await mail(recipients, news, delivery_id)
     body = {"text": _plain(f"{news['subject']}\n{news['text']}")} if kind == ChannelKind.SLACK else news

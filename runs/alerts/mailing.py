@@ -38,7 +38,7 @@ async def mail(recipients: list[str], news: dict[str, Any], delivery_id: str) ->
 @step(name="mail")
 async def _hand_over(left: list[str], recipients: list[str], news: dict[str, Any], delivery_id: str) -> list[str]:
     """Returns who was refused while others were not. Raises DeliveryFailed: nobody has it."""
-    return await sync_to_async(_send)(left, recipients, news, delivery_id)
+    return await sync_to_async(_send, thread_sensitive=False)(left, recipients, news, delivery_id)
 
 
 def _send(left: list[str], recipients: list[str], news: dict[str, Any], delivery_id: str) -> list[str]:

@@ -14,19 +14,17 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import psycopg
 
 from holdfast import db
 from holdfast.telemetry import emit
 from queues import store
+from queues.breaker import Breaker
 from queues.declare import guards
 from queues.models import BreakerState, Queue
 from queues.store import BreakerView, Calls, Conn
-
-if TYPE_CHECKING:
-    from queues.breaker import Breaker
 
 logger = logging.getLogger("holdfast.breakers")
 
@@ -72,7 +70,7 @@ class Breakers:
         self._used: dict[str, Breaker] = {}
         self._seen: dict[str, tuple[float, BreakerView]] = {}
         self._asked: list[tuple[Breaker, bool, Future[Verdict]]] = []
-        self._declared: set[str] = set()
+        self._declared: dict[str, Breaker] = {}
         self._thread: threading.Thread | None = None
         self._ending = False
         self._at = 0.0  # when it was last asked
@@ -131,7 +129,7 @@ class Breakers:
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, breaker: Breaker) -> None:
-        self._used[breaker.name] = breaker
+        self._used[breaker.name] = Breaker.declared.get(breaker.name, breaker)
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="holdfast-breakers", daemon=True)
             self._thread.start()
@@ -172,9 +170,10 @@ class Breakers:
             probes, self._probes = self._probes, []
             used = dict(self._used)
         try:
-            for name in used.keys() - self._declared:
-                store.declare_breaker(conn, used[name])
-                self._declared.add(name)
+            for name, breaker in used.items():
+                if self._declared.get(name) != breaker:  # its declaration may be imported after its first use by name
+                    store.declare_breaker(conn, breaker)
+                    self._declared[name] = breaker
             if counts or probes:
                 store.report_calls(conn, source=os.getpid(), counts=counts, probes=probes)
         except Exception:

@@ -48,11 +48,18 @@ def is_newer(facts: Sequence[store.Fact], waits: Sequence[store.WaitFact]) -> bo
     return not all(fact.kind in _FACTS for fact in facts) or not all(wait.kind in _WAITS for wait in waits)
 
 
-def row(task: Task[..., Any] | None, started: store.Started) -> store.FinishRow:
-    """How the run is left. What it waits for stays what it was when it is left again."""
+def row(task: Task[..., Any] | None, started: store.Started, *, is_late: bool = False) -> store.FinishRow:
+    """How the run is left. What it waits for stays what it was when it is left again.
+
+    Args:
+        is_late: it needs a process, and these are forked from what was imported when the worker started.
+    """
     told: dict[str, Any] = json.loads(started.deferred) if started.deferred else {}
     if task is None:
         kind, what = "unknown_task", f"a worker that has the task {started.task_id}"
+    elif is_late:
+        kind = "unknown_task"
+        what = f"a worker that has had the task {started.task_id} from its start; name its module in HOLDFAST_TASKS"
     elif started.refused and task.version in started.refused:
         kind, what = "version", "code that fits its history"
     else:

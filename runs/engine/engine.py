@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import threading
@@ -109,7 +108,6 @@ class Engine:
         # What is there now stays: no collection has to walk through Django and the tasks' modules to find that out.
         gc.collect()
         gc.freeze()
-        versions = json.dumps({task.id: task.version for task in registry})  # the fork server's children have them, too
         control = isolation.start(registry)  # before there is a thread: it forks
         self._breakers.learn_guards()
         self._beat = Beat(self, self.limits.heartbeat_timeout)
@@ -142,7 +140,7 @@ class Engine:
             breakers=self._breakers,
             loop_watch=self._loop_watch,
         )
-        self._leaser = Leaser(self, versions)
+        self._leaser = Leaser(self)
         self._ear = Ear(self.pools, self._leaser.wake, self._set_hearing)
         self._hints = Hints()
         capture.install()
@@ -161,7 +159,7 @@ class Engine:
             self._beat,
         ):
             thread.start()
-        deferring.wake(versions)
+        deferring.wake(registration.versions())
         emit("worker.started", worker=self.name)
 
     def stop(self) -> None:
@@ -318,8 +316,9 @@ class Engine:
             started = item.started
             self._tokens.add(started.token)
             task = registration.find(started.task_id)
-            if task is None or deferring.is_refused(task, started, item.facts, item.waits):
-                self._writer.put_finish(deferring.row(task, started), ())
+            is_late = task is not None and isolation.is_late(task, self._wards)
+            if task is None or is_late or deferring.is_refused(task, started, item.facts, item.waits):
+                self._writer.put_finish(deferring.row(task, started, is_late=is_late), ())
                 continue
             run = ActiveRun(self._port, task, started, item.facts, item.waits, item.beats)
             if task.isolation is not None:
@@ -344,7 +343,7 @@ class Engine:
             context.run(current.set, run)
             self._threads.submit(context.run, self._drive_sync, run)
         for run, item in processes:
-            assert self._wards is not None, "this task was known when the worker started"
+            assert self._wards is not None
             self._stays.submit(self._drive_process, self._wards, self._wards.admit(run), item)
 
     def reconcile(self, held: Callable[[], dict[UUID, int]]) -> None:

@@ -36,7 +36,7 @@ from runs.engine.outcome import Fenced, HandOver, Outcome, Stop
 from runs.engine.port import Port
 from runs.engine.wire import Begin, Done, HandingOver, Inbox, LetIn, Look, Put, Receipt, Seen, Settled, pack
 from runs.errors import DeclarationError
-from runs.sdk.task import Registry
+from runs.sdk.task import Registry, Task, registry
 from runs.states import AttemptStatus, Status
 
 if TYPE_CHECKING:
@@ -85,6 +85,11 @@ def start(tasks: Registry) -> Control | None:
     return forkserver.start(live)
 
 
+def is_late(task: Task[..., Any], wards: Wards | None) -> bool:
+    """It needs a process, and was not known when this worker started."""
+    return task.isolation is not None and (wards is None or task.id not in wards.known)
+
+
 class Wards(Duty):
     """All stays of isolated runs in this worker; the thread hears what the fork server reports."""
 
@@ -92,6 +97,8 @@ class Wards(Duty):
         super().__init__("wards")
         self._control = control
         self._port = port
+        #: The tasks that forked processes have. A module that a run imports is not in them.
+        self.known = frozenset(registry.ids())
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._stays: dict[int, Stay] = {}

@@ -18,10 +18,11 @@ from holdfast import db
 from queues import store as queue_store
 from queues import tickets
 from queues.models import Lane
-from runs import store
+from runs import registration, store
 from runs.engine.duty import Duty
 from runs.engine.spending import Account
 from runs.models import SnapshotKind
+from runs.sdk.task import registry
 
 if TYPE_CHECKING:
     from runs.engine.engine import Engine
@@ -58,10 +59,11 @@ class Work:
 class Leaser(Duty):
     """One thread, one connection. `active` is the shift: outside it, nothing is leased."""
 
-    def __init__(self, engine: Engine, versions: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__("leaser")
         self._engine = engine
-        self._versions = versions
+        self._versions = registration.versions()
+        self._known = len(registry)
         self._wake = threading.Event()
         self._looked = threading.Event()
         self._conn: queue_store.Conn | None = None
@@ -155,6 +157,8 @@ class Leaser(Duty):
                 self._wake.set()
             if not grants:
                 return
+            if len(registry) != self._known:  # a run has imported more, or django-tasks has
+                self._versions, self._known = registration.versions(), len(registry)
             started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)
             self._drop_endless(conn, grants, started)
         again = [run.id for run in started if run.attempt > 1 or run.active is not None or run.before]

@@ -49,7 +49,7 @@ def endpoints() -> tuple[list[Row], bool]:
         Row(
             row,
             sent[row.name],
-            sum(statuses[row.name, status] for status in FINAL - {Status.COMPLETED}),
+            sum(statuses[row.name, status] for status in FINAL - {Status.COMPLETED, Status.CANCELLED}),
             statuses[row.name, Status.RETRYING],
             last.get(row.name),
             vault.rotating(row.old_until, now),
@@ -73,6 +73,11 @@ def delivery(endpoint: Endpoint, run_id: uuid.UUID) -> Run | None:
     return _sent_to(endpoint).filter(pk=run_id).first()
 
 
+def is_for(endpoint: Endpoint, run: Run) -> bool:
+    """False: it was for a deleted one of the same name."""
+    return run.payload.get("endpoint_id") in (None, endpoint.pk)
+
+
 def describe(run: Run) -> dict[str, Any]:
     """A delivery by the names of the API and the command line."""
     error, body = run.error or {}, run.payload["body"]
@@ -85,7 +90,8 @@ def describe(run: Run) -> dict[str, Any]:
         "created_at": run.created_at,
         "next_at": run.next_at if run.status == Status.RETRYING else None,
         "finished_at": run.finished_at,
-        "error": error.get("message") if run.status != Status.COMPLETED else None,
+        # That of the attempt before says nothing of what was called off.
+        "error": error.get("message") if run.status not in (Status.COMPLETED, Status.CANCELLED) else None,
         "answer": run.output,
         "body": body,
     }

@@ -156,6 +156,11 @@ def delivery_resend(name: str, run_id: uuid.UUID, *, actor: Actor, reason: str =
             raise UnknownDelivery(f"There is no delivery {run_id} to endpoint {name}.")
         if not row.enabled:
             raise WrongState(f"Endpoint {name} is switched off. Switch it on, then send this again.")
+        if not selectors.is_for(row, run):
+            raise WrongState(
+                f"Delivery {run_id} was for an endpoint {name} that was deleted. This one gets none of its news.",
+                status=run.status,
+            )
         if run.status in RETRYABLE:
             services.run_retry(run_id, actor=actor, reason=reason)
             again = run_id

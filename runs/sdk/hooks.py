@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,7 +39,8 @@ class Failure:
 
 
 def hook_steps(hooks: Mapping[str, Hook | None], where: str) -> dict[str, Step[..., Any]]:
-    """The hooks that are given, as steps. Raises DeclarationError for what cannot be called with one argument."""
+    """The hooks that are given, as steps. Raises DeclarationError for what cannot be called with one argument, and for
+    a step with a promise that hooks do not keep."""
     return {name: _step(name, hook, where) for name, hook in hooks.items() if hook is not None}
 
 
@@ -55,8 +56,29 @@ def _step(name: str, hook: Hook, where: str) -> Step[..., Any]:
             "a function of none or one"
         ) from None
     called = function if takes else _without(function)
-    retry, timeout = (hook.retry, hook.timeout) if isinstance(hook, Step) else (RETRY, None)
-    return Step(called, name=f"{PREFIX}{name}", retry=retry, timeout=timeout)
+    if not isinstance(hook, Step):
+        return Step(called, name=f"{PREFIX}{name}", retry=RETRY, timeout=None)
+    for option, why in _not_kept(hook):
+        # The hook that enqueues it may be called again as well; those that are called at each wait need a key for each.
+        once = ', with an idempotency_key and idempotency_scope="run"' if name in DURABLE else ""
+        raise DeclarationError(
+            f"{where}: {name} is step {hook.name!r} with {option}; {why}. Enqueue a task that calls it{once}."
+        )
+    return Step(called, name=f"{PREFIX}{name}", retry=hook.retry, timeout=hook.timeout)
+
+
+def _not_kept(hook: Step[..., Any]) -> Iterator[tuple[str, str]]:
+    """What was asked of the step, as it is written in `@step`, and why a hook cannot give it."""
+    if hook.unsafe:
+        yield 'safety="unsafe"', "a hook is called again when its worker dies"
+    if hook.transaction:
+        yield "transaction=True", "what a hook writes and that it was called are not committed together"
+    if hook.local:
+        yield "local=True", "no run stays on a machine for the sake of a hook"
+    if hook.breaker is not None:
+        yield f'breaker="{hook.breaker.name}"', "a hook is called whether its breaker is open or not"
+    if hook.heartbeat_timeout is not None:
+        yield f"heartbeat_timeout={hook.heartbeat_timeout:g}", "nobody watches the heartbeats of a hook"
 
 
 def _takes(function: Hook) -> bool:

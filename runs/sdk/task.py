@@ -336,14 +336,10 @@ class Registry:
         self._tasks: dict[str, Task[..., Any]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
-        known = self._tasks.get(task.id)
-        if known is not None and (known.function.__module__, known.function.__qualname__) != (
-            task.function.__module__,
-            task.function.__qualname__,
-        ):
+        names = [f"{t.function.__module__}.{t.function.__qualname__}" for t in (self._tasks.get(task.id, task), task)]
+        if names[0] != names[1]:
             raise DeclarationError(
-                f"Two tasks have the id {task.id!r}: {known.function.__module__}.{known.function.__qualname__} and "
-                f"{task.function.__module__}.{task.function.__qualname__}. Give one of them another id."
+                f"Two tasks have the id {task.id!r}: {names[0]} and {names[1]}. Give one of them another id."
             )
         self._tasks[task.id] = task
 
@@ -351,7 +347,10 @@ class Registry:
         return self._tasks.get(task_id)
 
     def __iter__(self) -> Any:
-        return iter(self._tasks.values())
+        return iter(list(self._tasks.values()))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
     def ids(self) -> list[str]:
         return sorted(self._tasks)

@@ -156,7 +156,10 @@ def _list(request: ActorRequest, form: EndpointForm, status: int = 200) -> HttpR
 def _page(request: ActorRequest, found: Endpoint, *, form: EndpointForm | None = None) -> HttpResponse:
     cursor = parts.cursor_of(request)
     page = selectors.deliveries(found, cursor=cursor, limit=parts.PAGE)
-    deliveries = [{**selectors.describe(run), "again": run.status in AGAIN and found.enabled} for run in page.items]
+    deliveries = [
+        {**selectors.describe(run), "again": run.status in AGAIN and found.enabled and selectors.is_for(found, run)}
+        for run in page.items
+    ]
     context: dict[str, Any] = {
         "endpoint": found,
         "rotating": vault.rotating(found.old_until, timezone.now()),

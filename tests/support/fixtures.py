@@ -201,11 +201,12 @@ def djangotasks(fleet: Fleet) -> Fleet:
 
 
 @pytest.fixture
-def documented(fleet: Fleet) -> Callable[[str], Fleet]:
+def documented(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Fleet]:
     """A fleet that knows the tasks of a page of the docs as well: `documented("steps.md")`; no worker yet."""
 
     def know(page: str) -> Fleet:
-        path = fleet.ledger.folder / f"{page.removesuffix('.md')}_of_the_docs.py"
+        # One file for all tests of a process: it is imported once, and another one of its name would be refused.
+        path = tmp_path_factory.getbasetemp() / f"{page.removesuffix('.md')}_of_the_docs.py"
         path.write_text(python_of(page), "utf-8")
         return _knowing(fleet, path)
 

@@ -99,6 +99,21 @@ async def hooks_that_fail() -> str:
     return "done"
 
 
+@task(id="hook-follows")
+async def follows(after: str) -> None:
+    note("follows", after)
+
+
+def enqueues_and_fails() -> None:
+    note("enqueuing hook")
+    follows.using(idempotency_key="after", idempotency_scope="run").enqueue(str(current_run().id))
+    raise ValueError("after it had enqueued")
+
+
+@task(id="hook-enqueues", on_success=enqueues_and_fails)
+async def hook_enqueues() -> None: ...
+
+
 class Mute(Exception):
     def __str__(self) -> str:
         raise ValueError("no words")

@@ -20,8 +20,12 @@ from runs.engine.rehearsal import TIME, Verdict, silence
 from runs.engine.replaycheck import candidates, check
 from runs.errors import HoldfastError
 from runs.models import Run
+from runs.sdk.options import is_word
 
 SAMPLE = 10
+#: The ids of all of them are held at once, before the first is replayed.
+MAX_SAMPLE = 100_000
+MAX_TIME = 3600.0
 
 
 class Command(BaseCommand):
@@ -42,8 +46,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print the report as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["sample"] < 0 or not 0 < options["time_limit"] <= 3600:
-            raise CommandError("--sample is a number from 0, --time-limit seconds from above 0 to 3600", returncode=2)
+        _check(options)
         discovery.discover()
         task_id = options["task"]
         try:
@@ -85,6 +88,24 @@ class Command(BaseCommand):
         counts = Counter(verdict.outcome for verdict in verdicts)
         told = [f"{counts[name]:,} {name}" for name in ("compatible", "incompatible", "undecided") if counts[name]]
         self.stdout.write(f"{len(verdicts):,} runs replayed: {', '.join(told)}." if told else "No run has a history.")
+
+
+def _check(options: dict[str, Any]) -> None:
+    sample, limit, task_id = options["sample"], options["time_limit"], options["task"]
+    if not 0 <= sample <= MAX_SAMPLE:
+        raise CommandError(
+            f"--sample {str(sample)[:40]}: write how many completed runs of each task, from 0 to {MAX_SAMPLE}.",
+            returncode=2,
+        )
+    if not 0 < limit <= MAX_TIME:
+        raise CommandError(
+            f"--time-limit {limit:g}: write seconds, above 0 and up to {MAX_TIME:g}.",
+            returncode=2,
+        )
+    if task_id is not None and not is_word(task_id, 200):
+        raise CommandError(
+            f"--task {task_id[:40]!r}: write the id of a task, as the page of tasks has it.", returncode=2
+        )
 
 
 def _report(verdicts: list[Verdict]) -> dict[str, Any]:

@@ -19,9 +19,12 @@ from queues.scaling import Bounds
 from queues.workforce import Workforce
 from runs.engine.worker import ShiftWorker
 from runs.errors import HoldfastError
+from runs.sdk.options import is_word
 
 #: Options that say how many workers there are, and what each must be.
 SCALING = ("min", "max", "cooldown")
+#: Characters of a worker's name: what its row holds.
+MAX_NAME = 200
 
 
 class Command(BaseCommand):
@@ -64,13 +67,16 @@ class Command(BaseCommand):
             raise SystemExit(code)
 
     def _work(self, pools: list[str], options: dict[str, Any]) -> None:
+        name = options["name"] or f"{socket.gethostname()}-{os.getpid()}"
+        if not is_word(name, MAX_NAME):
+            raise CommandError(f"--name {name[:40]!r}: write 1 to {MAX_NAME} characters of UTF-8.", returncode=2)
         level = "DEBUG" if options["verbosity"] > 1 else "WARNING"
         setup_loghandlers(level)
         logging.getLogger("rq.worker").setLevel(level)
         connection = tickets.blocking_connection()
         worker = ShiftWorker(
             [Queue(pool, connection=connection) for pool in pools],
-            name=options["name"] or f"{socket.gethostname()}-{os.getpid()}",
+            name=name,
             connection=connection,
         )
         self.stdout.write(f"worker {worker.name} serves {', '.join(pools)}")

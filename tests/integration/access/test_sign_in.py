@@ -4,6 +4,7 @@ from threading import Barrier, Thread
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
@@ -61,6 +62,14 @@ def test_the_button_signs_the_built_in_admin_in_once(client):
 def test_a_link_for_a_user_signs_that_user_in(client, ann):
     client.post(services.signin_link_create(user=ann))
     assert who(client) == "ann"
+
+
+@pytest.mark.parametrize("option", ["--user", "--base-url"])
+def test_the_command_refuses_what_is_no_utf_8_and_makes_no_link(option):
+    with pytest.raises(CommandError, match=rf"^{option} '\\udcff' is not UTF-8; write plain text\.$") as caught:
+        call_command("signin_link", option, "\udcff")
+    assert caught.value.returncode == 2
+    assert not SignInLink.objects.exists()
 
 
 def test_links_that_are_wrong_or_old_say_so_and_how_to_get_another(client):

@@ -172,7 +172,18 @@ def test_code_that_writes_or_hangs_between_its_steps_is_stopped_and_undecided(
     assert (code, report["undecided"][0]["what"]) == (0, "it took longer than 0.5 s")
 
 
-def test_a_mistake_on_the_command_line_is_one_line_and_exit_code_2(fleet: Fleet) -> None:
-    process = fleet.start("check", "replay-check", "--task", "no-such-task")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--task", "no-such-task"], "There is no task 'no-such-task'"),
+        (["--task", "\udcff"], r"--task '\udcff': write the id of a task"),
+        (["--sample", "9" * 20], f"--sample {'9' * 20}: write how many completed runs of each task, from 0 to 100000."),
+        (["--sample", "-1"], "--sample -1: write how many completed runs of each task, from 0 to 100000."),
+        (["--time-limit", "nan"], "--time-limit nan: write seconds, above 0 and up to 3600."),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_exit_code_2(fleet: Fleet, options: list[str], said: str) -> None:
+    process = fleet.start("check", "replay-check", *options)
     assert process.wait(60) == 2
-    assert "There is no task 'no-such-task'" in process.said()
+    (line,) = process.said().splitlines()
+    assert line.startswith(f"CommandError: {said}")

@@ -129,6 +129,8 @@ def rq_states() -> set[str]:
         (["--max", "2", "--cooldown", "soon"], "--cooldown soon: write seconds, as in `--cooldown 60`."),
         (["--max", "2", "--burst"], "--burst is for a single worker: leave it out, or --min and --max."),
         (["--max", "2", "--name", "x"], "--name is for a single worker: leave it out, or --min and --max."),
+        (["--name", "n" * 201], f"--name '{'n' * 40}': write 1 to 200 characters of UTF-8."),
+        (["--name", "\udcff"], r"--name '\udcff': write 1 to 200 characters of UTF-8."),
     ],
 )
 def test_nonsense_is_one_line_and_exit_code_2(fleet: Fleet, options: list[str], said: str) -> None:

@@ -163,6 +163,25 @@ def test_whatever_goes_wrong_in_an_exchange_the_next_one_answers(
         Declared.declared.pop("asked-beside-a-fault", None)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_declaration_that_is_imported_after_its_first_use_by_name_is_in_force() -> None:
+    asking = Breakers()
+    try:
+        answered(asking.ask(Declared.named("imported-late"), retry=False))
+        assert Breaker.objects.get(name="imported-late").cooldown == 30
+        declared = Declared("imported-late", cooldown=7)
+        answered(asking.ask(Declared.named("imported-late"), retry=False))
+        asking.report(Pass(declared, retry=False), failed=False, seconds=0)
+        eventually(lambda: Breaker.objects.get(name="imported-late").cooldown == 7, "its numbers are stored")
+    finally:
+        asking.close()
+        Declared.declared.pop("imported-late", None)
+
+
+def answered(verdict: Any) -> Any:
+    return verdict.result(10) if isinstance(verdict, Future) else verdict
+
+
 # ── of a queue ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -170,6 +170,16 @@ def test_a_hook_that_fails_for_good_is_shown_and_changes_nothing(hooking: Fleet)
     assert "the run's outcome stands" in [line.message for line in lines(handle.id)][-1]
 
 
+def test_a_hook_that_is_called_again_enqueues_by_a_key_of_its_run_once(hooking: Fleet) -> None:
+    handles = [the("hook-enqueues").enqueue() for _ in range(2)]
+    for handle in handles:
+        handle.result(timeout=20)
+    assert hooking.ledger.count("enqueuing", "hook") == 6
+    follow = Run.objects.filter(task_id="hook-follows")
+    assert {r.payload["after"] for r in follow} == {str(handle.id) for handle in handles}
+    assert len(follow) == 2
+
+
 @pytest.mark.parametrize("name", ["cancelled", "exits", "exits-async", "mute"])
 def test_whatever_a_hook_raises_the_run_ends_as_it_would_have(hooking: Fleet, name: str) -> None:
     handles = {kind: the(f"odd-{name}{kind}").enqueue() for kind in ("", "-sync", "-isolated")}

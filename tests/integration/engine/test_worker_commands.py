@@ -25,6 +25,14 @@ def test_a_burst_does_what_is_there_and_ends(fleet: Fleet) -> None:
     assert {h.refresh().status for h in handles} == {"completed"}
 
 
+def test_a_worker_of_the_longest_name_does_its_work(fleet: Fleet) -> None:
+    handle, name = the("echo").enqueue(7), "é" * 200
+    process = fleet.start("burst", "work", "--burst", "--name", name)
+    assert process.wait(60) == 0, process.said()
+    assert run(handle.id).output == 7
+    assert Worker.objects.filter(name=name, lost_at=None).exists()
+
+
 def test_rq_suspend_holds_new_runs_back_until_resume(fleet: Fleet) -> None:
     fleet.worker("worker-1")
     fleet.scheduler()

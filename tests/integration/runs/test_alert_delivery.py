@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import socket
 from email import policy
 from html import unescape
 from typing import Any
@@ -21,7 +22,7 @@ from tests.support.mailbox import Mailbox
 from tests.support.people import signed_in
 from tests.support.processes import Fleet
 from tests.support.receiver import Receiver
-from tests.support.runs import lines
+from tests.support.runs import lines, the
 from tests.support.waiting import eventually
 
 ACTOR = Actor.local()
@@ -177,3 +178,17 @@ def test_a_server_that_is_away_is_tried_again_and_the_password_is_told_to_nobody
     eventually(lambda: Run.objects.filter(pk=run, status="cancelled").exists(), "it ends", timeout=30)
     said = [line.message for line in lines(run)]
     assert any("was deleted" in line for line in said), "another channel of that name gets none of its news"
+
+
+def test_a_mail_server_that_says_nothing_holds_up_nobody_elses_queries(hard: Fleet) -> None:
+    """Async code of all runs shares one thread for the ORM."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        hard.worker("worker-1", HOLDFAST_EMAIL_URL=f"smtp://127.0.0.1:{silent.getsockname()[1]}")
+        channels.channel_create("team", "email", recipients=["ann@example.org"], actor=ACTOR)
+        sent = [channels.channel_test("team", actor=ACTOR) for _ in range(4)]
+        first, _ = silent.accept()
+        with first:
+            the("uses-the-orm").enqueue().result(timeout=30)
+            assert Run.objects.filter(pk__in=sent, status="running", attempt=1).count() == 4, "all of them still wait"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
 import pytest
 
-from runs import Failure, Retry, step
+from runs import Failure, Retry, step, task
 from runs.errors import DeclarationError, InvalidProgress
 from runs.sdk.hooks import RETRY, hook_steps
 from runs.sdk.progress import checked_metadata, checked_progress
+from runs.sdk.task import registry
 from runs.store import ProgressRow
 
 
@@ -39,6 +41,36 @@ def test_a_step_as_a_hook_brings_its_retry_policy() -> None:
 
     hook = hook_steps({"on_failure": tells}, "task 'x'")["on_failure"]
     assert (hook.retry, hook.is_async) == (own, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"safety": "unsafe"}, 'safety="unsafe"; a hook is called again when its worker dies.'),
+        (
+            {"transaction": True},
+            "transaction=True; what a hook writes and that it was called are not committed together.",
+        ),
+        ({"local": True}, "local=True; no run stays on a machine for the sake of a hook."),
+        ({"breaker": "bank"}, 'breaker="bank"; a hook is called whether its breaker is open or not.'),
+        ({"heartbeat_timeout": 90}, "heartbeat_timeout=90; nobody watches the heartbeats of a hook."),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("on_success", ', with an idempotency_key and idempotency_scope="run"'), ("on_wait", "")]
+)
+def test_a_step_with_a_promise_that_hooks_do_not_keep_is_refused(
+    name: str, remedy: str, options: dict[str, Any], said: str
+) -> None:
+    async def pay() -> None: ...
+
+    def pay_sync() -> None: ...
+
+    pays = step(name="pay", **options)(pay_sync if options.get("transaction") else pay)
+    words = f"task 'x': {name} is step 'pay' with {said} Enqueue a task that calls it{remedy}."
+    with pytest.raises(DeclarationError, match=f"^{re.escape(words)}$"):
+        task(id="x", **{name: pays})(pay)
+    assert registry.get("x") is None
 
 
 def test_what_cannot_be_a_hook_is_refused_where_it_is_declared() -> None:

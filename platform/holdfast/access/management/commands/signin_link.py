@@ -19,6 +19,10 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        for option, value in (("--user", options["user"]), ("--base-url", options["base_url"])):
+            # An argument that is not UTF-8 comes with surrogates, which neither PostgreSQL nor a terminal takes.
+            if any("\ud800" <= c <= "\udfff" for c in value):
+                raise CommandError(f"{option} {value[:40]!r} is not UTF-8; write plain text.", returncode=2)
         user = User.objects.filter(username=options["user"]).first() if options["user"] else None
         if options["user"] and user is None:
             raise CommandError(f"--user: there is no user {options['user']!r}.", returncode=2)
