@@ -162,7 +162,7 @@ class Asked:
     def parse(cls, span: str, kind: str, before: str) -> Asked:
         refuse_choice("span", span, SPANS)
         refuse_choice("kind", kind, [k.key for k in KINDS])
-        number = parse_number("before", before, least=1, most=2**63 - 1, default=0)
+        number = parse_number("before", before, least=-(2**63), most=2**63 - 1, default=0)  # a seed's are below 0
         return cls(span or DEFAULT_SPAN, kind, number or None)
 
 

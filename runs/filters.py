@@ -28,6 +28,8 @@ from runs.search.values import first_id as first_id
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 MAX_TEXT: Final = 200
+#: How like a name has to be to be meant by another, from 0 to 1: `taks` is like `task`, `period` is not like `version`.
+NEAR: Final = 0.7
 MAX_TAGS: Final = 20
 
 _NAMES: Final = ("q", "status", "task", "queue", "tag", "parent", "created_after", "created_before")
@@ -170,7 +172,7 @@ class Reader:
     def refuse_unknown(self, known: tuple[str, ...]) -> None:
         for name in self.params:
             if name not in known:
-                near = get_close_matches(name, known, n=1)
+                near = get_close_matches(name, known, n=1, cutoff=NEAR)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
                 self.faults.append((printable(name, "?")[:60], f"is no parameter here; {hint}"))
 
@@ -254,7 +256,8 @@ class Reader:
         return None if text is None else self.whole(name, text, least, most)
 
     def whole(self, name: str, text: str, least: int, most: int) -> int | None:
-        if text.isascii() and text.isdecimal() and len(text) <= 20 and least <= int(text) <= most:
+        digits = text.removeprefix("-") if least < 0 else text
+        if digits.isascii() and digits.isdecimal() and len(digits) <= 20 and least <= int(text) <= most:
             return int(text)
         self.faults.append((name, f"is {_shown(text)}; write a whole number from {least:,} to {most:,}"))
         return None
@@ -274,4 +277,6 @@ def _shown(text: str) -> str:
 def _refusal(faults: list[tuple[str, str]]) -> InvalidFilter:
     field, message = faults[0]
     more = f"; {len(faults) - 1} more like it" if len(faults) > 1 else ""
-    return InvalidFilter(f"{field} {message}{more}.", errors=[{"field": f, "message": m} for f, m in faults])
+    text = f"{field} {message}{more}"
+    text += "" if text.endswith("?") else "."
+    return InvalidFilter(text, errors=[{"field": f, "message": m} for f, m in faults])

@@ -34,7 +34,8 @@ _registered: set[str] = set()
 
 
 def discover() -> None:
-    """Imports `tasks.py` of every installed app and the modules or files of HOLDFAST_TASKS.
+    """Imports `tasks.py` of every installed app and the modules or files of HOLDFAST_TASKS, which are those of the
+    living `up` where nobody has set it.
 
     Raises:
         DeclarationError: a module or file does not exist.
@@ -52,11 +53,13 @@ def _import(name: str) -> None:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise DeclarationError(
-                f"HOLDFAST_TASKS names the module {name!r}, which cannot be found. Write a module that Python can "
-                "import from here, or the path of a .py file."
-            ) from None
+            raise _unloadable(f"the module {name!r}, which cannot be found here") from None
         raise
+
+
+def _unloadable(what: str) -> DeclarationError:
+    remedy = "modules that Python can import from here, or paths of .py files, with commas between them"
+    return DeclarationError(f"{settings.HOLDFAST_TASKS_FROM} names {what}. Set HOLDFAST_TASKS to {remedy}.")
 
 
 def _import_file(name: str) -> None:
@@ -67,7 +70,7 @@ def _import_file(name: str) -> None:
         return
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise DeclarationError(f"HOLDFAST_TASKS names {name}, which is no readable file")
+        raise _unloadable(f"{name}, which is no readable file")
     if known is not None:
         # Modules of one name would be one to pickle, to `register` and to whoever looks a task up by its path.
         raise DeclarationError(

@@ -68,9 +68,16 @@ def task_get(task_id: str) -> Task[..., Any]:
 
 
 def _task(task_id: str) -> Task[..., Any]:
-    task = registry.get(task_id)
-    if task is None and "." in task_id and TaskRow.objects.filter(pk=task_id).exists():
+    if (task := registry.get(task_id)) is not None:
+        return task
+    registered = task_id.isprintable() and TaskRow.objects.filter(pk=task_id).exists()
+    if registered and "." in task_id:
         task = registration.find(task_id)  # what some process has registered; never a path that a caller has made up
+    if task is None and registered:
+        raise UnknownTask(
+            f"There is no task {task_id!r:.220} here: it is registered, but this process has not loaded its code. "
+            "Set HOLDFAST_TASKS to the module or file that declares it."
+        )
     if task is None:
         near = get_close_matches(task_id, registry.ids(), n=3, cutoff=0.5)
         hint = f" Did you mean {', '.join(near)}?" if near else ""

@@ -9,6 +9,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 
@@ -70,6 +71,15 @@ class Inert(MiddlewareMixin):
             response.content = _REORDERS.sub(
                 lambda found: f"\\u{ord(found[0].decode()):04x}".encode(), response.content
             )
+        return response
+
+
+class PageOrFragment(MiddlewareMixin):
+    """One address answers with a page, or with the part of it that htmx asks for. A browser's cache has to know: else
+    the last live refresh takes the page's place there, and Back shows a fragment without navigation or styles."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        patch_vary_headers(response, ["HX-Request"])
         return response
 
 

@@ -25,7 +25,9 @@ HOLDFAST_SERVERS: Literal["external", "embedded", "none"] = (
 )
 HOLDFAST_DATA_DIR: Path = _env.data_dir
 HOLDFAST_REDIS_URL: str = _env.redis_url or (_live.redis_url if _live else f"unix://{_env.data_dir}/no-server.sock")
-HOLDFAST_TASKS: list[str] = list(_env.tasks)
+# What `up` was started with, its workers have: a command on its folder should know the same tasks.
+HOLDFAST_TASKS: list[str] = list(_env.tasks or (_live.tasks if _live else ()))
+HOLDFAST_TASKS_FROM: str = "HOLDFAST_TASKS" if _env.tasks or not _live else "The `manage.py up` of this data folder"
 HOLDFAST_PAYLOAD_LIMIT: int = _env.payload_limit  # bytes
 HOLDFAST_GRACE: float = _env.grace  # seconds that a worker may go on after SIGTERM
 HOLDFAST_HEARTBEAT_TIMEOUT: float = _env.heartbeat_timeout  # seconds without a beat after which a worker counts as dead
@@ -80,6 +82,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "holdfast.middleware.PageOrFragment",
     "holdfast.middleware.Inert",
     "holdfast.middleware.RqIsForLooking",
     "holdfast.middleware.DatabaseRefuses",

@@ -81,6 +81,20 @@ def test_a_filter_is_in_the_address_and_back_brings_the_page_before(visitor: Vis
     expect(page.locator("tr[data-run]")).to_have_count(1)
 
 
+def test_back_brings_the_whole_page_also_after_it_has_refreshed_itself(visitor: Visitor) -> None:
+    stored.run("running", age=30)
+    page, _ = opened(visitor, "/")
+    with page.expect_response(lambda answer: bool(answer.request.headers.get("hx-request")) and answer.url == page.url):
+        stored.run("failed", error=stored.error())
+    title, navigation = page.title(), page.get_by_role("navigation").first
+    navigation.get_by_role("link", name="Queues").click()
+    expect(page).to_have_url(re.compile("/queues/$"))
+    page.go_back()
+    expect(page).to_have_url(visitor.site.url + "/")
+    expect(page).to_have_title(title)
+    expect(navigation.get_by_role("link", name="Queues")).to_be_visible()
+
+
 def bounded(page: Page) -> bool:
     """Whether the browser holds a part of the run, and not all of it."""
     rows, snapshots = page.locator("#waterfall li").count(), page.locator("#snapshots tr[data-sequence]").count()

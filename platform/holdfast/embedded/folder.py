@@ -2,7 +2,7 @@
 
 .holdfast     marks the folder as ours, and says which layout it has
 lock          held by the living `up`
-servers.json  where its servers are
+servers.json  where its servers are, and the tasks of its `up`
 secrets/      mode 0600 each
 conf/ logs/   of the servers
 postgres/     PostgreSQL's files        }

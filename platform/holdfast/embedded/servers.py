@@ -33,6 +33,7 @@ class EmbeddedServers:
         durable: False trades safety for speed, for data that is thrown away.
         die_with_parent: the servers end when this process dies, however it dies. Otherwise they live on, and the next
             one takes them over. On Linux; elsewhere they live on.
+        tasks: modules and files with tasks, for commands that find the servers in this folder.
         say: is told, in a sentence, what is happening.
     """
 
@@ -42,11 +43,13 @@ class EmbeddedServers:
         *,
         durable: bool = True,
         die_with_parent: bool = False,
+        tasks: tuple[str, ...] = (),
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.data_dir = Path(os.path.abspath(data_dir))
         self._durable = durable
         self._die = die_with_parent
+        self._tasks = tasks
         self._say = say
         self._lock = folder.FolderLock(self.data_dir)
         self._servers: tuple[Postgres, Valkey] | None = None
@@ -103,7 +106,8 @@ class EmbeddedServers:
         identities = [state.ProcessId.of(pid) for pid in pids]
         if identities[0] is None or identities[1] is None:
             raise HoldfastError("A server ended right after its start. Look into the data folder's logs.")
-        state.write(self.data_dir, state.ServerState(postgres.url, valkey.url, identities[0], identities[1]))
+        found = state.ServerState(postgres.url, valkey.url, identities[0], identities[1], self._tasks)
+        state.write(self.data_dir, found)
         return started
 
     def alive(self) -> bool:

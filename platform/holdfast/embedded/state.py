@@ -1,7 +1,7 @@
 """What a data folder says about its embedded servers, and how a process is recognised.
 
-`servers.json` holds the URLs and the processes. A process is its pid *and* the moment it started: a pid alone may
-have been given to somebody else since.
+`servers.json` holds the URLs, the processes, and the tasks of their `up`. A process is its pid *and* the moment it
+started: a pid alone may have been given to somebody else since.
 """
 
 import json
@@ -51,6 +51,7 @@ class ServerState:
     redis_url: str = field(repr=False)
     postgres: ProcessId
     valkey: ProcessId
+    tasks: tuple[str, ...] = ()  # of the `up` that runs them: modules, and files as absolute paths
 
     def alive(self) -> bool:
         return self.postgres.process() is not None and self.valkey.process() is not None
@@ -70,6 +71,7 @@ def read(data_dir: Path) -> ServerState | None:
             redis_url=str(found["redis_url"]),
             postgres=ProcessId(int(found["postgres"]["pid"]), float(found["postgres"]["started"])),
             valkey=ProcessId(int(found["valkey"]["pid"]), float(found["valkey"]["started"])),
+            tasks=tuple(str(name) for name in found.get("tasks", ())),  # an earlier version wrote none
         )
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None

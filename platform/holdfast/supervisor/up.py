@@ -78,7 +78,7 @@ class Up(Family):
             probe.database(self._env.database_url)
             probe.broker(self._env.redis_url)
             return environment
-        self._servers = EmbeddedServers(self._env.data_dir, say=self._say)
+        self._servers = EmbeddedServers(self._env.data_dir, tasks=self._env.tasks, say=self._say)
         stack.enter_context(self._servers)
         urls = {"DATABASE_URL": self._servers.database_url, "REDIS_URL": self._servers.redis_url}
         return {**environment, **urls}

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
-from runs import registration
+from runs import discovery
 from runs.alerts import selectors, services, settings, words
 from runs.alerts.choices import Kind
 from runs.errors import HoldfastError, InvalidOption
@@ -138,7 +138,7 @@ class Command(VerbCommand):
             self.stdout.write(f"Alert {options['name']} is deleted.")
 
     def _change(self, options: dict[str, Any], changes: dict[str, Any], text: str) -> None:
-        registration.discover()  # who was told that it fires may be told that it is over
+        discovery.discover()  # who was told that it fires may be told that it is over
         services.alert_update(options["name"], changes, actor=Actor.local(), reason=options["reason"])
         self._show(options, text)
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
-from runs import registration
+from runs import discovery
 from runs.alerts import channels, delivering, selectors
 from runs.alerts.choices import ChannelKind
 from runs.alerts.model import Channel
@@ -65,7 +65,7 @@ class Command(VerbCommand):
         self._change(options, {"enabled": True}, "is told what comes from now on")
 
     def do_test(self, options: dict[str, Any]) -> None:
-        registration.discover()
+        discovery.discover()
         run_id = channels.channel_test(options["name"], actor=Actor.local(), reason=options["reason"])
         if options["json"]:
             self.json({"run_id": run_id})

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from pydantic_core import to_json
 
 from holdfast.access.grants import Actor
-from runs import registration, selectors, services
+from runs import discovery, selectors, services
 from runs.errors import HoldfastError
 from runs.management.commands.enqueue import read_json
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print the runs as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        registration.discover()
+        discovery.discover()
         key = options["idempotency_key"]
         chosen = {} if key is None else {"idempotency_key": key}
         try:

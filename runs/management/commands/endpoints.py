@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from holdfast.access.errors import AccessError
 from holdfast.access.grants import Actor
 from holdfast.management.verbs import VerbCommand
-from runs import registration
+from runs import discovery
 from runs.errors import HoldfastError, InvalidOption
 from runs.outbound import selectors, services
 from runs.outbound.model import Endpoint
@@ -84,7 +84,7 @@ class Command(VerbCommand):
             self.stdout.write(f"Endpoint {options['name']} is deleted.")
 
     def do_test(self, options: dict[str, Any]) -> None:
-        registration.discover()
+        discovery.discover()
         run_id = services.endpoint_test(options["name"], actor=Actor.local(), reason=options["reason"])
         if options["json"]:
             self.json({"run_id": run_id})
@@ -113,7 +113,7 @@ class Command(VerbCommand):
             self.stdout.write("Nothing was sent yet.")
 
     def do_resend(self, options: dict[str, Any]) -> None:
-        registration.discover()
+        discovery.discover()
         try:
             asked = uuid.UUID(options["delivery"])
         except ValueError:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from holdfast.access.grants import Actor
-from runs import batches, jsonvalue, registration, selectors, services
+from runs import batches, discovery, jsonvalue, selectors, services
 from runs.errors import HoldfastError, InvalidPayload
 
 _OPTIONS = (
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print the run as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        registration.discover()
+        discovery.discover()
         try:
             if options["lines"] is not None:
                 self._enqueue_lines(options)

@@ -17,11 +17,11 @@ from runs import (
     answers,
     budgets,
     columns,
+    discovery,
     exporting,
     jsonvalue,
     levels,
     loglines,
-    registration,
     selectors,
     services,
     spending,
@@ -246,7 +246,7 @@ class Command(VerbCommand):
             self.stdout.write(f"{run_id} {words}.")
 
     def do_replay(self, options: dict[str, Any]) -> None:
-        registration.discover()
+        discovery.discover()
         payload = None if options["payload"] is None else read_json(options["payload"])
         if payload is None and options["payload"] is not None:
             raise InvalidPayload("payload must be an object with the task's parameters, not null")
@@ -260,7 +260,7 @@ class Command(VerbCommand):
         comparing.do_compare(self, options)
 
     def do_fork(self, options: dict[str, Any]) -> None:
-        registration.discover()
+        discovery.discover()
         old = _id(options["id"])
         new = forking.fork(old, options)
         self._tell(new, f"goes on from {old} after snapshot {options['at']} and ", as_json=options["json"])

@@ -17,6 +17,7 @@ from django.utils import timezone
 from holdfast import db
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
+from holdfast.access.services import audit
 from holdfast.demo.history import catalog
 from holdfast.demo.history.changes import KIND
 from holdfast.demo.history.incidents import before
@@ -251,6 +252,18 @@ def test_the_audit_log_is_guarded_again_after_a_removal() -> None:
     said("--remove")
     with pytest.raises(Exception, match="append-only"), transaction.atomic():
         AuditEntry.objects.all().delete()
+
+
+def test_what_changed_stands_in_order_of_time_also_where_the_audit_log_has_begun() -> None:
+    audit(Actor.local(), "queues.update", "queue", "default", "before the seed", before={}, after={"x": 1})
+    said("--small")
+    client = signed_in("admin")
+    listed = [change.entry for change in client.get("/changes/?span=21d").context["page"].items]
+    assert len([entry for entry in listed if entry.actor_kind == KIND]) > 3
+    assert listed == sorted(listed, key=lambda entry: entry.at, reverse=True)
+    for place, entry in enumerate(listed[:-1]):  # whatever a page ends with, the next one begins after it
+        older = client.get(f"/changes/?span=21d&before={entry.pk}").context["page"].items
+        assert [change.entry for change in older] == listed[place + 1 :]
 
 
 def test_pages_show_it() -> None:

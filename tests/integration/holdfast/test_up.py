@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.up import Watched, as_ordinary_user, start_up
+from tests.support.up import Watched, as_ordinary_user, environment, manage, start_up
 from tests.support.waiting import eventually
 
 READY = r"(?P<base>http://\S+?)/sign-in/\S+"
@@ -142,6 +143,60 @@ def test_tasks_that_cannot_be_imported_stop_it_with_exit_code_2_and_the_line_to_
             assert up.alive() == []
     finally:
         tasks.unlink()
+
+
+TASKS = """
+from runs import task
+
+
+@task(id="sync-customer")
+def sync_customer(customer: int) -> int:
+    return customer
+"""
+
+
+@pytest.fixture
+def tasks(data_dir: Path) -> Iterator[Path]:
+    """A file with a task, beside the data folder."""
+    path = data_dir.with_name(f"{data_dir.name}_tasks.py")
+    path.write_text(TASKS)
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.usefixtures("reaped")
+def test_a_command_in_another_shell_knows_the_tasks_that_it_was_started_with(data_dir: Path, tasks: Path) -> None:
+    def said(*words: str, code: int = 0, **variables: str) -> str:
+        env = environment(HOLDFAST_DATA_DIR=str(data_dir), **variables)
+        done = subprocess.run(manage(*words), env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done
+        return done.stderr if code else done.stdout
+
+    enqueue = ("enqueue", "sync-customer", '{"customer": 42}')
+    with start_up(data_dir, "--tasks", f"../{tasks.name}") as up:
+        ready(up)
+        first = said(*enqueue).split()[0]
+        assert "replays" in said("runs", "replay", first)
+
+        other = tasks.with_name(f"{data_dir.name}_other.py")
+        try:
+            other.write_text("")
+            refused = said(*enqueue, code=2, HOLDFAST_TASKS=str(other))
+            assert refused == (
+                "CommandError: There is no task 'sync-customer' here: it is registered, but this process has not "
+                "loaded its code. Set HOLDFAST_TASKS to the module or file that declares it.\n"
+            )
+        finally:
+            other.unlink()
+
+        tasks.unlink()
+        assert said(*enqueue, code=2) == (
+            f"The `manage.py up` of this data folder names {data_dir}/../{tasks.name}, which is no readable file. Set "
+            "HOLDFAST_TASKS to modules that Python can import from here, or paths of .py files, with commas between "
+            "them.\n"
+        )
+        assert first in said("runs", "show", first)
+        assert "default" in said("queues", "list")
 
 
 def test_an_ordinary_user_is_told_that_a_folder_of_root_is_not_theirs(data_dir: Path) -> None:

@@ -78,8 +78,10 @@ def test_what_is_asked_wrongly_is_said_and_nothing_fails(registered: None) -> No
     for query, words in {
         "span=1y": "span is &#x27;1y&#x27;; write one of 24h, 7d, 21d",
         "kind=%07": "kind is &#x27;?&#x27;",
-        "before=-1": "before is",
+        "before=--1": "before is",
+        "before=%00": "before is",
         "before=99999999999999999999": "before is",
+        "before=-99999999999999999999": "before is",
     }.items():
         answer = client.get(f"/changes/?{query}")
         assert answer.status_code == 422, query

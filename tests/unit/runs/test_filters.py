@@ -104,3 +104,13 @@ def test_a_limit_that_does_not_fit_says_which_would(text: str) -> None:
 def test_a_cursor_that_is_none_is_refused(text: Any) -> None:
     with pytest.raises(InvalidFilter):
         parse_cursor(text)
+
+
+def test_a_misspelt_parameter_is_told_what_is_near_and_one_that_is_like_none_what_there_is() -> None:
+    for name, said in {
+        "taks": "taks is no parameter here; did you mean task?",
+        "period": "period is no parameter here; known are task, version.",
+    }.items():
+        with pytest.raises(InvalidFilter) as caught:
+            refuse_unknown({name: "7d"}, ("task", "version"))
+        assert str(caught.value) == said

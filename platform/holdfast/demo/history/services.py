@@ -15,7 +15,7 @@ from typing import Final
 
 import psycopg
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Min, QuerySet
 
 from holdfast import db
 from holdfast.access.grants import Actor
@@ -84,7 +84,7 @@ def history_seed(
         conn.execute(_DRAINED, [workers])
         store.forget_sums(conn, since=moment(plan.start))
         _resolve(plan)
-        AuditEntry.objects.bulk_create(changes(plan))
+        _make_changes(plan)
         about = {"end": plan.end, "days": days, "asked": runs, "seed": seed, "runs": written}
         audit(actor, "demo.seed", "history", catalog.TAG, after=about)
     with db.callers() as conn:
@@ -221,6 +221,18 @@ def _resolve(plan: Plan) -> None:
         resolved_seen=[deploy.version],
         reason=reason,
     )
+
+
+def _make_changes(plan: Plan) -> None:
+    """The log is read in order of its ids, so what was long ago has to stand before what is there already. None gets
+    the id 0: it says nothing as a cursor."""
+    made = changes(plan)
+    first = AuditEntry.objects.aggregate(first=Min("id"))["first"]
+    if first is not None:
+        below = first - len(made) if first > len(made) else min(first, 0) - len(made)
+        for number, entry in enumerate(made, below):
+            entry.id = number
+    AuditEntry.objects.bulk_create(made)
 
 
 def _make_workers(plan: Plan) -> list[int]:
