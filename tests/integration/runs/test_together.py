@@ -223,7 +223,7 @@ def test_a_run_that_breaks_the_statement_is_set_aside_and_stops_no_other() -> No
     assert (job.done, job.failed) == (10, 1)
 
 
-@pytest.mark.parametrize(("action", "number"), [("retry", 12), ("cancel", 21), ("replay", 14), ("postpone", 14)])
+@pytest.mark.parametrize(("action", "number"), [("retry", 12), ("cancel", 22), ("replay", 14), ("postpone", 14)])
 def test_many_runs_take_as_many_statements_as_few(action: str, number: int) -> None:
     for count in (5, 40):
         if action == "postpone":
