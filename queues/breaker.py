@@ -91,9 +91,13 @@ class Breaker:
 
     @classmethod
     def named(cls, name: str) -> Breaker:
-        """The one that code declares by this name, or else one with the usual numbers. Ask anew for each use: its
-        declaration may be imported later."""
+        """The one that code declares by this name, or else one with the usual numbers."""
         return Breaker.declared.get(name) or NamedBreaker(name)
+
+    @property
+    def current(self) -> Breaker:
+        """As it is declared by now. Ask anew for each use: its declaration may be imported after its name was used."""
+        return Breaker.declared.get(self.name, self)
 
     @classmethod
     def of(cls, given: object) -> Breaker:

@@ -14,17 +14,19 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 
 from holdfast import db
 from holdfast.telemetry import emit
 from queues import store
-from queues.breaker import Breaker
 from queues.declare import guards
 from queues.models import BreakerState, Queue
 from queues.store import BreakerView, Calls, Conn
+
+if TYPE_CHECKING:
+    from queues.breaker import Breaker
 
 logger = logging.getLogger("holdfast.breakers")
 
@@ -129,7 +131,7 @@ class Breakers:
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, breaker: Breaker) -> None:
-        self._used[breaker.name] = Breaker.declared.get(breaker.name, breaker)
+        self._used[breaker.name] = breaker.current
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="holdfast-breakers", daemon=True)
             self._thread.start()

@@ -159,7 +159,7 @@ class Engine:
             self._beat,
         ):
             thread.start()
-        deferring.wake(registration.versions())
+        deferring.wake(self._leaser.versions)
         emit("worker.started", worker=self.name)
 
     def stop(self) -> None:

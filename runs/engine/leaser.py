@@ -62,7 +62,7 @@ class Leaser(Duty):
     def __init__(self, engine: Engine) -> None:
         super().__init__("leaser")
         self._engine = engine
-        self._versions = registration.versions()
+        self.versions = registration.versions()
         self._known = len(registry)
         self._wake = threading.Event()
         self._looked = threading.Event()
@@ -158,8 +158,8 @@ class Leaser(Duty):
             if not grants:
                 return
             if len(registry) != self._known:  # a run has imported more, or django-tasks has
-                self._versions, self._known = registration.versions(), len(registry)
-            started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self._versions)
+                self.versions, self._known = registration.versions(), len(registry)
+            started = store.start(conn, worker=self._engine.worker_id, grants=grants, versions=self.versions)
             self._drop_endless(conn, grants, started)
         again = [run.id for run in started if run.attempt > 1 or run.active is not None or run.before]
         facts = store.history(conn, again) if again else {}

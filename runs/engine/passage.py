@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from queues.breaker import Breaker
 from runs.engine.breakers import Pass, Stopped
 from runs.engine.outcome import PutDown
 from runs.engine.waiting import HOLD
@@ -19,6 +18,7 @@ from runs.sdk.wait import WaitKind, WaitSpec
 from runs.states import Status
 
 if TYPE_CHECKING:
+    from queues.breaker import Breaker
     from runs.engine.breakers import Verdict
     from runs.engine.context import ActiveRun
     from runs.engine.outcome import Outcome
@@ -107,7 +107,7 @@ def report(run: ActiveRun, passed: Pass | None, began: float, error: Exception |
 def guard(run: ActiveRun) -> Breaker | None:
     """The breaker of its queue, as it is declared by now."""
     found = None if run._port.breakers is None else run._port.breakers.guards.get(run.started.queue_id)
-    return Breaker.declared.get(found.name, found) if found is not None else None
+    return None if found is None else found.current
 
 
 def leave(run: ActiveRun, passed: Pass | None, began: float, outcome: Outcome) -> None:

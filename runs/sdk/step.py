@@ -69,7 +69,7 @@ class Step(Generic[P, R]):
         self.heartbeat_timeout = heartbeat_timeout
         self.key = key
         self.promise = promise
-        self._breaker = None if breaker is None else breaker.name
+        self._breaker = breaker
         self.transaction = promise.transaction
         self.unsafe = promise.unsafe
         self.local = promise.local
@@ -91,7 +91,7 @@ class Step(Generic[P, R]):
     @property
     def breaker(self) -> Breaker | None:
         """What protects its calls, as code declares it by now."""
-        return None if self._breaker is None else Breaker.named(self._breaker)
+        return None if self._breaker is None else self._breaker.current
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current.get()

@@ -336,10 +336,12 @@ class Registry:
         self._tasks: dict[str, Task[..., Any]] = {}
 
     def add(self, task: Task[..., Any]) -> None:
-        names = [f"{t.function.__module__}.{t.function.__qualname__}" for t in (self._tasks.get(task.id, task), task)]
-        if names[0] != names[1]:
+        known = self._tasks.get(task.id, task)
+        places = [(one.function.__module__, one.function.__qualname__) for one in (known, task)]
+        if places[0] != places[1]:
+            first, second = map(".".join, places)
             raise DeclarationError(
-                f"Two tasks have the id {task.id!r}: {names[0]} and {names[1]}. Give one of them another id."
+                f"Two tasks have the id {task.id!r}: {first} and {second}. Give one of them another id."
             )
         self._tasks[task.id] = task
 
