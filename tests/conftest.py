@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,8 @@ pytest_plugins = ["tests.support.fixtures"]
 
 #: Workers that share the whole suite: on two cores a third one uses what the others leave while they wait.
 PROCESSES = 3
+#: As far back as a test seeds a history.
+DAYS = 35
 OURS = "HOLDFAST_TESTS_"  # how the controller of xdist tells its workers
 
 
@@ -138,6 +141,17 @@ def django_db_modify_db_settings(servers: Servers, django_db_modify_db_settings_
         "prefix": f"holdfast{env.redis_number(servers.redis_url)}",
     }
     settings.CACHES["default"]["LOCATION"] = servers.redis_url
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The partitions of a seeded history are there: a test that has read their tables in a transaction that it leaves
+    open would be in the way of making them."""
+    from holdfast import db
+    from runs import partitions
+
+    with django_db_blocker.unblock(), db.connect("tests") as conn:
+        partitions.ensure_partitions(conn, days_ago=DAYS)
 
 
 @pytest.fixture(scope="session")

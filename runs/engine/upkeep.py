@@ -38,6 +38,8 @@ PROMOTE_LIMIT: Final = 1_000
 LATE: Final = 5.0
 #: Seconds: a timer is noticed at the latest after the first; the others are the pace of their duty.
 TIMERS, DEADLINES, SWEEP, RECOVERY, HOMES, PAUSES, FORGET, PARTITIONS = 0.2, 0.5, 1.0, 0.5, 2.0, 1.0, 60.0, 3_600.0
+#: Seconds after which partitions that a long transaction was in the way of are tried again.
+AGAIN: Final = 300.0
 #: Seconds after which a schedule that was just made or changed is noticed.
 TICKS: Final = 1.0
 #: Seconds between looks at how queues stand.
@@ -261,9 +263,14 @@ def sample_queues(conn: Conn) -> float:
     return queue_store.sample(conn)
 
 
-def make_partitions(conn: Conn) -> None:
-    """Partitions for the weeks to come."""
-    partitions.ensure_partitions(conn)
+def make_partitions(conn: Conn) -> float | None:
+    """Partitions for the weeks to come. There is time: two weeks lie ahead."""
+    try:
+        partitions.ensure_partitions(conn)
+    except psycopg.errors.LockNotAvailable:
+        logger.info("a long transaction reads what the next week's partition needs; tried again in %g s", AGAIN)
+        return AGAIN
+    return None
 
 
 def poller() -> Poller:

@@ -7,8 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from holdfast import db
-from runs import partitions, streams
+from runs import streams
 from runs.models import Chunk
 from tests.support import runs, stored
 from tests.support.processes import Fleet
@@ -110,16 +109,3 @@ def test_a_page_of_chunks_ends_early_when_they_are_large(registered: None) -> No
             break
     assert (len(seen), pages) == (40, 3)
     assert seen == sorted(set(seen))
-
-
-def test_chunks_move_into_their_weeks_partition(registered: None) -> None:
-    run = stored.run("running", age=1)
-    week = (run.id.int >> 80) // (partitions.PARTITION_DAYS * 86_400_000)
-    with db.connect("test") as conn:
-        conn.execute(f"DROP TABLE IF EXISTS runs_chunk_w{week}")
-        sequences = stored.chunks(run, "a", "b")
-        assert f"runs_chunk_w{week}" in partitions.ensure_partitions(conn)
-        sequences += stored.chunks(run, "c")
-        rows = conn.execute("SELECT tableoid::regclass::text FROM runs_chunk WHERE run_id = %s", [run.id]).fetchall()
-    assert rows == [(f"runs_chunk_w{week}",)] * 3
-    assert [c.sequence for c in streams.read(run.id, "answer").items] == sequences

@@ -69,11 +69,11 @@ def history_seed(
     """Makes a history that ends now: all of it, or nothing. Returns its plan, and how many runs it has.
 
     Raises:
-        SeedRefused: days or runs are out of range, it is there already, or (without `add`) there are other runs.
+        SeedRefused: days or runs are out of range, it is there already, (without `add`) there are other runs, or a
+            transaction that takes long is in the way of the partitions.
     """
     plan = _checked(Plan(time.time() // MINUTE * MINUTE, days, runs, seed), add)
-    with db.connect("seed") as conn:  # a transaction of its own each: they lock their table
-        partitions.ensure_partitions(conn, days_ago=days)
+    _make_partitions(days)
     with transaction.atomic(), db.callers() as conn:
         _claim(conn)
         _checked(plan, add)
@@ -264,6 +264,18 @@ def _belongings() -> list[tuple[str, str]]:
     for related in Run._meta.related_objects:
         found.append((related.related_model._meta.db_table, str(related.field.column)))
     return [*found, ("runs_ending", "run_id"), ("runs_run", "id")]
+
+
+def _make_partitions(days: int) -> None:
+    """For the weeks of the history, in transactions of their own: each locks its table."""
+    try:
+        with db.connect("seed") as conn:
+            partitions.ensure_partitions(conn, days_ago=days)
+    except psycopg.errors.LockNotAvailable:
+        raise SeedRefused(
+            "Somebody reads snapshots or logs in a transaction that takes long, such as a backup; nothing was made. "
+            "Try again when it is over."
+        ) from None
 
 
 def _remove_queues(conn: db.Conn) -> None:
