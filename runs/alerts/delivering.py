@@ -53,6 +53,7 @@ def tell(rule: Alert, firing: Firing, event: str) -> int:
                 news,
                 Options(
                     tags=[alert_tag(rule.name), channel_tag(channel.name)],
+                    concurrency_key=channel_tag(channel.name),
                     idempotency_key=f"alert:{firing.pk}:{event}:{channel.pk}",
                     idempotency_ttl=REMEMBERED,
                 ),
@@ -66,8 +67,9 @@ def tell(rule: Alert, firing: Firing, event: str) -> int:
 def tell_test(channel: Channel) -> uuid.UUID:
     """Enqueues a test, in the caller's transaction. Returns the run that delivers it."""
     text = f"A test of channel {channel.name}. Nothing is wrong."
+    tag = channel_tag(channel.name)
     news = {"type": TEST, "timestamp": _text(database_now()), "subject": "[test] Holdfast", "text": text}
-    return _enqueue([(channel, news, Options(tags=[channel_tag(channel.name)]))])[0]
+    return _enqueue([(channel, news, Options(tags=[tag], concurrency_key=tag))])[0]
 
 
 def _enqueue(told: list[tuple[Channel, dict[str, Any], Options]]) -> list[uuid.UUID]:

@@ -64,7 +64,8 @@ def deliver(news: list[tuple[Endpoint, dict[str, Any]]]) -> list[uuid.UUID]:
         return []
     items = [
         enqueue.Item(
-            json.dumps({"endpoint": to.name, "body": body, "endpoint_id": to.pk}), Options(tags=[tag_of(to.name)])
+            json.dumps({"endpoint": to.name, "body": body, "endpoint_id": to.pk}),
+            Options(tags=[tag_of(to.name)], concurrency_key=tag_of(to.name)),
         )
         for to, body in news
     ]

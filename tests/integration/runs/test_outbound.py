@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,8 @@ from django.utils import timezone
 
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
+from queues.models import Lease
+from queues.services import queue_update
 from runs import services as run_services
 from runs.errors import HoldfastError, InvalidOption, OwnTask, WrongState
 from runs.models import Run
@@ -78,6 +81,21 @@ def test_what_is_not_taken_is_sent_again_under_the_same_id(worked: Fleet) -> Non
     assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 1
     assert receiver.bodies()[0] == receiver.bodies()[1]
     assert (delivery.attempt, delivery.output["status"]) == (2, 204)
+
+
+def test_an_endpoint_that_never_answers_holds_up_its_own_news_alone(fleet: Fleet, receiver: Receiver) -> None:
+    queue_update("holdfast", ACTOR, key_concurrency_limit=2)
+    fleet.worker("worker-1", HOLDFAST_CONCURRENCY="4")
+    fleet.scheduler()
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:  # the kernel takes what comes; nobody reads it
+        make(f"http://127.0.0.1:{silent.getsockname()[1]}/", name="silent")
+        make(receiver.url)
+        for _ in range(10):
+            the("echo").enqueue("x")
+        eventually(lambda: len(receiver.requests) == 10, "the other endpoint is told of all", timeout=sending.TIMEOUT)
+        own = Lease.objects.filter(queue__name="holdfast")
+        eventually(lambda: own.count() == 2, "so many are under way to the silent one")
+        assert {lease.concurrency_key for lease in own} == {"endpoint:silent"}
 
 
 def test_what_was_taken_is_sent_again_under_another_id(worked: Fleet, receiver: Receiver) -> None:
