@@ -53,6 +53,15 @@ def _database(facts: Facts, now: datetime) -> Looked:
     return "good", f"PostgreSQL counts what is open in {words.duration(facts.database)}"
 
 
+def _transactions(facts: Facts, now: datetime) -> Looked:
+    held = facts.horizon
+    kept = f"{_number(held.dead, 'row')} of the line that {'is' if held.dead == 1 else 'are'} done with"
+    if not held.holder:
+        return "good", f"No transaction is in the way of clearing {kept}"
+    since = f", open for {words.duration((now - held.since).total_seconds())}" if held.since else ""
+    return "good", f"The oldest of what keeps {kept}: {held.holder.rstrip(',')}{since}"
+
+
 def _redis(facts: Facts, now: datetime) -> Looked:
     if facts.redis is None:
         return "cause", "Redis does not answer"
@@ -146,6 +155,7 @@ Look = Callable[[Facts, datetime], Looked]
 #: By name: the parts of the facts that it needs, the causes that are about it, and how one looks.
 _LOOKS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...], Look]]] = {
     "database": (("runs",), (), _database),
+    "transactions": (("transactions",), ("transaction",), _transactions),
     "redis": ((), ("redis",), _redis),
     "scheduler": (("scheduler",), ("scheduler",), _scheduler),
     "workers": (("workers",), ("idle", "silent-workers"), _workers),

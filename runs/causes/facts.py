@@ -13,6 +13,7 @@ from django.db import OperationalError
 from holdfast import db
 from queues import breakers, heads, samples, tickets
 from queues.backlog import Backlog
+from queues.horizon import Horizon, horizon
 from queues.models import Breaker
 from queues.selectors import QueueFlow, queues_page
 from queues.workers import AliveWorker, workers_alive
@@ -50,6 +51,7 @@ class Facts:
     still: Sequence[Backlog] = ()
     open_breakers: Sequence[Breaker] = ()
     stuck: Standstills = Standstills()  # noqa: RUF009 - it is frozen
+    horizon: Horizon = Horizon()  # noqa: RUF009 - so is it
     redis: float | None = None  # seconds after which it answered; None: it did not
     suspended: bool = False  # `rq suspend` holds all workers back
     sampled: datetime | None = None  # the last minute of which the scheduler took a sample; None: it never did
@@ -98,6 +100,7 @@ def facts(failed: Sequence[str], counted: Sequence[str]) -> Facts:
         still=still,
         open_breakers=is_open,
         stuck=reading.part("stuck", standstills, Standstills),
+        horizon=reading.part("transactions", horizon, Horizon),
         redis=redis,
         suspended=redis is not None and tickets.suspended(),
         sampled=reading.part("scheduler", samples.latest, lambda: None),

@@ -208,6 +208,14 @@ def _redis(facts: Facts, now: datetime) -> Iterator[Cause]:
         yield Cause("redis", "", "flowing", "warn", "Redis does not answer, and workers find what is ready by polling")
 
 
+def _transaction(facts: Facts, now: datetime) -> Iterator[Cause]:
+    held = facts.horizon
+    if held.is_held(now):
+        does = f"has been open for {words.duration((now - held.since).total_seconds())}" if held.since else "is behind"
+        text = f"{held.holder} {does}: {held.dead:,} rows of the line cannot be cleared away, and runs start later"
+        yield Cause("transaction", "", "flowing", "warn", text, held.dead)
+
+
 def _breakers(facts: Facts, now: datetime) -> Iterator[Cause]:
     for breaker in facts.open_breakers:
         if not breaker.forced:  # held open is somebody's wish
@@ -240,8 +248,8 @@ def _nobody(facts: Facts, now: datetime) -> Iterator[Cause]:
 
 
 _FAMILIES: Final[tuple[Callable[[Facts, datetime], Iterator[Cause]], ...]] = (
-    _no_worker, _standing, _failing, _scheduler, _silent, _suspended, _unread, _redis, _breakers, _saturated, _stuck,
-    _nobody,
+    _no_worker, _standing, _failing, _scheduler, _silent, _suspended, _unread, _redis, _transaction, _breakers,
+    _saturated, _stuck, _nobody,
 )  # fmt: skip
 
 #: What the parts of the facts are called.
@@ -254,6 +262,7 @@ READ: Final = {
     "breakers": "which breakers are open",
     "stuck": "which runs are stuck",
     "scheduler": "when the scheduler was there",
+    "transactions": "which transactions are open",
 }
 
 

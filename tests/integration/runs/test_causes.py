@@ -227,10 +227,11 @@ def test_what_is_well_is_told_with_its_number_and_what_is_not_known_is_never_gre
     assert "No queue is paused, of 0 queues" in text
     assert "Redis answers in" in text
     assert looked_at(text) == {
-        "database": "good", "redis": "good", "scheduler": "", "workers": "good", "pools": "good", "suspended": "good",
-        "heads": "good", "limits": "good", "paused": "good", "outcomes": "", "breakers": "good", "stuck": "",
+        "database": "good", "transactions": "good", "redis": "good", "scheduler": "", "workers": "good",
+        "pools": "good", "suspended": "good", "heads": "good", "limits": "good", "paused": "good", "outcomes": "",
+        "breakers": "good", "stuck": "",
     }  # fmt: skip
-    assert "9 of 12 checks are well, 3 could not be made" in text
+    assert "10 of 13 checks are well, 3 could not be made" in text
 
 
 def test_a_pause_is_neither_green_nor_a_fault() -> None:

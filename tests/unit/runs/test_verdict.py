@@ -1,12 +1,15 @@
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from queues.horizon import Horizon
 from queues.models import Queue
 from queues.selectors import QueueFlow
 from queues.workers import AliveWorker
 from runs.causes import judging
+from runs.causes.checks import checks
 from runs.causes.facts import Facts, TaskHour
 from runs.causes.judging import Verdict
 
@@ -68,6 +71,28 @@ def test_ready_work_that_nobody_takes_is_stalled(workers: list[AliveWorker]) -> 
 
 def test_work_in_a_paused_queue_is_not_stalled() -> None:
     assert verdict({}, [], [flow(depth=9, paused_at=AT)], []).kind == "idle"
+
+
+BACKUP = Horizon(61_000, "a transaction of pg_dump, process 47,", AT - timedelta(minutes=42))
+
+
+def test_a_transaction_for_which_many_old_rows_are_kept_slows_what_flows() -> None:
+    said = verdict({"running": 1}, [], [flow(running=1)], [worker()], horizon=BACKUP)
+    assert (said.kind, said.mood) == ("flowing", "warn")
+    assert said.words == (
+        "Flowing, but slower: a transaction of pg_dump, process 47, has been open for 42 m 00 s: 61,000 rows of the "
+        "line cannot be cleared away, and runs start later."
+    )
+    slot = replace(BACKUP, holder="replication slot east", since=None)
+    assert "replication slot east is behind: 61,000" in verdict({}, [], [], [worker()], horizon=slot).words
+
+
+@pytest.mark.parametrize("change", [{"dead": 49_999}, {"since": AT - timedelta(seconds=59)}, {"holder": ""}])
+def test_a_transaction_that_is_short_or_keeps_little_is_no_cause(change: dict[str, Any]) -> None:
+    there = Facts({"running": 1}, [], [flow(running=1)], [worker()], redis=0.001, horizon=replace(BACKUP, **change))
+    assert judging.verdict(there, AT).mood == "good"
+    [check] = [check for check in checks(there, AT) if check.name == "transactions"]
+    assert check.state == "good"
 
 
 def test_a_full_queue_in_which_something_waits_is_saturated() -> None:

@@ -1,0 +1,22 @@
+-- Which rows that are done with may not be cleared away yet.
+
+-- name: horizon
+SELECT coalesce((SELECT t.n_dead_tup FROM pg_stat_user_tables t WHERE t.relid = 'queues_entry'::regclass), 0) AS dead,
+       coalesce(h.holder, '') AS holder, h.since
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN LATERAL (
+    SELECT i.holder, i.since FROM (
+        SELECT concat('a transaction of ', coalesce(nullif(a.application_name, ''), a.usename), ', process ', a.pid, ','),
+               a.xact_start, greatest(age(a.backend_xmin), age(a.backend_xid))
+        FROM pg_stat_activity a
+        WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
+          AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
+        UNION ALL
+        SELECT 'prepared transaction ' || p.gid, p.prepared, age(p.transaction)
+        FROM pg_prepared_xacts p WHERE p.database = current_database()
+        UNION ALL
+        SELECT 'replication slot ' || s.slot_name, NULL, age(s.xmin)
+        FROM pg_replication_slots s WHERE s.xmin IS NOT NULL
+    ) i (holder, since, age)
+    ORDER BY i.age DESC, i.since LIMIT 1
+) h ON true;
