@@ -55,11 +55,11 @@ def _database(facts: Facts, now: datetime) -> Looked:
 
 def _transactions(facts: Facts, now: datetime) -> Looked:
     held = facts.horizon
-    kept = f"{_number(held.dead, 'row')} of the line that {'is' if held.dead == 1 else 'are'} done with"
+    waits = f"{_number(held.dead, 'row')} of the line {'waits' if held.dead == 1 else 'wait'} to be cleared away"
     if not held.holder:
-        return "good", f"No transaction is in the way of clearing {kept}"
+        return "good", f"{waits}, and no transaction is open"
     since = f", open for {words.duration((now - held.since).total_seconds())}" if held.since else ""
-    return "good", f"The oldest of what keeps {kept}: {held.holder.rstrip(',')}{since}"
+    return "good", f"{waits}; who sees the oldest: {held.holder.rstrip(',')}{since}"
 
 
 def _redis(facts: Facts, now: datetime) -> Looked:

@@ -93,6 +93,7 @@ def test_a_transaction_that_is_short_or_keeps_little_is_no_cause(change: dict[st
     assert judging.verdict(there, AT).mood == "good"
     [check] = [check for check in checks(there, AT) if check.name == "transactions"]
     assert check.state == "good"
+    assert f"{there.horizon.dead:,} rows of the line wait to be cleared away" in check.words
 
 
 def test_a_full_queue_in_which_something_waits_is_saturated() -> None:
