@@ -1,4 +1,4 @@
-"""Tasks of Holdfast itself. Their queue has no limit of its own unless somebody sets one."""
+"""Tasks of Holdfast itself. Their queue limits deliveries to one endpoint or channel, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from runs.sdk.log import log
 from runs.sdk.retry import Abort, Retry
 from runs.sdk.task import task
 
-#: Deliveries at once to one endpoint or channel: one that accepts and never answers must not hold all that a worker may
-#: have under way.
+#: Deliveries at once to one endpoint or channel, over all workers: one that accepts and never answers must not hold all
+#: that a worker may have under way.
 TO_ONE = 100
 
 own = Queue("holdfast", key_concurrency_limit=TO_ONE)

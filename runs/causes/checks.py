@@ -57,9 +57,10 @@ def _transactions(facts: Facts, now: datetime) -> Looked:
     held = facts.horizon
     waits = f"{_number(held.dead, 'row')} of the line {'waits' if held.dead == 1 else 'wait'} to be cleared away"
     if not held.holder:
-        return "good", f"{waits}, and no transaction is open"
-    since = f", open for {words.duration((now - held.since).total_seconds())}" if held.since else ""
-    return "good", f"{waits}; who sees the oldest: {held.holder.rstrip(',')}{since}"
+        return "good", f"{waits}, and nobody sees them any more"
+    open_for = words.duration((now - held.since).total_seconds()) if held.since else ""
+    since = f"open for {open_for}" if open_for else f"{held.age:,} transactions behind"
+    return "good", f"{waits}; who sees the oldest: {held.holder.rstrip(',')}, {since}"
 
 
 def _redis(facts: Facts, now: datetime) -> Looked:

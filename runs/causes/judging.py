@@ -211,9 +211,10 @@ def _redis(facts: Facts, now: datetime) -> Iterator[Cause]:
 def _transaction(facts: Facts, now: datetime) -> Iterator[Cause]:
     held = facts.horizon
     if held.is_held(now):
-        does = f"has been open for {words.duration((now - held.since).total_seconds())}" if held.since else "is behind"
+        open_for = words.duration((now - held.since).total_seconds()) if held.since else ""
+        does = f"has been open for {open_for}" if open_for else f"is {held.age:,} transactions behind"
         text = f"{held.holder} {does}: {held.dead:,} rows of the line cannot be cleared away, and runs start later"
-        yield Cause("transaction", "", "flowing", "warn", text, held.dead)
+        yield Cause("transaction", "", "flowing", "warn", text)
 
 
 def _breakers(facts: Facts, now: datetime) -> Iterator[Cause]:
@@ -248,8 +249,8 @@ def _nobody(facts: Facts, now: datetime) -> Iterator[Cause]:
 
 
 _FAMILIES: Final[tuple[Callable[[Facts, datetime], Iterator[Cause]], ...]] = (
-    _no_worker, _standing, _failing, _scheduler, _silent, _suspended, _unread, _redis, _transaction, _breakers,
-    _saturated, _stuck, _nobody,
+    _no_worker, _standing, _failing, _scheduler, _silent, _suspended, _unread, _redis, _breakers, _saturated, _stuck,
+    _transaction, _nobody,
 )  # fmt: skip
 
 #: What the parts of the facts are called.

@@ -264,11 +264,13 @@ def sample_queues(conn: Conn) -> float:
 
 
 def make_partitions(conn: Conn) -> float | None:
-    """Partitions for the weeks to come. There is time: two weeks lie ahead."""
+    """Partitions for the weeks to come. There is time, as two weeks lie ahead."""
     try:
         partitions.ensure_partitions(conn)
     except psycopg.errors.LockNotAvailable:
-        logger.info("a long transaction reads what the next week's partition needs; tried again in %g s", AGAIN)
+        logger.warning(
+            "partitions of weeks to come are not made, for a transaction holds their table; tried again in %g s", AGAIN
+        )
         return AGAIN
     return None
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 
 # Partitioned by the run's UUIDv7, that is by the time the run was created; Django has no words for this. The default
-# partitions catch what no other does, so that a missing partition is never an error; `runs.store.ensure_partitions`
+# partitions catch what no other does, so that a missing partition is never an error; `runs.partitions`
 # makes the dated ones.
 LOGLINE = """
 CREATE TABLE runs_logline (

@@ -65,7 +65,7 @@ def deliver(news: list[tuple[Endpoint, dict[str, Any]]]) -> list[uuid.UUID]:
     items = [
         enqueue.Item(
             json.dumps({"endpoint": to.name, "body": body, "endpoint_id": to.pk}),
-            Options(tags=[tag_of(to.name)], concurrency_key=tag_of(to.name)),
+            Options(tags=[tag_of(to.name)], concurrency_key=f"endpoint:{to.name}"),
         )
         for to, body in news
     ]

@@ -18,7 +18,7 @@ from holdfast.embedded import EmbeddedServers
 from queues.models import Lane
 from tests.support.installation import Installation, environment_of
 from tests.support.processes import FAULT_TASKS, TASKS, Fleet, Ledger
-from tests.support.waiting import eventually
+from tests.support.waiting import LOOK, eventually
 
 #: Seconds of load under restarts, and between them.
 UNDER_FIRE, BETWEEN = 20.0, 3.0
@@ -105,6 +105,7 @@ def test_fault_11_runs_finish_right_while_postgresql_is_restarted_every_few_seco
             own.restart_postgresql(ways[restarts % len(ways)])
             restarts, restarted = restarts + 1, time.monotonic()
         if own.count("queues_entry") >= BACKLOG:  # no more than the workers get done, however fast the machine
+            time.sleep(LOOK)
             continue
         try:
             acknowledged += own.enqueue("wall", Lane.COROUTINE, [{"bricks": 5, "seconds": 0.1}] * 2)

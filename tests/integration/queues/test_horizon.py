@@ -37,6 +37,7 @@ def test_the_session_with_the_oldest_snapshot_is_named_and_blamed_when_it_costs(
     with db.connect("backup") as backup, db.connect("another") as another:
         pid = backup.info.backend_pid
         for session in (backup, another):
+            session.execute("SET idle_in_transaction_session_timeout = 0")
             session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             session.execute("SELECT count(*) FROM queues_entry")
         pass_by(200)
@@ -50,6 +51,7 @@ def test_the_session_with_the_oldest_snapshot_is_named_and_blamed_when_it_costs(
 
 def test_one_that_has_written_counts_too_and_one_that_is_over_does_not() -> None:
     with db.connect("writes") as writes:
+        writes.execute("SET idle_in_transaction_session_timeout = 0")
         writes.execute("BEGIN")
         writes.execute("SELECT pg_current_xact_id()")
         assert f"process {writes.info.backend_pid}," in horizon.horizon().holder

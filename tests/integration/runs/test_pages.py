@@ -105,13 +105,13 @@ def test_now_takes_as_many_queries_for_much_as_for_little() -> None:
     client = signed_in("viewer")
     stored.worker()
     stored.run("running")
-    with statements(WHO + MENU + 13):
+    with statements(WHO + MENU + 14):
         page(client, "/")
     for number in range(12):
         stored.run("failed", f"task-{number}", error=stored.error(f"m{number}"))
         stored.run("queued", f"task-{number}")
         stored.queue(f"queue-{number}")
-    with statements(WHO + MENU + 13):
+    with statements(WHO + MENU + 14):
         page(client, "/")
 
 

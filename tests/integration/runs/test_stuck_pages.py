@@ -194,7 +194,7 @@ def test_many_that_are_stuck_ask_no_more_than_few(kelp: Worker, viewer: Client) 
     for more in (0, 20):
         for token in range(10, 10 + more):
             stored.stack(stuck(kelp, token=token), stored.frame("read"))
-        with statements(WHO_AND_MENU + 13):
+        with statements(WHO_AND_MENU + 14):
             page(viewer, "/")
         with statements(WHO_AND_MENU + 6):
             page(viewer, "/runs/")

@@ -12,6 +12,7 @@ from runs.causes import judging
 from runs.causes.checks import checks
 from runs.causes.facts import Facts, TaskHour
 from runs.causes.judging import Verdict
+from runs.stuck.selectors import Standstills
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -83,11 +84,19 @@ def test_a_transaction_for_which_many_old_rows_are_kept_slows_what_flows() -> No
         "Flowing, but slower: a transaction of pg_dump, process 47, has been open for 42 m 00 s: 61,000 rows of the "
         "line cannot be cleared away, and runs start later."
     )
-    slot = replace(BACKUP, holder="replication slot east", since=None)
-    assert "replication slot east is behind: 61,000" in verdict({}, [], [], [worker()], horizon=slot).words
+    slot = replace(BACKUP, holder="replication slot east", since=None, age=1_200_000)
+    said = verdict({}, [], [], [worker()], horizon=slot)
+    assert "slower: replication slot east is 1,200,000 transactions behind: 61,000 rows" in said.words
 
 
-@pytest.mark.parametrize("change", [{"dead": 49_999}, {"since": AT - timedelta(seconds=59)}, {"holder": ""}])
+def test_what_is_worse_than_an_old_transaction_is_said_before_it() -> None:
+    stuck = verdict({"running": 1}, [], [flow(running=1)], [worker()], horizon=BACKUP, stuck=Standstills(1))
+    assert stuck.kind == "stalled"
+
+
+@pytest.mark.parametrize(
+    "change", [{"dead": 49_999}, {"since": AT - timedelta(seconds=59)}, {"since": None, "age": 30_000}, {"holder": ""}]
+)
 def test_a_transaction_that_is_short_or_keeps_little_is_no_cause(change: dict[str, Any]) -> None:
     there = Facts({"running": 1}, [], [flow(running=1)], [worker()], redis=0.001, horizon=replace(BACKUP, **change))
     assert judging.verdict(there, AT).mood == "good"

@@ -273,7 +273,7 @@ def _make_partitions(days: int) -> None:
             partitions.ensure_partitions(conn, days_ago=days)
     except psycopg.errors.LockNotAvailable:
         raise SeedRefused(
-            "Somebody reads snapshots or logs in a transaction that takes long, such as a backup; nothing was made. "
+            "Somebody holds snapshots or logs in a transaction that takes long, such as a backup; no run was made. "
             "Try again when it is over."
         ) from None
 
