@@ -197,9 +197,11 @@ class Postgres:
         return child.pid
 
     def _clear_the_way(self) -> None:
-        """Remove the pid file of a server that died, once nothing of that server is left.
+        """Remove the pid files of a server that died, once nothing of that server is left: that of its files and that
+        of its socket.
 
-        PostgreSQL would refuse to start if that pid belongs to another process by now. What protects the files from
+        PostgreSQL would refuse to start if that pid belongs to another process by now, as after a start of the machine,
+        or to what the kernel has not done away with yet. What protects the files from
         two masters is not that pid but the folder's lock, and here, that no process of the old server still works.
         """
         deadline = time.monotonic() + LEFTOVERS_TIMEOUT
@@ -208,7 +210,8 @@ class Postgres:
                 pids = ", ".join(str(p.pid) for p in left)
                 raise HoldfastError(f"Processes of an earlier PostgreSQL ({pids}) still use {self.files}. End them.")
             time.sleep(POLL)
-        (self.files / "postmaster.pid").unlink(missing_ok=True)
+        for stale in (self.files / "postmaster.pid", *self.sockets.glob(".s.PGSQL.*.lock")):
+            stale.unlink(missing_ok=True)
 
     def _wait(self, child: "subprocess.Popen[bytes]", deadline: float) -> bool:
         """Until it answers. False if it ended."""

@@ -67,19 +67,23 @@ def test_stale_pid_files_are_nobodys_process(data_dir: Path) -> None:
     """The pids they name belong to somebody else by now, who must live through it."""
     with servers_in(data_dir) as servers:
         posts = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
+        socket = (data_dir / "run" / ".s.PGSQL.5432.lock").read_text().splitlines()
     owner = (data_dir / "postgres").stat()
     with subprocess.Popen(["sleep", "600"], user=owner.st_uid) as somebody:
         for path, lines in (
             (data_dir / "postgres" / "postmaster.pid", [str(somebody.pid), *posts[1:]]),
+            (data_dir / "run" / ".s.PGSQL.5432.lock", [str(somebody.pid), *socket[1:]]),
             (data_dir / "valkey" / "valkey.pid", [str(somebody.pid)]),
         ):
             path.write_text("\n".join(lines) + "\n")
             os.chown(path, owner.st_uid, owner.st_gid)
             path.chmod(0o600)
-        with servers_in(data_dir) as servers:
-            assert ask(servers) == (18, True)
-        assert somebody.poll() is None
-        somebody.kill()
+        try:
+            with servers_in(data_dir) as servers:
+                assert ask(servers) == (18, True)
+            assert somebody.poll() is None
+        finally:
+            somebody.kill()
 
 
 def test_a_state_file_that_speaks_of_others_processes_is_not_believed(data_dir: Path) -> None:
