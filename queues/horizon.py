@@ -26,9 +26,14 @@ class Horizon:
     since: datetime | None = None  # when the holder's transaction began; None: PostgreSQL does not say
     age: int = 0  # transactions that have begun since then
 
+    def open_for(self, now: datetime) -> float | None:
+        """Seconds for which the holder's transaction is open; None: PostgreSQL does not say."""
+        return None if self.since is None else (now - self.since).total_seconds()
+
     def is_held(self, now: datetime) -> bool:
         """Whether somebody keeps so many rows, for so long, that runs start later for it."""
-        long = self.age >= FAR_BEHIND if self.since is None else (now - self.since).total_seconds() >= LONG
+        seconds = self.open_for(now)
+        long = self.age >= FAR_BEHIND if seconds is None else seconds >= LONG
         return bool(self.holder) and long and self.dead >= COSTLY
 
 

@@ -58,8 +58,8 @@ def _transactions(facts: Facts, now: datetime) -> Looked:
     waits = f"{_number(held.dead, 'row')} of the line {'waits' if held.dead == 1 else 'wait'} to be cleared away"
     if not held.holder:
         return "good", f"{waits}, and nobody sees them any more"
-    open_for = words.duration((now - held.since).total_seconds()) if held.since else ""
-    since = f"open for {open_for}" if open_for else f"{held.age:,} transactions behind"
+    seconds = held.open_for(now)
+    since = f"{held.age:,} transactions behind" if seconds is None else f"open for {words.duration(seconds)}"
     return "good", f"{waits}; who sees the oldest: {held.holder.rstrip(',')}, {since}"
 
 

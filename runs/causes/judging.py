@@ -211,8 +211,9 @@ def _redis(facts: Facts, now: datetime) -> Iterator[Cause]:
 def _transaction(facts: Facts, now: datetime) -> Iterator[Cause]:
     held = facts.horizon
     if held.is_held(now):
-        open_for = words.duration((now - held.since).total_seconds()) if held.since else ""
-        does = f"has been open for {open_for}" if open_for else f"is {held.age:,} transactions behind"
+        seconds = held.open_for(now)
+        behind = f"is {held.age:,} transactions behind"
+        does = behind if seconds is None else f"has been open for {words.duration(seconds)}"
         text = f"{held.holder} {does}: {held.dead:,} rows of the line cannot be cleared away, and runs start later"
         yield Cause("transaction", "", "flowing", "warn", text)
 

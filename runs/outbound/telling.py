@@ -65,7 +65,7 @@ def deliver(news: list[tuple[Endpoint, dict[str, Any]]]) -> list[uuid.UUID]:
     items = [
         enqueue.Item(
             json.dumps({"endpoint": to.name, "body": body, "endpoint_id": to.pk}),
-            Options(tags=[tag_of(to.name)], concurrency_key=f"endpoint:{to.name}"),
+            Options(tags=[tag_of(to.name)], concurrency_key=_key_of(to.name)),
         )
         for to, body in news
     ]
@@ -79,12 +79,17 @@ def deliver(news: list[tuple[Endpoint, dict[str, Any]]]) -> list[uuid.UUID]:
 
 def tag_of(endpoint: str) -> str:
     """By which an endpoint's deliveries are found. Long names may share one, so the payload is asked as well."""
-    return f"endpoint:{endpoint}"[:MAX_TAG]
+    return _key_of(endpoint)[:MAX_TAG]
 
 
 def trial_body() -> dict[str, Any]:
     """What an endpoint is sent when somebody tries it."""
     return {"type": "test", "timestamp": _text(database_now()), "data": {}}
+
+
+def _key_of(endpoint: str) -> str:
+    """By which an endpoint's deliveries are counted. No two endpoints share one."""
+    return f"endpoint:{endpoint}"
 
 
 def _wants(endpoint: Endpoint, ending: Ending, run: Run) -> bool:

@@ -18,7 +18,7 @@ from holdfast.embedded import EmbeddedServers
 from queues.models import Lane
 from tests.support.installation import Installation, environment_of
 from tests.support.processes import FAULT_TASKS, TASKS, Fleet, Ledger
-from tests.support.waiting import LOOK, eventually
+from tests.support.waiting import eventually
 
 #: Seconds of load under restarts, and between them.
 UNDER_FIRE, BETWEEN = 20.0, 3.0
@@ -104,9 +104,8 @@ def test_fault_11_runs_finish_right_while_postgresql_is_restarted_every_few_seco
         if time.monotonic() - restarted > BETWEEN:
             own.restart_postgresql(ways[restarts % len(ways)])
             restarts, restarted = restarts + 1, time.monotonic()
-        if own.count("queues_entry") >= BACKLOG:  # no more than the workers get done, however fast the machine
-            time.sleep(LOOK)
-            continue
+        # No more than the workers get done, however fast the machine.
+        eventually(lambda: own.count("queues_entry") < BACKLOG, "the workers get on")
         try:
             acknowledged += own.enqueue("wall", Lane.COROUTINE, [{"bricks": 5, "seconds": 0.1}] * 2)
             acknowledged += own.enqueue("dam", Lane.THREAD, [{"stones": 3, "seconds": 0.1}])

@@ -201,8 +201,8 @@ class Postgres:
         of its socket.
 
         PostgreSQL would refuse to start if that pid belongs to another process by now, as after a start of the machine,
-        or to what the kernel has not done away with yet. What protects the files from
-        two masters is not that pid but the folder's lock, and here, that no process of the old server still works.
+        or to what the kernel has not done away with yet. What protects the files from two masters is not that pid but
+        the folder's lock, and here, that no process of the old server still works.
         """
         deadline = time.monotonic() + LEFTOVERS_TIMEOUT
         while left := process.working_in(self.files, "postgres"):
