@@ -132,6 +132,9 @@
     });
   }
 
+  // A part that has asked, or has just been put there, does not hear that it should ask again: htmx forgets that.
+  const busy = (part) => part.matches(".htmx-request, .htmx-settling");
+
   const PULSE = "/pulse/"; // runs/views/now.py
   let waiting = false, firedAt = 0, chartsAt = performance.now();
   function fire() {
@@ -139,7 +142,7 @@
     const wait = Math.max(0, LIST_PACE - (performance.now() - firedAt));
     setTimeout(function go() {
       if (!waiting) return;
-      if (held()) { setTimeout(go, HELD_LOOK); return; }
+      if (held() || regions().some(busy)) { setTimeout(go, HELD_LOOK); return; }
       waiting = false;
       firedAt = performance.now();
       document.body.dispatchEvent(new CustomEvent("holdfast:changed"));
@@ -169,6 +172,6 @@
     });
   }
 
-  window.HoldfastLive = Object.freeze({ connect });
+  window.HoldfastLive = Object.freeze({ connect, busy });
   if (regions().length) lists();
 })();

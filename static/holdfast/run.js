@@ -52,27 +52,26 @@
     if (drawn !== now && !(drawn === null && asRendered && run.spending === "" && run.progress === null && run.stuck === null)) refresh();
   }
 
-  // The summary, the buttons and the result are the server's to draw.
-  let asked = false, again = false;
+  // The summary, the buttons and the result are the server's to draw. A question that is being answered ("cancel this run?")
+  // is not swept away, and a summary that is being replaced does not hear that it should ask again: both are waited for.
+  const ANSWERING = "#run-actions details[open], #run-waits details[open], #run-usage details[open]", AGAIN = 200; // milliseconds
+  const summaryOf = (event) => event.detail.requestConfig?.elt?.id === "run-summary";
+  let due = 0;
   function refresh() {
-    if (asked) { again = true; return; }
-    asked = true;
-    document.body.dispatchEvent(new CustomEvent("holdfast:run"));
+    clearTimeout(due);
+    const asks = () => HoldfastLive.busy(document.getElementById("run-summary"));
+    const free = !asks() && !document.querySelector(ANSWERING);
+    if (free) document.body.dispatchEvent(new CustomEvent("holdfast:run"));
+    if (!free || !asks()) due = setTimeout(refresh, AGAIN);
   }
-  document.addEventListener("htmx:afterRequest", (event) => {
-    // The summary itself has been replaced by now, so the event comes from elsewhere.
-    if (event.detail.requestConfig?.elt?.id !== "run-summary") return;
-    asked = false;
-    if (again) { again = false; setTimeout(refresh, 200); }
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!summaryOf(event) || !document.querySelector(ANSWERING)) return;
+    event.detail.shouldSwap = false;
+    refresh();
   });
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    // A question that is being answered ("cancel this run?") is not swept away.
-    const asked_now = "#run-actions details[open], #run-waits details[open], #run-usage details[open]";
-    if (event.target.id === "run-summary" && document.querySelector(asked_now)) {
-      event.preventDefault();
-      asked = false;
-      setTimeout(refresh, 1000);
-    }
+  // What could not be drawn is drawn when the run is told of next: by the websocket that comes back, or by polling.
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (summaryOf(event) && !event.detail.successful) document.getElementById("run-summary").dataset.drawn = "";
   });
 
   function addLines(data) {

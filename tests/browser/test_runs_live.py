@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from django.utils import timezone
-from playwright.sync_api import Page, WebSocket, expect
+from playwright.sync_api import APIResponse, Page, Route, WebSocket, expect
 
 from runs.models import Run
 from tests.support import stored
@@ -93,6 +93,49 @@ def test_back_brings_the_whole_page_also_after_it_has_refreshed_itself(visitor: 
     expect(page).to_have_url(visitor.site.url + "/")
     expect(page).to_have_title(title)
     expect(navigation.get_by_role("link", name="Queues")).to_be_visible()
+
+
+SETTLING = 4_000  # milliseconds in which htmx does not listen for a part that it has just put there; as a rule 20
+
+
+def test_a_run_that_ends_while_its_page_is_being_put_up_to_date_is_shown_to_have_ended(visitor: Visitor) -> None:
+    run = stored.run("queued")
+    page, socket = opened(visitor, f"/runs/{run.id}/")
+    page.evaluate(f"htmx.config.defaultSettleDelay = {SETTLING}")
+    Run.objects.filter(pk=run.pk).update(status="running", started_at=timezone.now())
+    expect(page.locator("#run-summary[data-status-now=running]")).to_be_visible()
+    with socket.expect_event("framereceived", lambda text: '"completed"' in text):
+        Run.objects.filter(pk=run.pk).update(status="completed", finished_at=timezone.now())
+    expect(page.locator("#run-summary.htmx-settling")).to_be_visible()
+    expect(page.locator("#run-status")).to_have_text("completed", timeout=15_000)
+
+
+def test_what_could_not_be_drawn_is_drawn_when_the_page_is_told_again(visitor: Visitor) -> None:
+    run = stored.run("queued")
+    page, _ = opened(visitor, f"/runs/{run.id}/")
+    page.route(f"**/runs/{run.id}/", lambda route: route.abort(), times=1)
+    with page.expect_event("requestfailed"):
+        Run.objects.filter(pk=run.pk).update(status="running", started_at=timezone.now())
+    light = page.locator(".live")
+    light.click()
+    expect(light).to_have_text("paused")
+    light.click()
+    expect(page.locator("#run-status")).to_have_text("running")
+    visitor.complaints = [c for c in visitor.complaints if "net::ERR_FAILED" not in c and "htmx:" not in c]
+
+
+def test_what_changes_while_a_list_is_being_asked_for_is_asked_for_next(visitor: Visitor) -> None:
+    stored.run("running", age=30)
+    page, socket = opened(visitor, "/runs/")
+    late: list[tuple[Route, APIResponse]] = []
+    page.route("**/runs/?*", lambda route: late.append((route, route.fetch())), times=1)
+    with page.expect_request("**/runs/?*"):
+        arrive(socket)
+    arrive(socket)
+    page.evaluate("new Promise((done) => setTimeout(done))")  # the page has heard of it
+    [(route, answer)] = late
+    route.fulfill(response=answer)
+    expect(page.locator(".arrivals")).to_have_text("2 new runs: show", timeout=8_000)
 
 
 def bounded(page: Page) -> bool:
