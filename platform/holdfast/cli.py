@@ -4,6 +4,7 @@
 """
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -82,12 +83,29 @@ def _execute(arguments: list[str]) -> None:
     if settings.HOLDFAST_SERVERS == "none" and command not in SERVERLESS and not wants_help:
         raise ConfigError(NO_SERVERS.format(folder=settings.HOLDFAST_DATA_DIR))
     try:
+        _load(command)
         execute_from_command_line(arguments)
     except OperationalError as error:
         raise _unreachable(error) from error
     except RedisConnectionError as error:
         first = str(error).splitlines()[0].rstrip(".")
         raise ConfigError(f"REDIS_URL: the server does not answer ({first}). Start it, or correct the URL.") from error
+
+
+def _load(command: str) -> None:
+    """Loads Django and the command without Python's collector, which would walk through all that has been loaded so far
+    again and again; what is loaded stays, so it need not look at it later either."""
+    import django
+    from django.core.management import get_commands, load_command_class
+
+    gc.disable()
+    try:
+        django.setup()
+        if app := get_commands().get(command):
+            load_command_class(app, command)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _apply_up_options(arguments: list[str]) -> None:
