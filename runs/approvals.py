@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urljoin
 
 from holdfast.access.grants import Actor
@@ -34,6 +34,20 @@ class Row:
     @property
     def has_context(self) -> bool:
         return "context" in (self.wait.detail or {})
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether a value was given: to a token, or in the form of an approval."""
+        return self.wait.outcome == "completed" and (self.wait.kind == "token" or self._form is not None)
+
+    @property
+    def answer(self) -> Any:
+        """What was given. Only if `has_answer`."""
+        return self.wait.output if self.wait.kind == "token" else self._form
+
+    @property
+    def _form(self) -> Any:
+        return self.wait.output.get("form") if self.wait.kind == "approval" and self.wait.output else None
 
     @property
     def default(self) -> str:

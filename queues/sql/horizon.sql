@@ -9,7 +9,7 @@ FROM (VALUES (1)) AS one (row)
 LEFT JOIN LATERAL (
     SELECT i.holder, i.since, i.age FROM (
         SELECT concat(CASE WHEN a.backend_type = 'walsender' THEN 'standby ' ELSE 'a transaction of ' END,
-                      coalesce(nullif(a.application_name, ''), a.usename), ', process ', a.pid, ','),
+                      coalesce(nullif(a.application_name, ''), a.usename), ' (process ', a.pid, ')'),
                a.xact_start, greatest(age(a.backend_xmin), age(a.backend_xid))
         FROM pg_stat_activity a
         WHERE a.pid <> pg_backend_pid() AND a.backend_type IS DISTINCT FROM 'autovacuum worker'

@@ -60,7 +60,7 @@ def _transactions(facts: Facts, now: datetime) -> Looked:
         return "good", f"{waits}, and nobody sees them any more"
     seconds = held.open_for(now)
     since = f"{held.age:,} transactions behind" if seconds is None else f"open for {words.duration(seconds)}"
-    return "good", f"{waits}; who sees the oldest: {held.holder.rstrip(',')}, {since}"
+    return "good", f"{waits}; who sees the oldest: {held.holder}, {since}"
 
 
 def _redis(facts: Facts, now: datetime) -> Looked:

@@ -42,7 +42,7 @@ def test_the_session_with_the_oldest_snapshot_is_named_and_blamed_when_it_costs(
             session.execute("SELECT count(*) FROM queues_entry")
         pass_by(200)
         held = eventually(lambda: (found := horizon.horizon()).dead >= 200 and found, "the rows are counted")
-        assert f"process {pid}," in held.holder
+        assert f"(process {pid})" in held.holder
         assert held.since is not None
         assert timezone.now() - held.since < timedelta(minutes=1)
         assert "transaction" in [said.cause.key for said in selectors.story().said]
@@ -54,6 +54,6 @@ def test_one_that_has_written_counts_too_and_one_that_is_over_does_not() -> None
         writes.execute("SET idle_in_transaction_session_timeout = 0")
         writes.execute("BEGIN")
         writes.execute("SELECT pg_current_xact_id()")
-        assert f"process {writes.info.backend_pid}," in horizon.horizon().holder
+        assert f"(process {writes.info.backend_pid})" in horizon.horizon().holder
         writes.rollback()
-        assert f"process {writes.info.backend_pid}," not in horizon.horizon().holder
+        assert f"(process {writes.info.backend_pid})" not in horizon.horizon().holder

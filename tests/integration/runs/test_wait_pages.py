@@ -106,7 +106,9 @@ def test_a_form_is_filled_in_and_approved() -> None:
     form = {"title": "Kelp", "words": 250}
     assert now(wait).output == {"approved": True, "form": form, "by": "operator-person", "comment": "good"}
     assert "Publish?: approved." in page(client, "/approvals/")
-    assert "Approved by operator-person" in page(client, f"/waits/{wait.pk}/")
+    decided = page(client, f"/waits/{wait.pk}/")
+    assert "Approved by operator-person" in decided
+    assert "&quot;words&quot;: 250" in decided
     assert AuditEntry.objects.get(object_id=str(wait.pk)).reason == "good"
 
 
@@ -169,6 +171,7 @@ def test_a_token_is_completed_with_its_type_and_leads_to_its_run() -> None:
     assert "not JSON" in client.post(f"/waits/{free.pk}/", {"payload/value": "{"}).content.decode()
     client.post(f"/waits/{free.pk}/", {"payload/value": '{"paid": true}'})
     assert now(free).output == {"paid": True}
+    assert "&quot;paid&quot;: true" in page(client, f"/waits/{free.pk}/")
 
 
 def test_who_is_not_asked_is_told_who_is_and_refused() -> None:

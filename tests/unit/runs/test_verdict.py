@@ -74,14 +74,14 @@ def test_work_in_a_paused_queue_is_not_stalled() -> None:
     assert verdict({}, [], [flow(depth=9, paused_at=AT)], []).kind == "idle"
 
 
-BACKUP = Horizon(61_000, "a transaction of pg_dump, process 47,", AT - timedelta(minutes=42))
+BACKUP = Horizon(61_000, "a transaction of pg_dump (process 47)", AT - timedelta(minutes=42))
 
 
 def test_a_transaction_for_which_many_old_rows_are_kept_slows_what_flows() -> None:
     said = verdict({"running": 1}, [], [flow(running=1)], [worker()], horizon=BACKUP)
     assert (said.kind, said.mood) == ("flowing", "warn")
     assert said.words == (
-        "Flowing, but slower: a transaction of pg_dump, process 47, has been open for 42 m 00 s: 61,000 rows of the "
+        "Flowing, but slower: a transaction of pg_dump (process 47) has been open for 42 m 00 s: 61,000 rows of the "
         "line cannot be cleared away, and runs start later."
     )
     slot = replace(BACKUP, holder="replication slot east", since=None, age=1_200_000)
