@@ -89,10 +89,13 @@ class Cursor:
 
 def cursor_from(run_id: uuid.UUID, after: str, snapshots: str, chunks: str = "") -> Cursor:
     """The cursor a page comes with, as texts of its address; what is no sequence means "from the start"; of
-    snapshots, `last` means the last ones."""
+    snapshots, `last` means the last ones, and `9,7,4` that up to 9 those are known but for 7 and 4."""
     told = streams.LiveCursor(_sequence(chunks))
-    seen, last = _sequence(snapshots) or 0, snapshots == "last"
-    return Cursor(run_id, logs=_sequence(after), snapshots=seen, chunks=told, last=last)
+    known, *passed = map(_sequence, snapshots.split(","))
+    seen = known or 0
+    missing = sorted({n for n in passed if n is not None and n < seen})[-MISSING:]
+    last = snapshots == "last"
+    return Cursor(run_id, logs=_sequence(after), snapshots=seen, chunks=told, missing=missing, last=last)
 
 
 def _sequence(text: str) -> int | None:

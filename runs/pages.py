@@ -37,6 +37,11 @@ class Children:
     after: uuid.UUID | None = None  # which the page comes after; None on the first one
     next: uuid.UUID | None = None  # which the next page comes after; None on the last one
 
+    @property
+    def may_change(self) -> bool:
+        """Whether one of those that are counted has not ended."""
+        return any(status not in FINAL for status, _ in self.counts)
+
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:

@@ -74,8 +74,8 @@ def _import_file(name: str) -> None:
     if known is not None:
         # Modules of one name would be one to pickle, to `register` and to whoever looks a task up by its path.
         raise DeclarationError(
-            f"{settings.HOLDFAST_TASKS_FROM} names {path}, and {known.__file__}, which has the same name. Give one of the files "
-            "another name, or put them into packages and name their modules, such as shop.tasks."
+            f"{settings.HOLDFAST_TASKS_FROM} names {path}, and {known.__file__}, which has the same name. Give "
+            "one of the files another name, or put them into packages and name their modules, such as shop.tasks."
         )
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import psycopg
+from django.db import OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET
@@ -20,8 +22,10 @@ async def stream(request: HttpRequest, token: str) -> HttpResponseBase:
     """
     try:
         answer = await _answer(request, token)
-    except HoldfastError as error:
+    except (HoldfastError, OperationalError) as error:
         answer = problems.of(error)
+    if answer.status_code == 503:
+        answer.headers.setdefault("Retry-After", "5")
     answer.headers["Access-Control-Allow-Origin"] = "*"
     answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -38,8 +42,13 @@ async def _answer(request: HttpRequest, token: str) -> HttpResponseBase:
     after = feed.last_event_id(request.headers.get("Last-Event-ID"))
     if after is None:
         after = feed.last_event_id(request.GET.get("after")) or 0
-    async with live.READERS.open() as readers:
-        streams.page(grant.run_id, await readers.rows(*streams.query(grant.run_id, name, after, 1)))
+    try:
+        async with live.READERS.open() as readers:
+            streams.page(grant.run_id, await readers.rows(*streams.query(grant.run_id, name, after, 1)))
+    except psycopg.OperationalError as error:  # PoolTimeout is one, too
+        # As Django's own connections would say it, but without the cause, from which `problems` would tell a stranger
+        # what PostgreSQL says.
+        raise OperationalError(str(error)) from None
 
     async def allowed() -> bool:
         try:

@@ -111,22 +111,28 @@
   // Lists: "changed" becomes `holdfast:changed` on the body, on which regions ask for themselves again. ---------------
   const REGION = '[hx-trigger*="holdfast:changed"]', regions = () => [...document.querySelectorAll(REGION)];
   // What a person has open, chosen, or asked for: the answer goes to a place that has to be there still.
-  const IN_USE = `details.confirm[open], details.look[open], [data-looked], [data-question], .pick input:checked, .htmx-request:not(${REGION})`;
+  const IN_USE = `details.confirm[open], details.look[open], [data-question], .pick input:checked, .htmx-request:not(${REGION})`;
 
-  // What says how an action came out, or takes it back, is there for so long, although something else has changed.
-  const STAYS = 10000, since = new WeakMap();
-  const stays = (element) => {
+  // What says how an action came out, or takes it back, and where a run was when somebody asked, is there for so long,
+  // although something else has changed.
+  const STAYS = { "[data-stays]": 10000, "[data-looked]": 60000 }, since = new WeakMap();
+  const stays = (element, long) => {
     if (!since.has(element)) since.set(element, performance.now());
-    return performance.now() - since.get(element) < STAYS;
+    return performance.now() - since.get(element) < long;
   };
+
+  function selectedIn(part) {
+    const selection = document.getSelection();
+    return selection !== null && !selection.isCollapsed && part.contains(selection.anchorNode);
+  }
 
   function held() {
     if (document.hidden || Holdfast.live.paused) return true;
-    const selection = document.getSelection();
     return regions().some((region) => {
-      if (selection && !selection.isCollapsed && region.contains(selection.anchorNode)) return true;
-      if (region.querySelector(IN_USE)) return true;
-      if ([...region.querySelectorAll("[data-stays]")].some(stays)) return true;
+      if (selectedIn(region) || region.querySelector(IN_USE)) return true;
+      for (const [kept, long] of Object.entries(STAYS)) {
+        if ([...region.querySelectorAll(kept)].some((element) => stays(element, long))) return true;
+      }
       const focused = document.activeElement;
       return focused && region.contains(focused) && focused.matches("input:not(.pick input), select, textarea");
     });
@@ -138,6 +144,7 @@
   const PULSE = "/pulse/"; // runs/views/now.py
   let waiting = false, firedAt = 0, chartsAt = performance.now();
   function fire() {
+    if (waiting) return;
     waiting = true;
     const wait = Math.max(0, LIST_PACE - (performance.now() - firedAt));
     setTimeout(function go() {
@@ -160,7 +167,7 @@
   function redrawCharts() {
     if (!window.HoldfastChart || performance.now() - chartsAt < CHART_PACE) return;
     chartsAt = performance.now();
-    for (const chart of document.querySelectorAll("[data-chart]:not([data-state])")) HoldfastChart.refresh(chart);
+    for (const chart of document.querySelectorAll("[data-chart]:not([data-state=loading])")) HoldfastChart.refresh(chart);
   }
 
   function lists() {
@@ -172,6 +179,6 @@
     });
   }
 
-  window.HoldfastLive = Object.freeze({ connect, busy });
+  window.HoldfastLive = Object.freeze({ connect, busy, selectedIn });
   if (regions().length) lists();
 })();

@@ -184,7 +184,7 @@
       this.tell();
     }
 
-    async ask(kind, place, then) {
+    async ask(kind, place, then, again = () => this.plan()) {
       if (!this.source || this.loading.has(kind) || this.loading.has("jump")) return;
       const turn = this.turn;
       this.loading.add(kind);
@@ -199,10 +199,11 @@
         this.learn();
       } catch (error) {
         if (turn !== this.turn) return;
-        this.loading.delete(kind);
         this.note = error.refused ? `${error.message} ` : "Lines could not be loaded; trying again. ";
         this.wait = error.refused ? Infinity : performance.now() + AGAIN;
-        if (!error.refused) setTimeout(() => this.plan(), AGAIN);
+        // Until a jump has come what is held is of another place, or of other filters: it counts as being on its way.
+        if (error.refused || kind !== "jump") this.loading.delete(kind);
+        if (!error.refused) setTimeout(() => { if (turn === this.turn) again(); }, AGAIN);
       }
       this.draw();
     }
@@ -240,7 +241,7 @@
       this.ask("jump", place, (page) => {
         this.block.reset({ ...page, later: page.later || this.newest > page.last });
         settle(page);
-      });
+      }, () => this.jump(place, settle));
       this.plan();
     }
 
@@ -465,7 +466,7 @@
       const all = this.before > EXACT ? `about ${number(Number(this.total.toPrecision(2)))} lines` : plural(this.total, "line");
       const busy = this.loading.size ? " · loading …" : "";
       let words = all;
-      if (this.filtered) {
+      if (this.filtered && !this.loading.has("jump")) { // until then the lines that are here did not have to fit
         const open = block.earlier || block.later;
         const share = open && this.newest > this.begin ? (block.last - block.first + 1) / (this.newest - this.begin + 1) : 1;
         const looked = ` in the ${Math.min(99, Math.max(1, Math.round(share * 100)))} % of the log that were looked at`;

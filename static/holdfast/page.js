@@ -152,6 +152,7 @@
 
   // Toasts ----------------------------------------------------------------------------------------------------------
   function toast(text, kind = "info") {
+    if ([...$$("#toasts .toast p")].some((said) => said.textContent === text)) return; // once is enough
     const box = document.createElement("div"), words = document.createElement("p"), close = document.createElement("button");
     box.className = "toast";
     box.dataset.kind = kind;
@@ -232,6 +233,11 @@
   document.addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
     toast(status === 403 ? "Your role does not allow this." : `The server refused that (${status}). Nothing was changed.`, "error");
+  });
+  document.addEventListener("htmx:timeout", (event) => {
+    const reads = event.detail.requestConfig.verb === "get";
+    if (reads) live.lost();
+    toast(reads ? "The server did not answer in time." : "No answer came in time. Look whether it was done before you try again.", "error");
   });
   document.addEventListener("htmx:sendError", () => { live.lost(); toast("The server cannot be reached.", "error"); });
   window.addEventListener("holdfast:theme", showTheme);

@@ -10,7 +10,7 @@
   const snapshots = new HoldfastSnapshots.Snapshots(steps, `${page.dataset.pageUrl}snapshots/`);
   const waterfall = new HoldfastWaterfall.Waterfall(document.getElementById("waterfall"), (sequence) => snapshots.open(sequence));
   const streams = HoldfastStreams.attach(document.getElementById("streams"));
-  const state = { after: null, chunks: null, snapshots: "last", run: null, attempts: new Map(), skew: 0 };
+  const state = { drawn: null, after: null, chunks: null, snapshots: "last", run: null, attempts: new Map(), skew: 0 };
 
   function message(data) {
     if (data.type === "hello") hello(data);
@@ -40,38 +40,68 @@
 
   function setRun(run) {
     state.run = run;
-    const summary = document.getElementById("run-summary");
     streams.tell(run.status);
     const now = JSON.stringify([
-      run.status, run.attempt, run.next_at, run.error_message, run.waits_for, run.spending, run.progress, run.stuck,
+      run.status, run.attempt, run.next_at, run.error_message, run.waits_for, run.waits_since, run.spending, run.progress, run.stuck,
     ]);
-    const drawn = summary.dataset.drawn ?? null;
-    summary.dataset.drawn = now;
-    const asRendered = summary.dataset.statusNow === run.status && summary.dataset.attemptNow === String(run.attempt);
-    // What it has used is not told by the status: whether that is as rendered is asked once.
-    if (drawn !== now && !(drawn === null && asRendered && run.spending === "" && run.progress === null && run.stuck === null)) refresh();
+    const first = state.drawn === null;
+    if (state.drawn === now) return;
+    state.drawn = now;
+    // What it waits for, has used and has come to is not told by the status: whether that is as rendered is asked once.
+    const { statusNow, attemptNow } = document.getElementById("run-summary").dataset;
+    const asRendered = statusNow === run.status && attemptNow === String(run.attempt);
+    const bare = run.waits_for === null && run.spending === "" && run.progress === null && run.stuck === null;
+    if (!first || !asRendered || !bare) refresh();
   }
 
   // The summary, the buttons and the result are the server's to draw. A question that is being answered ("cancel this run?")
-  // is not swept away, and a summary that is being replaced does not hear that it should ask again: both are waited for.
-  const ANSWERING = "#run-actions details[open], #run-waits details[open], #run-usage details[open]", AGAIN = 200; // milliseconds
-  const summaryOf = (event) => event.detail.requestConfig?.elt?.id === "run-summary";
-  let due = 0;
+  // or text that is selected is not swept away, and a summary that is being replaced does not hear that it should ask again:
+  // both are waited for. What could not be fetched is asked for again, unless it is refused.
+  const ANSWERING = ["actions", "waits", "usage"].map((part) => `#run-${part} details.confirm[open]`).join();
+  const AGAIN = 200, FIRST_RETRY = 1000, LAST_RETRY = 15000; // milliseconds
+  const REFUSED = [403, 404];
+  const summary = () => document.getElementById("run-summary"), asks = () => HoldfastLive.busy(summary());
+  const askedBy = (event) => event.detail.requestConfig?.elt?.id;
+  const inUse = () => document.querySelector(ANSWERING) !== null || HoldfastLive.selectedIn(summary());
+  let due = 0, missed = 0; // requests in a row that brought nothing
   function refresh() {
     clearTimeout(due);
-    const asks = () => HoldfastLive.busy(document.getElementById("run-summary"));
-    const free = !asks() && !document.querySelector(ANSWERING);
-    if (free) document.body.dispatchEvent(new CustomEvent("holdfast:run"));
+    const free = !asks() && !inUse();
+    if (free) tell("run");
     if (!free || !asks()) due = setTimeout(refresh, AGAIN);
   }
   document.addEventListener("htmx:beforeSwap", (event) => {
-    if (!summaryOf(event) || !document.querySelector(ANSWERING)) return;
+    if (askedBy(event) !== "run-summary" || !inUse()) return;
     event.detail.shouldSwap = false;
     refresh();
   });
-  // What could not be drawn is drawn when the run is told of next: by the websocket that comes back, or by polling.
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (summaryOf(event) && !event.detail.successful) document.getElementById("run-summary").dataset.drawn = "";
+    if (askedBy(event) !== "run-summary") return;
+    missed = event.detail.successful ? 0 : missed + 1;
+    if (!missed || REFUSED.includes(event.detail.xhr?.status)) return;
+    clearTimeout(due);
+    due = setTimeout(refresh, Math.min(LAST_RETRY, FIRST_RETRY * 2 ** (missed - 1)));
+  });
+
+  // What a reader has unfolded in the summary, and how far down the children they are, is so after a redraw too.
+  const foldsIn = (part) => new Map([...part.querySelectorAll("details")].map((fold) => [fold.querySelector("summary")?.textContent, fold]));
+  const scroller = () => document.querySelector("#run-children .children-scroll");
+  let unfolded = [], down = 0;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (askedBy(event) === "run-summary") unfolded = [...foldsIn(summary())].filter(([, fold]) => fold.open).map(([name]) => name);
+    down = askedBy(event) === "run-children" ? scroller()?.scrollTop ?? 0 : 0;
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (askedBy(event) === "run-children" && scroller()) scroller().scrollTop = down;
+    if (askedBy(event) !== "run-summary") return;
+    const folds = foldsIn(summary());
+    for (const name of unfolded) if (folds.has(name)) folds.get(name).open = true;
+  });
+  // The summary brings the first children; whoever looks at a page of them is not led back: that page asks for itself.
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    if (!event.detail.target.matches("#run-children[data-children]")) return;
+    event.detail.shouldSwap = false;
+    askChildren();
   });
 
   function addLines(data) {
@@ -87,7 +117,8 @@
 
   // The log -----------------------------------------------------------------------------------------------------------
   async function lines(query) {
-    const answer = await fetch(`${page.dataset.pageUrl}log/lines/?${new URLSearchParams(query)}`, { headers: { Accept: "application/json" } });
+    const signal = AbortSignal.timeout(15000); // a way that lets nothing through need not say so
+    const answer = await fetch(`${page.dataset.pageUrl}log/lines/?${new URLSearchParams(query)}`, { headers: { Accept: "application/json" }, signal });
     if (answer.status === 422) throw Object.assign(new Error((await answer.json()).message), { refused: true });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     return answer.json();
@@ -137,6 +168,7 @@
     state.snapshots = later(state.snapshots, data.next);
     steps.add(fresh);
     snapshots.add(fresh);
+    if (fresh.some((s) => s.key?.startsWith("reply:"))) tell("updates");
   }
 
   const ways = document.getElementById("steps-ways"), failure = document.getElementById("steps-failure");
@@ -165,15 +197,23 @@
   }
   setInterval(() => { if (state.run && !FINAL.includes(state.run.status) && !document.hidden && !Holdfast.live.paused) draw(); }, 500);
 
-  // Children come and go without a word to their parent's page: it asks, while it has some.
+  // Children come and go without a word to their parent's page, also after it has ended, and so do answers to updates: it
+  // asks, while there is something that may still change.
+  const tell = (what) => document.body.dispatchEvent(new CustomEvent(`holdfast:${what}`));
+  function askChildren() {
+    const children = document.getElementById("run-children"), over = state.run && FINAL.includes(state.run.status);
+    const may = "unfinished" in children.dataset || ("children" in children.dataset && !over);
+    if (may && !children.querySelector(".htmx-request") && !HoldfastLive.selectedIn(children)) tell("children");
+  }
   setInterval(() => {
-    if (!document.querySelector("#run-children[data-children]") || document.hidden || Holdfast.live.paused) return;
-    if (state.run && !FINAL.includes(state.run.status)) document.body.dispatchEvent(new CustomEvent("holdfast:children"));
+    if (!state.run || document.hidden || Holdfast.live.paused) return;
+    askChildren();
+    if (document.querySelector("#run-updates [data-unanswered]")) tell("updates");
   }, 3000);
 
   // Connection --------------------------------------------------------------------------------------------------------
   const cursors = () => {
-    const known = { after: state.after, snapshots: state.snapshots, chunks: state.chunks };
+    const known = { after: state.after, snapshots: steps.cursor(state.snapshots), chunks: state.chunks };
     return new URLSearchParams(Object.entries(known).filter(([, sequence]) => sequence !== null)).toString();
   };
   async function poll(ask) {

@@ -12,26 +12,31 @@
       this.body = this.table.tBodies[0];
       this.pager = document.getElementById("snapshots-pager");
       this.from = null; // null: the newest
+      steps.surveyed = () => { if (this.rows().length) this.tell(); }; // which is the first one, is known only then
       this.pager.addEventListener("click", (event) => {
         const to = event.target.closest("button")?.dataset.to;
         if (to) this.turn(to);
       });
     }
 
-    // Snapshots that were told just now: only the newest page takes them.
-    add(items) {
-      if (!items.length) return;
+    // Some were told just now: only the newest page takes them. It may be that others are here that were not told but asked
+    // for by the waterfall, so what is shown goes by what is held.
+    add() {
+      if (!this.steps.held.size) return;
       this.table.hidden = false;
       document.getElementById("snapshots-none").hidden = true;
       if (this.from === null) {
-        const rows = this.rows(), last = rows.length ? Number(rows.at(-1).dataset.sequence) : 0;
-        const late = items.some((item) => item.sequence < last);
-        if (late) this.show(this.steps.sorted().slice(-SHOWN));
-        else for (const item of items.slice(-SHOWN)) this.body.append(this.row(item));
+        const shown = this.rows().map((row) => Number(row.dataset.sequence)), newest = this.newestHeld();
+        const fresh = newest.filter((item) => !shown.includes(item.sequence));
+        const late = fresh.some((item) => item.sequence < shown.at(-1));
+        if (late) this.show(newest);
+        else this.body.append(...fresh.map((item) => this.row(item)));
         while (this.rows().length > SHOWN) this.dropFirst();
       }
       this.tell();
     }
+
+    newestHeld() { return this.steps.sorted().slice(-SHOWN); }
 
     rows() { return [...this.body.querySelectorAll("tr[data-sequence]")]; }
 
@@ -60,16 +65,14 @@
     }
 
     async newest() {
-      this.from = null;
-      this.show(await this.steps.range(Math.max(1, this.steps.last - SHOWN + 1), this.steps.last));
-      this.tell();
+      await this.page(Math.max(1, this.steps.last - SHOWN + 1), true);
     }
 
-    async page(from) {
+    async page(from, newest = false) {
       try {
         const items = await this.steps.range(from, from + SHOWN - 1);
-        this.from = from;
-        this.show(items);
+        this.from = newest ? null : from;
+        this.show(newest ? this.newestHeld() : items); // some may have been told meanwhile
         this.tell();
       } catch {
         Holdfast.toast("These snapshots could not be loaded.", "error");
@@ -82,7 +85,7 @@
       const row = find();
       if (!row) return;
       const open = row.querySelector("button");
-      if (open.getAttribute("aria-expanded") !== "true") this.toggle(row, open);
+      if (open.getAttribute("aria-expanded") !== "true" || row.nextElementSibling.matches("[data-failed]")) this.toggle(row, open);
       row.scrollIntoView({ block: "nearest" });
       open.focus({ preventScroll: true });
     }
@@ -119,7 +122,7 @@
       if (detail?.matches(".detail")) {
         detail.remove();
         open.setAttribute("aria-expanded", "false");
-        return;
+        if (!("failed" in detail.dataset)) return; // one that could not be loaded is asked for again
       }
       const made = document.createElement("tr"), cell = document.createElement("td");
       made.className = "detail";
@@ -128,7 +131,14 @@
       made.append(cell);
       row.after(made);
       open.setAttribute("aria-expanded", "true");
-      htmx.ajax("GET", `${this.address}${row.dataset.sequence}/`, { target: cell, swap: "innerHTML" });
+      cell.addEventListener("htmx:afterRequest", (event) => {
+        if (event.target !== cell || event.detail.successful) return;
+        made.dataset.failed = "";
+        cell.textContent = "What this snapshot holds could not be loaded. Open it again to ask for it again.";
+      });
+      // Without a source it is the body that asks, and the body has one question at a time: others would be dropped.
+      const asking = { source: cell, target: cell, swap: "innerHTML" };
+      htmx.ajax("GET", `${this.address}${row.dataset.sequence}/`, asking).catch(() => {}); // the event has told it
     }
   }
 

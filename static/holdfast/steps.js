@@ -5,7 +5,9 @@
   const ALL = 1000; // snapshots of a run that is held whole
   const PAGE = 200; // runs/manysteps.py
   const NEAR = 600, TAIL = 600; // kept around what is in sight, and at the end
+  const GAPS = 100; // runs/live.py, MISSING
   const AGAIN = 10000; // milliseconds between two overviews of a run that goes on
+  const ANSWER = 15000; // milliseconds after which no answer is a failure: a way that lets nothing through need not say so
 
   class Steps {
     constructor(address, changed) {
@@ -20,20 +22,28 @@
       this.finished = 0; // steps that the held ones, or the overview and those after it, amount to
       this.overview = null;
       this.overviewAt = -AGAIN;
+      this.again = 0; // the timer of the next overview, where nothing else may lead to one
+      this.surveyed = () => {}; // an overview has come
+      this.begun = 0; // what is up to it was not told
       this.view = [0, 0];
+      this.ranges = new Set(); // that are being loaded
     }
 
     // Those up to `after` are not told.
     begin(after) {
       if (!after) return;
+      this.begun = after;
       this.whole = false;
       this.survey();
     }
 
     // Snapshots that were told.
     add(items) {
+      const counted = this.overview?.last ?? 0;
       for (const item of items) {
-        if (item.kind === "step" && !this.held.has(item.sequence)) this.finished += 1;
+        // Whether the overview has counted it already only another one can tell.
+        if (item.sequence <= counted) this.surveyIn(AGAIN);
+        else if (item.kind === "step" && !this.held.has(item.sequence)) this.finished += 1;
         this.hold(item);
         this.last = Math.max(this.last, item.sequence);
         this.first = this.first ? Math.min(this.first, item.sequence) : item.sequence;
@@ -81,11 +91,15 @@
 
     // All snapshots of a range, in order: a promise.
     async range(from, to) {
-      const wanted = [];
-      this.view = [from, to];
-      for (let page = pageOf(from); page <= pageOf(to); page++) if (!this.whole) wanted.push(this.load(page));
-      await Promise.all(wanted);
-      return this.sorted().filter((s) => s.sequence >= from && s.sequence <= to);
+      const wanted = [], range = [from, to];
+      this.ranges.add(range); // the waterfall looks elsewhere meanwhile
+      try {
+        for (let page = pageOf(from); page <= pageOf(to); page++) if (!this.whole) wanted.push(this.load(page));
+        await Promise.all(wanted);
+        return this.sorted().filter((s) => s.sequence >= from && s.sequence <= to);
+      } finally {
+        this.ranges.delete(range);
+      }
     }
 
     load(page) {
@@ -96,7 +110,8 @@
       asked.answer = json(`${this.address}?after=${page * PAGE}`).then(
         (data) => {
           asked.done = true;
-          for (const item of data.items) if (!this.held.has(item.sequence)) this.hold(item);
+          // One after the last is told yet, and is new then.
+          for (const item of data.items) if (item.sequence <= this.last && !this.held.has(item.sequence)) this.hold(item);
           this.letGo();
           this.changed();
         },
@@ -106,26 +121,45 @@
     }
 
     async survey() {
+      clearTimeout(this.again);
+      this.again = 0;
       this.overviewAt = performance.now();
+      let overview;
       try {
-        const overview = await json(`${this.address}overview/`);
-        this.overview = overview;
-        this.first = overview.first;
-        this.last = Math.max(this.last, overview.last);
-        this.finished = overview.steps;
-        for (const item of this.held.values()) if (item.sequence > overview.last && item.kind === "step") this.finished += 1;
-        for (const attempt of overview.attempts) this.count(attempt.number, attempt.first, attempt.last);
-        this.changed();
+        overview = await json(`${this.address}overview/`);
       } catch {
-        this.overviewAt = performance.now() - AGAIN / 2; // the server is away: again with what comes next
+        this.surveyIn(AGAIN / 2); // of a run that is over nothing comes that would lead here
+        return;
       }
+      this.overview = overview;
+      this.first = overview.first;
+      this.last = Math.max(this.last, overview.last);
+      this.finished = overview.steps;
+      for (const item of this.held.values()) if (item.sequence > overview.last && item.kind === "step") this.finished += 1;
+      for (const attempt of overview.attempts) this.count(attempt.number, attempt.first, attempt.last);
+      this.changed();
+      this.surveyed();
+    }
+
+    surveyIn(wait) { this.again ||= setTimeout(() => this.survey(), wait); }
+
+    // The cursor that the page comes back with, when it was told up to `told`: with it the numbers below that are not here.
+    // A step's own transaction may be committed after steps that have higher numbers. Those that may have been let go are
+    // not among them.
+    cursor(told) {
+      if (typeof told !== "number") return told;
+      const gaps = [];
+      for (let n = told - 1; n > Math.max(this.begun, this.last - TAIL) && gaps.length < GAPS; n--) if (!this.held.has(n)) gaps.push(n);
+      return [told, ...gaps].join();
     }
 
     letGo() {
       if (this.held.size <= ALL + PAGE) return;
       const [from, to] = this.view, tail = this.last - TAIL;
+      const near = (sequence) => sequence >= from - NEAR && sequence <= to + NEAR;
+      const loading = (sequence) => [...this.ranges].some(([first, last]) => sequence >= first && sequence <= last);
       for (const sequence of this.held.keys()) {
-        if (sequence > tail || (sequence >= from - NEAR && sequence <= to + NEAR)) continue;
+        if (sequence > tail || near(sequence) || loading(sequence)) continue;
         this.held.delete(sequence);
         this.asked.delete(pageOf(sequence));
       }
@@ -135,7 +169,7 @@
   const pageOf = (sequence) => Math.floor((sequence - 1) / PAGE);
 
   async function json(address) {
-    const answer = await fetch(address, { headers: { Accept: "application/json" } });
+    const answer = await fetch(address, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(ANSWER) });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     return answer.json();
   }

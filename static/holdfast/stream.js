@@ -8,6 +8,9 @@
   "use strict";
   if (window.HoldfastStream) return; // two streams on one page bring this script twice
   const MOST = 1_000_000; // characters kept on the page; older ones make room
+  const FIRST_RETRY = 500, LAST_RETRY = 15_000; // milliseconds
+  const PATIENCE = 15_000; // milliseconds until who has not answered is taken to give no answer
+  const PASSING = [408, 425, 429]; // of the 4xx, those that say "not now"
   const NOTES = {
     connecting: "connecting …",
     live: "",
@@ -59,18 +62,33 @@
     }
   }
 
+  // What the address answers with, which an EventSource does not tell. 0: nothing.
+  async function statusOf(address) {
+    const asking = new AbortController(), late = setTimeout(() => asking.abort(), PATIENCE);
+    try {
+      const answer = await fetch(address, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: asking.signal });
+      return answer.status;
+    } catch {
+      return 0;
+    } finally {
+      clearTimeout(late);
+      asking.abort(); // the headers were enough: a stream would go on for as long as its run
+    }
+  }
+
+  const isFinal = (status) => status >= 400 && status < 500 && !PASSING.includes(status);
+
   function attach(element) {
     if (element.dataset.attached !== undefined) return;
     element.dataset.attached = "";
     const text = new Text(element.querySelector("[data-text]")), note = element.querySelector("[data-note]");
-    let last = 0;
+    let last = 0, tries = 0;
     const say = (state, words) => {
       element.dataset.state = state;
       note.textContent = words ?? NOTES[state];
     };
     const tell = (name, detail) => element.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
 
-    const source = new EventSource(element.dataset.holdfastStream);
     const take = (event) => {
       const chunk = JSON.parse(event.data);
       if (chunk.sequence <= last) return;
@@ -80,16 +98,38 @@
       say(chunk.kind === "closed" ? "closed" : "live");
       tell("holdfast:chunk", chunk);
     };
-    for (const kind of ["chunk", "restart", "closed"]) source.addEventListener(kind, take);
-    source.addEventListener("open", () => { if (element.dataset.state !== "closed") say("live"); });
-    source.addEventListener("end", (event) => {
-      source.close();
-      const end = JSON.parse(event.data);
-      element.dataset.status = end.status;
-      say("ended", end.status === "completed" ? "" : `the run has ended: ${end.status}`);
-      tell("holdfast:end", end);
-    });
-    source.addEventListener("error", () => say(source.readyState === EventSource.CLOSED ? "refused" : "lost"));
+
+    const open = () => {
+      const address = new URL(element.dataset.holdfastStream, document.baseURI);
+      if (last) address.searchParams.set("after", last); // a new EventSource knows no Last-Event-ID
+      const source = new EventSource(address);
+      for (const kind of ["chunk", "restart", "closed"]) source.addEventListener(kind, take);
+      source.addEventListener("open", () => {
+        tries = 0;
+        if (element.dataset.state !== "closed") say("live");
+      });
+      source.addEventListener("end", (event) => {
+        source.close();
+        const end = JSON.parse(event.data);
+        element.dataset.status = end.status;
+        say("ended", end.status === "completed" ? "" : `the run has ended: ${end.status}`);
+        tell("holdfast:end", end);
+      });
+      source.addEventListener("error", () => {
+        if (!element.isConnected) return source.close(); // it was taken out of the page
+        say("lost");
+        // After a cut the browser comes back by itself, but never after an answer that is no stream: a proxy's 502.
+        if (source.readyState === EventSource.CLOSED) recover(source.url);
+      });
+    };
+
+    const recover = async (address) => {
+      if (isFinal(await statusOf(address))) return say("refused");
+      const wait = Math.min(LAST_RETRY, FIRST_RETRY * 2 ** Math.min(tries++, 10));
+      setTimeout(() => { if (element.isConnected) open(); }, wait * (0.5 + Math.random() / 2));
+    };
+
+    open();
   }
 
   const attachAll = (root) => {

@@ -308,6 +308,7 @@
       if (item.dataset.status !== row.status) item.dataset.status = row.status;
       const title = row.title ? `${row.name}: ${row.title}` : row.name;
       if (name.title !== title) name.title = title;
+      if (name.lastChild.textContent !== row.name) name.lastChild.textContent = row.name;
       if (time.textContent !== row.time) time.textContent = row.time;
       while (track.childElementCount < row.bars.length) track.append(document.createElementNS(SVG, "rect"));
       row.bars.forEach((bar, index) => {

@@ -11,14 +11,16 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.support.browsing import Site, Visitor
 from tests.support.processes import Fleet
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-PATIENCE = 15_000  # milliseconds that the browser waits for something to appear
+PATIENCE = 15_000  # milliseconds that the browser waits for something that it is to click or fill in
+APPEARS = 10_000  # milliseconds until what is expected is there; less than lists take to ask without having been told
+expect.set_options(timeout=APPEARS)
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,30 @@ def test_a_snapshot_that_is_committed_after_one_with_a_higher_number_is_told_as_
     assert cursor.missing == [7]
 
 
+def test_a_page_that_comes_back_is_told_what_it_had_been_passed_over_for_and_nothing_that_it_has() -> None:
+    run = stored.run("running")
+    stored.snapshots(run, 1, 3)
+    stored.snapshots(run, 6, 9)
+    told(Cursor(run.id))
+    stored.snapshots(run, 4, 4)
+    back = live.cursor_from(run.id, "0", "9,5,4")
+    late = told(back)["snapshots"]
+    assert ([s["sequence"] for s in late["items"]], late["next"]) == ([4], 9)
+    assert back.missing == [5]
+    stored.snapshots(run, 5, 5)
+    stored.snapshots(run, 10, 10)
+    again = told(live.cursor_from(run.id, "0", "9,5"))["snapshots"]
+    assert ([s["sequence"] for s in again["items"]], again["next"]) == ([5, 10], 10)
+    assert "snapshots" not in told(live.cursor_from(run.id, "0", "10"))
+
+
+def test_of_the_numbers_a_page_misses_only_some_of_the_latest_are_looked_for() -> None:
+    many = ",".join(str(n) for n in range(1_000, 0, -1))
+    missing = live.cursor_from(uuid.uuid4(), "", many).missing
+    assert missing == list(range(1_000 - live.MISSING, 1_000))
+    assert live.cursor_from(uuid.uuid4(), "", "9,x,,-1,9,12,7,7").missing == [7]
+
+
 def test_what_was_told_is_not_told_again() -> None:
     run = stored.run("running")
     stored.attempt(run)

@@ -7,11 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from channels.db import database_sync_to_async
 from channels.layers import channel_layers, get_channel_layer
 from django.conf import settings
+from psycopg.errors import AdminShutdown
+from psycopg_pool import PoolTimeout
 
 from holdfast.asgi import application
 from queues import tickets
@@ -56,10 +59,12 @@ class Reader(ApplicationCommunicator):
         }  # fmt: skip
         super().__init__(application, scope)
         self.heard = ""
+        self.headers: dict[str, str] = {}
 
     async def begin(self) -> int:
         await self.send_input({"type": "http.request", "body": b"", "more_body": False})
         answer = await self.receive_output(PATIENCE)
+        self.headers = {name.decode().lower(): value.decode() for name, value in answer["headers"]}
         return int(answer["status"])
 
     async def until(self, words: str) -> None:
@@ -185,5 +190,26 @@ async def test_more_readers_than_a_process_takes_are_refused(run: Run, monkeypat
         await first.until(": stream")
         second = Reader(streamtoken.issue(run.id, "answer"))
         assert await second.begin() == 503
+        assert second.headers["retry-after"] == "5"
+        await second.until('"code":"too_many_readers"')
         await second.wait(PATIENCE)
+    await nothing_is_left()
+
+
+@pytest.mark.parametrize("says", [PoolTimeout("no connection after 5 s"), AdminShutdown("10.0.0.7 ends the session")])
+async def test_a_reader_that_comes_while_postgresql_is_away_is_told_to_try_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch, says: psycopg.Error
+) -> None:
+    async def away(*args: Any) -> list[Any]:
+        raise says
+
+    monkeypatch.setattr(live.Readers, "rows", away)
+    reader = Reader(streamtoken.issue(run.id, "answer"))
+    assert await reader.begin() == 503
+    await reader.until('"code":"database_unavailable"')
+    assert str(says) not in reader.heard
+    assert reader.headers["retry-after"]
+    assert reader.headers["content-type"] == "application/problem+json"
+    assert reader.headers["access-control-allow-origin"] == "*", "the pages of others may learn of it, too"
+    await reader.wait(PATIENCE)
     await nothing_is_left()
