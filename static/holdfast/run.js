@@ -101,6 +101,7 @@
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     if (!event.detail.target.matches("#run-children[data-children]")) return;
     event.detail.shouldSwap = false;
+    owed = true;
     askChildren();
   });
 
@@ -200,10 +201,14 @@
   // Children come and go without a word to their parent's page, also after it has ended, and so do answers to updates: it
   // asks, while there is something that may still change.
   const tell = (what) => document.body.dispatchEvent(new CustomEvent(`holdfast:${what}`));
+  let owed = false; // the run has changed, so there may be others
   function askChildren() {
     const children = document.getElementById("run-children"), over = state.run && FINAL.includes(state.run.status);
-    const may = "unfinished" in children.dataset || ("children" in children.dataset && !over);
-    if (may && !children.querySelector(".htmx-request") && !HoldfastLive.selectedIn(children)) tell("children");
+    const may = owed || "unfinished" in children.dataset || ("children" in children.dataset && !over);
+    const asks = HoldfastLive.busy(children) || children.querySelector(".htmx-request");
+    if (!may || asks || HoldfastLive.selectedIn(children)) return;
+    owed = false;
+    tell("children");
   }
   setInterval(() => {
     if (!state.run || document.hidden || Holdfast.live.paused) return;

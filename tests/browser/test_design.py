@@ -11,6 +11,8 @@ from django.test import Client
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from tests.support.browsing import PLOTLY
+
 SHIFTS = """
 window.shift = 0;
 new PerformanceObserver((list) => {
@@ -130,7 +132,7 @@ def test_charts_draw_under_the_policy_and_take_the_theme(design: Page) -> None:
     page = design
     page.emulate_media(color_scheme="light")
     bar = page.locator("#demo-histogram .bars path").first
-    expect(bar).to_be_visible()
+    expect(bar).to_be_visible(timeout=PLOTLY)
     light = bar.evaluate("e => getComputedStyle(e).fill")
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("([e, light]) => getComputedStyle(document.querySelector(e)).fill !== light",
@@ -148,7 +150,7 @@ def test_nothing_is_wider_than_the_narrowest_screen(page: Page, path: str) -> No
 
 def test_nothing_moves_while_the_page_arrives(design: Page) -> None:
     page = design
-    expect(page.locator("#demo-histogram .main-svg").first).to_be_visible()
+    expect(page.locator("#demo-histogram .main-svg").first).to_be_visible(timeout=PLOTLY)
     assert page.evaluate("window.shift") < 0.01
 
 

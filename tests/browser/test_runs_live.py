@@ -9,7 +9,8 @@ from playwright.sync_api import APIResponse, Page, Route, WebSocket, expect
 
 from runs.models import Run
 from tests.support import stored
-from tests.support.browsing import Visitor
+from tests.support.browsing import PLOTLY, Visitor
+from tests.support.waiting import eventually
 
 MANY = 20_000
 
@@ -128,11 +129,17 @@ def test_what_changes_while_a_list_is_being_asked_for_is_asked_for_next(visitor:
     stored.run("running", age=30)
     page, socket = opened(visitor, "/runs/")
     late: list[tuple[Route, APIResponse]] = []
+
+    def answered() -> bool:
+        page.wait_for_timeout(20)  # in which Playwright takes what has come
+        return bool(late)
+
     page.route("**/runs/?*", lambda route: late.append((route, route.fetch())), times=1)
     with page.expect_request("**/runs/?*"):
         arrive(socket)
     arrive(socket)
     page.evaluate("new Promise((done) => setTimeout(done))")  # the page has heard of it
+    eventually(answered, "the server has answered")
     [(route, answer)] = late
     route.fulfill(response=answer)
     expect(page.locator(".arrivals")).to_have_text("2 new runs: show", timeout=8_000)
@@ -287,7 +294,7 @@ def test_now_draws_its_charts_and_changes_by_itself(visitor: Visitor) -> None:
     stored.ended(5, "failed")
     page, _ = opened(visitor, "/")
     expect(page.locator(".verdict")).to_contain_text("Failing: 5 of 25 runs")
-    expect(page.locator("[data-chart*=failure-rate] .main-svg").first).to_be_visible()
+    expect(page.locator("[data-chart*=failure-rate] .main-svg").first).to_be_visible(timeout=PLOTLY)
     page.locator("[data-chart*=durations]").scroll_into_view_if_needed()
     expect(page.locator("[data-chart*=durations] .bars").first).to_be_visible()
     page.evaluate("window.neverReloaded = true")

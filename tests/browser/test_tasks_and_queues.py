@@ -12,7 +12,7 @@ from queues.services import queue_pause
 from runs.models import Run
 from tests.support import stored
 from tests.support.arrivals import came
-from tests.support.browsing import Visitor
+from tests.support.browsing import PLOTLY, Visitor
 from tests.support.waiting import eventually
 
 WIDE = """
@@ -102,7 +102,7 @@ def test_what_a_limit_would_have_done_is_drawn_before_it_is_saved(visitor: Visit
     row.get_by_role("button", name="What if?").click()
     shown = row.locator(".whatif")
     expect(shown).to_contain_text("40 runs since")
-    expect(shown.locator("svg.main-svg").first).to_be_visible()
+    expect(shown.locator("svg.main-svg").first).to_be_visible(timeout=PLOTLY)
     for width in (1280, 320):
         page.set_viewport_size({"width": width, "height": 1000})
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

@@ -133,7 +133,7 @@ def test_fault_16_rows_that_somebody_holds_for_long_make_no_worker_look_dead(fle
     for number in (1, 2):
         fleet.worker(f"worker-{number}", **quick)
     fleet.scheduler(**quick)
-    ids = [the("wall").enqueue(4, 0.1).id for _ in range(6)]
+    ids = [handle.id for handle in the("wall").enqueue_many([{"bricks": 20, "seconds": 0.1}] * 6)]
     eventually(lambda: Run.objects.filter(status="running").count() == 6, "all are at work")
     with another_session() as conn, conn.transaction():
         conn.execute("SELECT id FROM runs_run WHERE id = ANY(%s) FOR UPDATE", [ids])

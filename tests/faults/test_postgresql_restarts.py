@@ -100,7 +100,7 @@ def test_fault_11_runs_finish_right_while_postgresql_is_restarted_every_few_seco
     ways = [signal.SIGINT, signal.SIGKILL, signal.SIGQUIT]
     began = restarted = time.monotonic()
     restarts = 0
-    while time.monotonic() - began < UNDER_FIRE:
+    while restarts < 4 or time.monotonic() - began < UNDER_FIRE:
         if time.monotonic() - restarted > BETWEEN:
             own.restart_postgresql(ways[restarts % len(ways)])
             restarts, restarted = restarts + 1, time.monotonic()
@@ -112,7 +112,6 @@ def test_fault_11_runs_finish_right_while_postgresql_is_restarted_every_few_seco
             acknowledged += own.enqueue("second-time-lucky", Lane.COROUTINE, [{}], delay=0.5)
         except psycopg.Error:
             continue  # not acknowledged: it may be there or not
-    assert restarts >= 4
     own.all_final(acknowledged)
     assert own.statuses(acknowledged) == {"completed"}
     wrong = own.ask(

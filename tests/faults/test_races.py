@@ -118,12 +118,13 @@ def test_fault_24_nor_is_a_limit_exceeded_by_recovery_while_people_edit_it(fleet
     fleet.scheduler()
     workers = [fleet.worker(f"worker-{n}", HOLDFAST_CONCURRENCY="3") for n in range(4)]
     ids = [h.id for h in the("narrow-job").enqueue_many([{"seconds": 0.1}] * 100)]
-    limits, died = [(0.0, 3)], dict[int, float]()
+    limits, died = [(0.0, 0.0, 3)], dict[int, float]()  # when an edit was asked for, when it was acknowledged, to what
     for number, limit in enumerate((1, 4, 2, 5, 1, 3, 2)):
         goal = fleet.ledger.count("enter") + 6
         eventually(lambda goal=goal: fleet.ledger.count("enter") >= goal, "work flows", timeout=30)
+        asked = time.time()
         queue_update("narrow", Actor.local(), concurrency_limit=limit)
-        limits.append((time.time(), limit))
+        limits.append((asked, time.time(), limit))
         if number in (1, 4):
             victim = next(w for w in workers if w.pid == fleet.ledger.entries("enter")[-1].pid)
             victim.signal(signal.SIGKILL)
@@ -137,13 +138,13 @@ def test_fault_24_nor_is_a_limit_exceeded_by_recovery_while_people_edit_it(fleet
     spans = [(e.at, left.get((e.pid, e.words[1]), died.get(e.pid, 0.0))) for e in begun]
     for at, _ in spans:
         # A lease is older than what it lets in by the time that its way takes.
-        allowed = max(limit for since, limit in limits if since <= at and not ended_before(limits, since, at - 0.5))
+        allowed = max(limit for asked, _, limit in limits if asked <= at and not ended_before(limits, asked, at - 0.5))
         assert sum(begin <= at < end for begin, end in spans) <= allowed
 
 
-def ended_before(limits: list[tuple[float, int]], since: float, at: float) -> bool:
-    """Whether the limit that was set at `since` had been replaced by then."""
-    return any(since < later <= at for later, _ in limits)
+def ended_before(limits: list[tuple[float, float, int]], asked: float, at: float) -> bool:
+    """Whether the limit that was asked for at `asked` had been replaced by then: its successor was acknowledged."""
+    return any(asked < later and acknowledged <= at for later, acknowledged, _ in limits)
 
 
 def test_fault_27_a_key_that_floods_100_000_runs_holds_up_no_other(fleet: Fleet) -> None:
@@ -211,5 +212,9 @@ def test_a_pause_holds_from_within_a_second_and_resume_lets_it_go_on(fleet: Flee
     with pytest.raises(TimeoutError):
         handle.result(timeout=1.5)
     assert handle.refresh().status == "queued"
+    resumed = timezone.now()
     Queue.objects.filter(name="default").update(paused_at=None)
-    assert handle.result(timeout=1.5) == 2
+    assert handle.result(timeout=20) == 2
+    ended = Run.objects.get(pk=handle.id).finished_at
+    assert ended is not None
+    assert ended - resumed < timedelta(seconds=1.5)

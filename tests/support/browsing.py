@@ -10,6 +10,8 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 from tests.support.processes import Fleet, Process
 from tests.support.web import port_of
 
+PLOTLY = 30_000  # milliseconds until a chart is there: its script has megabytes
+
 
 @dataclass
 class Site:

@@ -128,8 +128,10 @@ class Fleet:
         process = self.start(name, "work", "--name", name, *arguments, **environment)
 
         def registered() -> bool:
+            if Worker.objects.filter(name=name, started_at__gte=since).exists():
+                return True  # also if its first task has killed it meanwhile
             assert process.popen.poll() is None, f"{name} ended: {process.said()}"
-            return Worker.objects.filter(name=name, started_at__gte=since).exists()
+            return False
 
         eventually(registered, f"worker {name} registers", timeout=90)
         return process

@@ -294,7 +294,7 @@ def test_an_update_is_sent_from_the_page_of_the_run_which_shows_the_answer() -> 
     client = signed_in("operator")
     before = page(client, f"/runs/{run.id}/")
     assert f'action="/runs/{run.id}/update/"' in before
-    assert 'hx-trigger="holdfast:run from:body"' in before
+    assert 'hx-trigger="holdfast:run from:body, holdfast:updates from:body"' in before
     for number in (5, 6, 7, 8):
         client.post(f"/runs/{run.id}/update/", {"name": "set-price", "payload": str(number)})
     sent = list(Update.objects.order_by("id"))
@@ -305,7 +305,7 @@ def test_an_update_is_sent_from_the_page_of_the_run_which_shows_the_answer() -> 
     ):
         Update.objects.filter(pk=update.pk).update(outcome=outcome, answered_at=timezone.now(), **told)
     viewer = signed_in("viewer")
-    assert 'hx-trigger="load, holdfast:run from:body"' in page(viewer, f"/runs/{run.id}/")
+    assert 'hx-trigger="load, holdfast:run from:body, holdfast:updates from:body"' in page(viewer, f"/runs/{run.id}/")
     text = page(viewer, f"/runs/{run.id}/updates/")
     for words in ("{&quot;old&quot;: 10}", "refused: &lt;below&gt; cost", "none; the run ended", "none yet"):
         assert words in text

@@ -31,7 +31,7 @@ def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def imported(settings: Settings, *paths: Path) -> ModuleType:
-    settings.HOLDFAST_TASKS = [str(path) for path in paths]
+    settings.HOLDFAST_TASKS, settings.HOLDFAST_TASKS_FROM = [str(path) for path in paths], "HOLDFAST_TASKS"
     registration.discover()
     return sys.modules[NAME]
 
