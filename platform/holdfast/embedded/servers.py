@@ -156,9 +156,11 @@ class EmbeddedServers:
         )
 
     def _sockets(self, account: accounts.Account | None) -> Path:
-        """A folder for the sockets: ours, unless its path is too long for a socket's address."""
+        """A folder for the sockets: ours, unless its path is too long for a socket's address, or has blanks: RQ's
+        workers ask Valkey where they come from, and its answer, which holds the path, is taken apart at blanks."""
         chosen = self.data_dir / "run"
-        if len(os.fsencode(chosen)) + len(LONGEST_SOCKET) > MAX_SOCKET_PATH:
+        too_long = len(os.fsencode(chosen)) + len(LONGEST_SOCKET) > MAX_SOCKET_PATH
+        if too_long or any(character.isspace() for character in str(chosen)):
             # A link in the data folder remembers it, so that servers left running are found again.
             link = self.data_dir / "run.link"
             remembered = Path(os.readlink(link)) if link.is_symlink() else None

@@ -126,6 +126,14 @@ def test_a_path_too_long_for_a_socket_works(data_dir: Path) -> None:
     assert not sockets.exists()
 
 
+def test_in_a_folder_with_blanks_in_its_name_workers_learn_where_they_come_from(data_dir: Path) -> None:
+    """RQ's workers ask so when they begin; all of them ended over the answer, again and again."""
+    data_dir.chmod(0o755)
+    with servers_in(data_dir / "our own data") as servers, redis.Redis.from_url(servers.redis_url) as client:
+        assert ask(servers) == (18, True)
+        assert client.client_info()["addr"].endswith(":0")
+
+
 def test_a_folder_with_other_things_in_it_is_left_alone(data_dir: Path) -> None:
     (data_dir / "thesis.tex").write_text("precious")
     mode = data_dir.stat().st_mode
