@@ -102,6 +102,7 @@
     open();
   }
 
+  // Asks for JSON. No answer in time is a failure, as one is that is no 2xx: a way that lets nothing through need not say so.
   async function ask(address) {
     const answer = await fetch(address, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(ANSWER) });
     if (!answer.ok || answer.redirected) throw Object.assign(new Error(String(answer.status)), { status: answer.status });
@@ -138,7 +139,8 @@
     });
   }
 
-  // A part that has asked, or has just been put there, does not hear that it should ask again: htmx forgets that.
+  // A part that has asked does not hear that it should ask again: htmx forgets that. Nor does one that has just been put
+  // there, where htmx waits before it settles (ours does not: templates/_document.html).
   const busy = (part) => part.matches(".htmx-request, .htmx-settling");
 
   const PULSE = "/pulse/"; // runs/views/now.py
@@ -179,6 +181,6 @@
     });
   }
 
-  window.HoldfastLive = Object.freeze({ connect, busy, selectedIn });
+  window.HoldfastLive = Object.freeze({ connect, ask, busy, selectedIn, ANSWER });
   if (regions().length) lists();
 })();

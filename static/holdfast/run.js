@@ -118,7 +118,7 @@
 
   // The log -----------------------------------------------------------------------------------------------------------
   async function lines(query) {
-    const signal = AbortSignal.timeout(15000); // a way that lets nothing through need not say so
+    const signal = AbortSignal.timeout(HoldfastLive.ANSWER);
     const answer = await fetch(`${page.dataset.pageUrl}log/lines/?${new URLSearchParams(query)}`, { headers: { Accept: "application/json" }, signal });
     if (answer.status === 422) throw Object.assign(new Error((await answer.json()).message), { refused: true });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
@@ -205,8 +205,8 @@
   function askChildren() {
     const children = document.getElementById("run-children"), over = state.run && FINAL.includes(state.run.status);
     const may = owed || "unfinished" in children.dataset || ("children" in children.dataset && !over);
-    const asks = HoldfastLive.busy(children) || children.querySelector(".htmx-request");
-    if (!may || asks || HoldfastLive.selectedIn(children)) return;
+    const asking = HoldfastLive.busy(children) || children.querySelector(".htmx-request");
+    if (!may || asking || HoldfastLive.selectedIn(children)) return;
     owed = false;
     tell("children");
   }

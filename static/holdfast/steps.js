@@ -7,7 +7,6 @@
   const NEAR = 600, TAIL = 600; // kept around what is in sight, and at the end
   const GAPS = 100; // runs/live.py, MISSING
   const AGAIN = 10000; // milliseconds between two overviews of a run that goes on
-  const ANSWER = 15000; // milliseconds after which no answer is a failure: a way that lets nothing through need not say so
 
   class Steps {
     constructor(address, changed) {
@@ -107,7 +106,7 @@
       if (asked) return asked.answer;
       asked = { done: false };
       this.asked.set(page, asked);
-      asked.answer = json(`${this.address}?after=${page * PAGE}`).then(
+      asked.answer = HoldfastLive.ask(`${this.address}?after=${page * PAGE}`).then(
         (data) => {
           asked.done = true;
           // One after the last is told yet, and is new then.
@@ -126,7 +125,7 @@
       this.overviewAt = performance.now();
       let overview;
       try {
-        overview = await json(`${this.address}overview/`);
+        overview = await HoldfastLive.ask(`${this.address}overview/`);
       } catch {
         this.surveyIn(AGAIN / 2); // of a run that is over nothing comes that would lead here
         return;
@@ -167,12 +166,6 @@
   }
 
   const pageOf = (sequence) => Math.floor((sequence - 1) / PAGE);
-
-  async function json(address) {
-    const answer = await fetch(address, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(ANSWER) });
-    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-    return answer.json();
-  }
 
   window.HoldfastSteps = Object.freeze({ Steps });
 })();

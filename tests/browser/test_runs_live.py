@@ -96,7 +96,7 @@ def test_back_brings_the_whole_page_also_after_it_has_refreshed_itself(visitor: 
     expect(navigation.get_by_role("link", name="Queues")).to_be_visible()
 
 
-SETTLING = 4_000  # milliseconds in which htmx does not listen for a part that it has just put there; as a rule 20
+SETTLING = 4_000  # milliseconds in which htmx does not listen for a part that it has just put there; by itself 20
 
 
 def test_a_run_that_ends_while_its_page_is_being_put_up_to_date_is_shown_to_have_ended(visitor: Visitor) -> None:
