@@ -16,6 +16,8 @@ class HoldfastError(holdfast.errors.HoldfastError):
     exit_code = 2
     status = 400
     code = "error"
+    #: Seconds after which to try again, where that is what helps.
+    retry_after: int | None = None
 
     def __init__(self, message: str = "", **data: Any) -> None:
         super().__init__(message or (self.__doc__ or "").strip())

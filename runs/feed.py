@@ -19,8 +19,8 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import psycopg
+from django.db import DatabaseError
 from django.http import StreamingHttpResponse
-from psycopg_pool import PoolTimeout
 from pydantic_core import to_json
 
 from holdfast.streaming import LiveResponse
@@ -44,7 +44,7 @@ Allowed = Callable[[], Awaitable[bool]]
 class TooManyReaders(HoldfastError):
     """So many readers are connected that no more are taken. Try again in a moment, or start another web process."""
 
-    status, code = 503, "too_many_readers"
+    status, code, retry_after = 503, "too_many_readers", 5
 
 
 class _Open:
@@ -87,7 +87,7 @@ async def events(run_id: uuid.UUID, stream: str, after: int, allowed: Allowed) -
                     yield part
                 finally:
                     timer.cancel()
-    except (psycopg.Error, PoolTimeout) as error:
+    except (psycopg.Error, DatabaseError) as error:
         logger.warning("a reader of a stream is let go, PostgreSQL does not answer: %s", error)
     finally:
         OPEN.count -= 1

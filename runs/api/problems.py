@@ -122,6 +122,8 @@ def _clean(text: str) -> str:
 def of(error: Exception) -> HttpResponse:
     """The response for an error; what is nobody's fault but ours is logged and tells nothing."""
     match error:
+        case HoldfastError() if error.retry_after is not None:
+            return problem(error.status, error.code, str(error), headers={"Retry-After": str(error.retry_after)})
         case HoldfastError() | QueueError():
             return problem(error.status, error.code, str(error), error.data.get("errors") or ())
         case NotAuthenticated():

@@ -24,8 +24,6 @@ async def stream(request: HttpRequest, token: str) -> HttpResponseBase:
         answer = await _answer(request, token)
     except (HoldfastError, OperationalError) as error:
         answer = problems.of(error)
-    if answer.status_code == 503:
-        answer.headers.setdefault("Retry-After", "5")
     answer.headers["Access-Control-Allow-Origin"] = "*"
     answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -466,7 +466,8 @@
       const all = this.before > EXACT ? `about ${number(Number(this.total.toPrecision(2)))} lines` : plural(this.total, "line");
       const busy = this.loading.size ? " · loading …" : "";
       let words = all;
-      if (this.filtered && !this.loading.has("jump")) { // until then the lines that are here did not have to fit
+      const sifted = this.filtered && !this.loading.has("jump") && this.wait !== Infinity; // else those here need not fit
+      if (sifted) {
         const open = block.earlier || block.later;
         const share = open && this.newest > this.begin ? (block.last - block.first + 1) / (this.newest - this.begin + 1) : 1;
         const looked = ` in the ${Math.min(99, Math.max(1, Math.round(share * 100)))} % of the log that were looked at`;

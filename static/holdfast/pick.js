@@ -8,7 +8,7 @@
   const all = form.querySelector("[data-all]"), told = form.querySelector("[data-picked]");
   const boxes = () => [...document.querySelectorAll('#list .pick input[name="id"]')];
   const picked = () => boxes().filter((box) => box.checked);
-  let last = null, asker = null;
+  let last = null, asker = null, counted = false; // how many fit
 
   // Shift takes the rows from the one before to this one along, whichever way it went.
   function range(box) {
@@ -35,7 +35,7 @@
     bar.classList.toggle("on", count > 0);
     if (!count) { takeAll(false); last = null; return; }
     told.textContent = all.value ? form.querySelector("[data-take-all]").dataset.takeAll : `${count} selected`;
-    document.body.dispatchEvent(new CustomEvent("holdfast:picked"));
+    if (!counted) document.body.dispatchEvent(new CustomEvent("holdfast:picked"));
   }
 
   function leave() {
@@ -72,6 +72,9 @@
     if (event.shiftKey && event.target instanceof Element && event.target.closest("#list .pick")) event.preventDefault();
   });
 
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt.id === "bulk-matching") counted = event.detail.successful;
+  });
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target.id === "bulk-question") {
       asker = event.detail.requestConfig?.triggeringEvent?.submitter ?? null;

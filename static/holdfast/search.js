@@ -110,7 +110,8 @@
     } else if (event.key === "Tab" && isOpen() && active >= 0) {
       event.preventDefault();
       take(active);
-    } else if (event.key === "Escape" && isOpen()) {
+    } else if (event.key === "Enter") close(); // what was typed last is not suggested upon what is found
+    else if (event.key === "Escape" && isOpen()) {
       event.preventDefault();
       close();
     } else if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) later();

@@ -13,12 +13,14 @@ from asgiref.testing import ApplicationCommunicator
 from channels.db import database_sync_to_async
 from channels.layers import channel_layers, get_channel_layer
 from django.conf import settings
+from django.db import OperationalError
 from psycopg.errors import AdminShutdown
 from psycopg_pool import PoolTimeout
 
 from holdfast.asgi import application
 from queues import tickets
 from runs import feed, live
+from runs.api import problems
 from runs.models import Run
 from runs.sdk import streamtoken
 from runs.watched import group_of
@@ -193,6 +195,7 @@ async def test_more_readers_than_a_process_takes_are_refused(run: Run, monkeypat
         assert second.headers["retry-after"] == "5"
         await second.until('"code":"too_many_readers"')
         await second.wait(PATIENCE)
+        assert problems.of(feed.TooManyReaders()).headers["Retry-After"] == "5", "under /api/v1, too"
     await nothing_is_left()
 
 
@@ -212,4 +215,16 @@ async def test_a_reader_that_comes_while_postgresql_is_away_is_told_to_try_again
     assert reader.headers["content-type"] == "application/problem+json"
     assert reader.headers["access-control-allow-origin"] == "*", "the pages of others may learn of it, too"
     await reader.wait(PATIENCE)
+    await nothing_is_left()
+
+
+async def test_a_reader_is_let_go_when_nobody_can_tell_whether_it_may_still_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def unknown() -> bool:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(feed, "RECHECK", 0.0)
+    assert [part async for part in feed.events(run.id, "answer", 0, unknown)] == [b": stream\n\n"]
+    assert "PostgreSQL does not answer: the server closed the connection" in caplog.text
     await nothing_is_left()
