@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["tests.support.fixtures"]
@@ -43,6 +44,9 @@ def _isolate() -> Path:
 
 
 FOLDER = _isolate()
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile("holdfast", deadline=None)
+hypothesis.settings.load_profile("holdfast")
 
 from django.conf import settings  # noqa: E402 - the environment comes first
 

@@ -140,7 +140,6 @@ def test_fault_36_the_invariants_hold_after_every_move(registered: None, certain
         settings=settings(
             max_examples=80,
             stateful_step_count=50,
-            deadline=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),
         ),

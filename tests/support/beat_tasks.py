@@ -63,7 +63,7 @@ def copies_sync() -> Any:
     return copy_sync()
 
 
-@step(heartbeat_timeout=0.4, retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.02))
+@step(heartbeat_timeout=1.5, retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.02))
 async def falls_silent(beats: int) -> str:
     """The first try beats so often, and then says nothing any more; the second beats on and comes to an end."""
     last = heartbeat.last()
@@ -76,19 +76,19 @@ async def falls_silent(beats: int) -> str:
 
 
 @task(id="beat-silent")
-async def silent(beats: int = 6) -> str:
+async def silent(beats: int = 20) -> str:
     return await falls_silent(beats)
 
 
 @task(id="beat-silent-apart", isolation="process")
-async def silent_apart(beats: int = 6) -> str:
+async def silent_apart(beats: int = 20) -> str:
     return await falls_silent(beats)
 
 
-@step(heartbeat_timeout=0.6)
+@step(heartbeat_timeout=1.5)
 async def beats_in_a_thread() -> str:
     def work() -> None:
-        for _ in range(12):
+        for _ in range(25):
             heartbeat()
             time.sleep(0.1)
 

@@ -137,7 +137,15 @@ class Fleet:
         return process
 
     def scheduler(self, **environment: str) -> Process:
-        return self.start("scheduler", "schedule", **environment)
+        """A scheduler that is at work."""
+        process = self.start("scheduler", "schedule", **environment)
+
+        def at_work() -> bool:
+            assert process.popen.poll() is None, f"the scheduler ended: {process.said()}"
+            return "scheduler at work" in process.said()
+
+        eventually(at_work, "the scheduler is at work", timeout=90)
+        return process
 
     def stop(self) -> None:
         """Ends everything by its pid, frozen or not."""

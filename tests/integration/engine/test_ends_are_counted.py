@@ -45,7 +45,7 @@ def crash_for_good(fleet: Fleet) -> Run:
     """A run that has killed four workers takes the fifth."""
     poison = the("killer").enqueue()
     Run.objects.filter(pk=poison.id).update(crashes=4)
-    fleet.worker("worker-1")
+    fleet.start("worker-1", "work", "--name", "worker-1")  # it need not live until it has been seen
     all_final([poison.id])
     return run(poison.id)
 

@@ -75,7 +75,7 @@ def test_waits_do_not_count_towards_the_longest_active_time(waiting: Fleet) -> N
 @pytest.mark.parametrize("waits_then", [True, False])
 def test_a_run_that_does_not_end_within_its_run_timeout_is_stopped(waiting: Fleet, waits_then: bool) -> None:
     handle = the("bounded").enqueue(waits_then)
-    all_final([handle.id], timeout=10)
+    all_final([handle.id])
     ended = run(handle.id)
     assert ended.status == "timed_out"
     assert ended.error is not None

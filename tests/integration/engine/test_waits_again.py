@@ -28,7 +28,7 @@ def waiting(waits: Fleet) -> Iterator[Fleet]:
 
 
 def test_a_run_that_failed_for_want_of_an_answer_asks_again_when_a_person_retries_it(waiting: Fleet) -> None:
-    handle = the("asks-again").enqueue(timeout=0.3)
+    handle = the("asks-again").enqueue(timeout=1.9)
     eventually(lambda: run(handle.id).status == "failed", "nobody answers")
     for number in (2, 3):
         services.run_retry(handle.id, actor=ACTOR)

@@ -1,7 +1,7 @@
 """Admission beside a slow and obvious reference: whatever comes, ends and goes by, the same ones start.
 
-All times are multiples of seven seconds, so that the moments a machine takes decide nothing: no two starts are in one
-slice of a rate's window, and none is within four seconds of leaving it.
+All times are multiples of eleven seconds, so that the moments a machine takes decide nothing: no two starts are in one
+slice of a rate's window, and none is within five seconds of leaving it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from queues.store import Conn, Grant
 from tests.support.admission import Model, Pool
 from tests.support.flow import fill
 
+STEP = 11.0  # seconds
 KEYS = st.sampled_from([None, "a", "b", "c"])
 RATES = st.sampled_from([None, None, (3, 60.0, False), (8, 60.0, True), (4, 600.0, True)])
 LIMITS = st.fixed_dictionaries(
@@ -41,17 +42,15 @@ def moves(queues: int) -> st.SearchStrategy[list[tuple[Any, ...]]]:
             st.tuples(st.just("add"), KEYS, st.just(0), st.just(1), where),
             st.tuples(st.just("start"), st.integers(1, 4)),
             st.tuples(st.just("end"), st.integers(0, 9)),
-            st.tuples(st.just("wait"), st.sampled_from([21.0, 42.0, 63.0, 203.0])),
+            st.tuples(st.just("wait"), st.sampled_from([2 * STEP, 4 * STEP, 6 * STEP, 19 * STEP])),
         ),
         min_size=4,
         max_size=50,
     )
 
 
-STEP = 7.0
 QUIET = settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

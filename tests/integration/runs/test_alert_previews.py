@@ -20,7 +20,7 @@ from runs.alerts.evaluating import SETTLE
 from runs.alerts.model import Alert
 from runs.models import Rollup
 from tests.support import stored
-from tests.support.runs import the
+from tests.support.runs import run, the
 
 ACTOR = Actor.local()
 pytestmark = pytest.mark.usefixtures("registered")
@@ -72,9 +72,9 @@ def test_a_preview_says_what_each_look_would_have_said() -> None:
 
 
 def test_a_run_that_works_makes_progress_by_the_engines_own_figures(registered: None) -> None:
-    the("echo").enqueue("x")
+    begun = run(the("echo").enqueue("x").id).created_at
     rule = services.alert_draft(kind="no_progress", task="echo", threshold=60)
-    end = timezone.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+    end = begun.replace(second=0, microsecond=0) + timedelta(minutes=1)
     assert measuring.measure(rule, end).value == 60, "it waits, and there is no worker"
 
 
@@ -84,8 +84,19 @@ PAUSED = {"paused_at": "2026-01-01T00:00:00+00:00", "paused_until": None}
 FLOWS = {"paused_at": None, "paused_until": None}
 
 
+class This:
+    """The minute in which the test began."""
+
+    minute: datetime
+
+
+@pytest.fixture(autouse=True)
+def this_minute() -> None:
+    This.minute = timezone.now().replace(second=0, microsecond=0)
+
+
 def minutes(ago: float) -> datetime:
-    return timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=ago)
+    return This.minute - timedelta(minutes=ago)
 
 
 def paused(since: float, until: float, queue: str = "default") -> None:

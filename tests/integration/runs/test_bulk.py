@@ -361,8 +361,13 @@ def test_a_canary_holds_no_worker_while_it_waits_and_passes_what_cannot_be_retri
     worked.ledger.open_gate("g")
     all_final([held])
     ids = broken(2)
+    held_up = worked.ledger.folder / "held"
+    held_up.touch()
     job = services.bulk_create(action="retry", ids=[done, *ids], pace="canary", actor=ANN)
     eventually(lambda: tried(worked) == 3, "the first that can be is retried")
+    eventually(lambda: run(job.id).status == "waiting", "it sleeps, durably, until that has ended")
+    assert Wait.objects.filter(run_id=job.id, kind="sleep").exists()
+    held_up.unlink()
     found = ended(job)
     assert outcomes(found) == [
         ("done", "", 1),
@@ -370,6 +375,4 @@ def test_a_canary_holds_no_worker_while_it_waits_and_passes_what_cannot_be_retri
         ("", "", 1),
     ]
     assert str(ids[0]) in found.stopped
-    sleeps = Wait.objects.filter(run_id=job.id, kind="sleep")
-    assert sleeps.exists(), "it slept, durably, in between"
     assert run(job.id).status in FINAL

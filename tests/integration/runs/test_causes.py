@@ -246,7 +246,7 @@ def test_a_scheduler_whose_samples_have_ended_is_away() -> None:
     stored.worker()
     queue = stored.queue()
     for minutes, kinds in ((1, []), (9, ["scheduler"])):
-        at = (timezone.now() - timedelta(minutes=minutes)).replace(second=0, microsecond=0)
+        at = timezone.now() - timedelta(minutes=minutes, seconds=10)
         Sample.objects.all().delete()
         Sample.objects.create(minute=at, queue=queue, depth=0, running=0, paused=False)
         story = selectors.story()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ACTOR = Actor.local()
+Minutes = Callable[[float], datetime]
 
 
 @pytest.fixture
@@ -53,6 +55,7 @@ def outcomes() -> list[str]:
 def test_a_tick_that_is_due_begins_one_run_and_says_which(minutely: Schedule) -> None:
     assert minutely.next_at is not None
     assert minutely.next_at > timezone.now()
+    due(minutely, since=-3_600)
     assert firing.fire_due() == 0
     due(minutely)
     assert firing.fire_due() == 1
@@ -389,12 +392,14 @@ def test_every_field_that_does_not_fit_is_named(minutely: Schedule) -> None:
 # ── backfill ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def minutes_ago(minutes: float) -> datetime:
-    """The beginning of a minute."""
-    return timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=minutes)
+@pytest.fixture
+def minutes_ago() -> Minutes:
+    """The beginning of a minute, so many before the one in which the test began."""
+    this = timezone.now().replace(second=0, microsecond=0)
+    return lambda minutes: this - timedelta(minutes=minutes)
 
 
-def test_a_backfill_begins_a_run_for_each_tick_that_has_begun_none(minutely: Schedule) -> None:
+def test_a_backfill_begins_a_run_for_each_tick_that_has_begun_none(minutely: Schedule, minutes_ago: Minutes) -> None:
     done = backfill("minutely", minutes_ago(10), minutes_ago(5), ACTOR, "the week before")
     assert done == (6, 0)
     runs = list(Run.objects.order_by("id"))
@@ -412,6 +417,7 @@ def test_a_backfill_begins_a_run_for_each_tick_that_has_begun_none(minutely: Sch
 
 def test_a_tick_that_has_begun_a_run_begins_none_though_all_is_forgotten_and_the_payload_is_edited(
     minutely: Schedule,
+    minutes_ago: Minutes,
 ) -> None:
     assert backfill("minutely", minutes_ago(10), minutes_ago(8), ACTOR) == (3, 0)
     Tick.objects.all().delete()
@@ -421,7 +427,7 @@ def test_a_tick_that_has_begun_a_run_begins_none_though_all_is_forgotten_and_the
     assert Run.objects.get().payload == {"value": 8}
 
 
-def test_ticks_that_a_scheduler_has_fired_or_will_fire_are_left_out(minutely: Schedule) -> None:
+def test_ticks_that_a_scheduler_has_fired_or_will_fire_are_left_out(minutely: Schedule, minutes_ago: Minutes) -> None:
     Tick.objects.create(schedule=minutely, due_at=minutes_ago(3), fired_at=timezone.now(), outcome="missed")
     begun = Tick.objects.create(
         schedule=minutely, due_at=minutes_ago(2), fired_at=timezone.now(), outcome="started", run_id=minutely_run()
@@ -434,7 +440,7 @@ def test_ticks_that_a_scheduler_has_fired_or_will_fire_are_left_out(minutely: Sc
 
 
 def test_a_tick_whose_record_is_forgotten_begins_no_second_run(
-    minutely: Schedule, monkeypatch: pytest.MonkeyPatch
+    minutely: Schedule, minutes_ago: Minutes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(firing, "REMEMBERED", 2)
     Schedule.objects.update(next_at=minutes_ago(5), catch_up="all")
@@ -446,7 +452,9 @@ def test_a_tick_whose_record_is_forgotten_begins_no_second_run(
     assert Run.objects.count() == fired
 
 
-def test_a_tick_that_was_skipped_is_backfilled_and_its_record_still_says_why(minutely: Schedule) -> None:
+def test_a_tick_that_was_skipped_is_backfilled_and_its_record_still_says_why(
+    minutely: Schedule, minutes_ago: Minutes
+) -> None:
     why = "run 7 was going on"
     Tick.objects.create(schedule=minutely, due_at=minutes_ago(3), fired_at=timezone.now(), outcome="skipped", why=why)
     assert backfill("minutely", minutes_ago(3), minutes_ago(3), ACTOR) == (1, 0)
@@ -457,7 +465,7 @@ def minutely_run() -> Any:
     return the("echo").enqueue(7).id
 
 
-def test_two_backfills_at_once_begin_each_tick_once(minutely: Schedule) -> None:
+def test_two_backfills_at_once_begin_each_tick_once(minutely: Schedule, minutes_ago: Minutes) -> None:
     def one() -> None:
         try:
             backfill("minutely", minutes_ago(30), minutes_ago(10), ACTOR)

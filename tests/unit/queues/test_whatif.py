@@ -65,7 +65,7 @@ def modelled(found: list[Arrival], of: Limits) -> list[float]:
     return waits
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(arrivals(), limits())
 def test_it_starts_what_admission_starts_when_admission_does(found: list[Arrival], of: Limits) -> None:
     assert simulate(found, of).waits == modelled(found, of)

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runs.schedules.ticks import Timing, TimingError, jitter, prose
@@ -81,7 +81,6 @@ def test_the_latest_of_years_of_minutes_are_found_and_those_of_a_rare_cron_too()
     assert Timing(cron="@yearly").between(end, start, 3) == []
 
 
-@settings(deadline=None)
 @given(
     st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)),
     st.sampled_from(["*/7 * * * *", "30 2 * * *", "0 0 1 * *", "15 3 * * 1-5", "@hourly", "59 23 31 12 *"]),
@@ -126,7 +125,6 @@ def test_a_timing_that_cannot_be_is_refused(field: str, values: dict[str, Any]) 
     assert found.value.field == field
 
 
-@settings(deadline=None)
 @given(st.floats(0, 86_400), st.integers(0, 10**9))
 def test_jitter_is_within_its_bounds_and_the_same_for_the_same_tick(most: float, second: int) -> None:
     tick = datetime.fromtimestamp(second, UTC)
