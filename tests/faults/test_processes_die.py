@@ -109,7 +109,7 @@ def test_fault_6_a_killed_worker_leaves_no_process_behind(isolated: Fleet) -> No
     family = psutil.Process(victim.pid).children(recursive=True)
     assert len(family) == 4, "the keeper, the fork server and two runs"
     victim.signal(signal.SIGKILL)
-    eventually(lambda: all(gone(p.pid) for p in family), "all of them are gone", timeout=5)
+    eventually(lambda: all(gone(p.pid) for p in family), "all of them are gone")
 
     isolated.worker("worker-2")
     isolated.ledger.open_gate("held")

@@ -63,7 +63,7 @@ async def calls_supplier_apart(number: int) -> str:
     return await call(f"apart {number}")
 
 
-@step(breaker=thrifty, retry=AGAIN)
+@step(breaker=thrifty, retry=Retry(max_attempts=50, factor=10, min_delay=0.2, max_delay=1.9))
 async def call_thriftily(path: str) -> str:
     return await ask(path)
 
@@ -93,7 +93,7 @@ async def calls_and_aborts() -> None:
     await refuse()
 
 
-guarding = Breaker("guarding", failure_rate=0.2, min_calls=5, window=2, cooldown=1.5, probes=3)
+guarding = Breaker("guarding", failure_rate=0.2, min_calls=5, window=5, cooldown=1.5, probes=3)
 guarded = Queue("guarded", breaker=guarding)
 
 

@@ -58,7 +58,7 @@ async def wants_square() -> int:
     return (await makes_square.aenqueue_and_wait()).side
 
 
-@step(retry=Retry(max_attempts=2, min_delay=2.5, max_delay=2.5, jitter=False))
+@step(retry=Retry(max_attempts=2, min_delay=3.5, max_delay=3.5, jitter=False))
 async def later(name: str) -> str:
     """Fails once, and its next try is due so late that the run is put down."""
     note("later", name)

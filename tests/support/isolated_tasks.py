@@ -244,7 +244,7 @@ def apart_hooked(how: str) -> str:
     if how == "die":
         os._exit(7)
     if how == "wait":
-        wait.sleep(2.2)
+        wait.sleep(3.5)
     if how == "compute":
         note("computes", current_run().id)
         while True:
@@ -257,7 +257,7 @@ async def apart_hooked_async(how: str) -> str:
     if how == "die":
         os._exit(7)
     if how == "wait":
-        await wait.asleep(2.2)
+        await wait.asleep(3.5)
     if how == "compute":
         note("computes", current_run().id)
         await asyncio.sleep(60)

@@ -9,8 +9,11 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO
+
+from django.utils import timezone
 
 from tests.support.waiting import eventually
 
@@ -120,32 +123,46 @@ class Fleet:
 
     def worker(self, name: str, *arguments: str, **environment: str) -> Process:
         """A worker that has registered itself: it takes work from now on."""
-        from django.utils import timezone
-
-        from queues.models import Worker
-
         since = timezone.now()
         process = self.start(name, "work", "--name", name, *arguments, **environment)
-
-        def registered() -> bool:
-            if Worker.objects.filter(name=name, started_at__gte=since).exists():
-                return True  # also if its first task has killed it meanwhile
-            assert process.popen.poll() is None, f"{name} ended: {process.said()}"
-            return False
-
-        eventually(registered, f"worker {name} registers", timeout=90)
+        self._registers(process, since)
         return process
 
     def scheduler(self, **environment: str) -> Process:
         """A scheduler that is at work."""
         process = self.start("scheduler", "schedule", **environment)
+        self._schedules(process)
+        return process
 
+    def pair(self, name: str = "worker-1", **environment: str) -> Process:
+        """A worker, in this environment, and a scheduler, which start side by side: both are at work."""
+        since = timezone.now()
+        worker = self.start(name, "work", "--name", name, **environment)
+        scheduler = self.start("scheduler", "schedule")
+        self._registers(worker, since)
+        self._schedules(scheduler)
+        return worker
+
+    def _registers(self, process: Process, since: datetime) -> None:
+        from queues.models import Worker
+
+        name = process.name
+
+        def registered() -> bool:
+            ended = process.popen.poll() is not None  # before the look: its first task may kill it right after
+            if Worker.objects.filter(name=name, started_at__gte=since).exists():
+                return True
+            assert not ended, f"{name} ended: {process.said()}"
+            return False
+
+        eventually(registered, f"worker {name} registers", timeout=90)
+
+    def _schedules(self, process: Process) -> None:
         def at_work() -> bool:
             assert process.popen.poll() is None, f"the scheduler ended: {process.said()}"
             return "scheduler at work" in process.said()
 
         eventually(at_work, "the scheduler is at work", timeout=90)
-        return process
 
     def stop(self) -> None:
         """Ends everything by its pid, frozen or not."""

@@ -46,7 +46,7 @@ async def answered_in_the_nick_of_time(kind: str, seconds: float) -> str:
     except WaitTimeout:
         got = "nothing"
     note("got", current_run().id, got)
-    await wait.asleep(2.5)
+    await wait.asleep(3.5)
     return got
 
 
@@ -210,11 +210,11 @@ def works_on_sync(seconds: float = 30) -> str:
     return "done"
 
 
-@task(id="active-time", max_duration=1.5)
+@task(id="active-time", max_duration=2.5)
 async def active_time(waits: int) -> str:
     for _ in range(waits):
-        await asyncio.sleep(0.5)
-        await wait.asleep(2.2)
+        await asyncio.sleep(1)
+        await wait.asleep(3.5)
     return "in time"
 
 

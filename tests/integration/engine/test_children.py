@@ -21,8 +21,7 @@ ACTOR = Actor.system("test")
 
 @pytest.fixture
 def waiting(waits: Fleet) -> Iterator[Fleet]:
-    waits.worker("worker-1")
-    waits.scheduler()
+    waits.pair()
     return waits
 
 
@@ -36,7 +35,7 @@ def test_a_plain_function_waits_for_its_children(waiting: Fleet) -> None:
 
 def test_many_children_bring_their_results_in_order(waiting: Fleet) -> None:
     handle = the("parent").enqueue(10_000)
-    assert handle.result(timeout=120) == [n + 1 for n in range(10_000) if n != 13]
+    assert handle.result(timeout=300) == [n + 1 for n in range(10_000) if n != 13]
     assert waiting.ledger.count("did", "children", "are", "back") == 1
     assert the("parent").enqueue(0).result(timeout=20) == []
 
@@ -90,8 +89,7 @@ def test_a_child_that_is_cancelled_alone_fails_for_its_parent(waiting: Fleet) ->
 
 
 def test_children_are_enqueued_once_though_their_parents_worker_dies(waits: Fleet) -> None:
-    waits.worker("worker-1")
-    waits.scheduler()
+    waits.pair()
     handle = the("parent").enqueue(200)
     eventually(lambda: Run.objects.filter(parent_id=handle.id).exists(), "there are children")
     waits.processes[0].signal(signal.SIGKILL)

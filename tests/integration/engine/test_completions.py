@@ -24,8 +24,7 @@ BOTH = pytest.mark.parametrize("name", ["renders", "renders-sync", "renders-apar
 @pytest.fixture
 def farm(completing: Fleet) -> Fleet:
     """One worker and the scheduler; the test is the farm."""
-    completing.worker("worker-1")
-    completing.scheduler()
+    completing.pair()
     return completing
 
 
@@ -89,7 +88,7 @@ def test_a_token_that_is_failed_is_a_failed_try_and_the_next_one_has_its_own(far
 
 
 def test_silence_is_a_failed_try(farm: Fleet) -> None:
-    handle = the("renders").enqueue("kelp", timeout=0.3)
+    handle = the("renders").enqueue("kelp", timeout=1.9)
     answers_late = submitted(farm, "kelp")
     token = submitted(farm, "kelp", 2)
     with pytest.raises(WaitOver, match="timed out"):

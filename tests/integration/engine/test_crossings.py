@@ -55,7 +55,7 @@ def test_fault_20_a_cancel_that_meets_the_timer_as_it_falls_due_takes_effect(reg
             eventually(lambda: _promote(conn) == 1, "the timer is due")
             thread, raised = beside(lambda: services.run_cancel(handle.id, actor=actor))
             eventually(someone_waits, "the cancel waits for the timer")
-        thread.join(10)
+        thread.join(30)
     assert raised == []
     assert run(handle.id).status == "cancelled"
 

@@ -36,8 +36,7 @@ def fingerprint_of(run_id: uuid.UUID) -> str:
 
 
 def test_every_failed_attempt_is_counted_and_one_ends_the_run(fleet: Fleet) -> None:
-    fleet.worker("worker-1")
-    fleet.scheduler()
+    fleet.pair()
     handles = [the("never-lucky").enqueue() for _ in range(3)]
     all_final([h.id for h in handles])
     [fingerprint] = {fingerprint_of(h.id) for h in handles}

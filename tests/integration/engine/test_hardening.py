@@ -23,8 +23,7 @@ ACTOR = Actor.system("test")
 @pytest.fixture
 def worked(hard: Fleet) -> Fleet:
     """One worker and the scheduler."""
-    hard.worker("worker-1")
-    hard.scheduler()
+    hard.pair()
     return hard
 
 
@@ -83,7 +82,7 @@ def test_fault_4_a_thread_that_reaches_no_step_boundary_does_not_keep_its_worker
     handle = the("stuck").enqueue()
     eventually(lambda: hard.ledger.count("stuck") == 1, "it is at work")
     worker.signal(signal.SIGTERM)
-    worker.wait(15)
+    worker.wait()
     hard.worker("worker-2")
     eventually(lambda: hard.ledger.count("stuck") == 2, "it goes on elsewhere")
     hard.ledger.open_gate("stuck")
@@ -102,7 +101,7 @@ def test_a_step_that_starts_tasks_of_its_own_does_not_change_the_names_of_the_br
 @pytest.mark.parametrize("how", ["step", "unsafe", "sleep", "thread"])
 def test_a_branch_that_works_keeps_its_run_in_the_worker_while_another_waits(worked: Fleet, how: str) -> None:
     handle = the("works-beside-a-listener").enqueue(how)
-    assert handle.result(timeout=10) == ["done"]
+    assert handle.result(timeout=30) == ["done"]
     assert worked.ledger.count("long") == 1
 
 

@@ -26,8 +26,7 @@ BOTH = pytest.mark.parametrize("name", ["hooked", "hooked-sync"])
 @pytest.fixture
 def hooking(hooks: Fleet) -> Iterator[Fleet]:
     """One worker and the scheduler, with the tasks that have hooks."""
-    hooks.worker("worker-1")
-    hooks.scheduler()
+    hooks.pair()
     return hooks
 
 

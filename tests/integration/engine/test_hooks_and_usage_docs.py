@@ -39,8 +39,7 @@ def test_the_run_of_the_page_is_parked_at_its_budget_and_a_top_up_lets_it_go_on(
     documented: Callable[[str], Fleet],
 ) -> None:
     fleet = documented("usage-and-budgets.md")
-    fleet.worker("worker-1")
-    fleet.scheduler()
+    fleet.pair()
     handle = the("research-topics").enqueue(topics=["kelp", "dulse", "nori"])
     eventually(lambda: run(handle.id).status == "waiting", "the run is parked")
     waiting_for = run(handle.id).waiting_for

@@ -21,8 +21,7 @@ from tests.support.waiting import eventually
 @pytest.fixture
 def worked(isolated: Fleet) -> Fleet:
     """One worker and the scheduler."""
-    isolated.worker("worker-1", HOLDFAST_PROCESSES="2")
-    isolated.scheduler()
+    isolated.pair(HOLDFAST_PROCESSES="2")
     return isolated
 
 
@@ -119,8 +118,7 @@ def test_the_example_of_the_page_on_isolation_does_what_the_page_says(fleet: Fle
     file = Path(fleet.ledger.folder) / "crunch.py"
     file.write_text(example[1])
     fleet.environment["HOLDFAST_TASKS"] = str(file)
-    fleet.worker("worker-1")
-    fleet.scheduler()
+    fleet.pair()
     words = [sys.executable, str(ROOT / "manage.py"), "enqueue", command[1], command[2], "--json"]
     said = subprocess.run(words, env=fleet.environment, capture_output=True, text=True, check=True)
     run_id = json.loads(said.stdout)["id"]

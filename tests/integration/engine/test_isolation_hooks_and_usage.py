@@ -21,8 +21,7 @@ BOTH = pytest.mark.parametrize("name", ["apart-hooked", "apart-hooked-async"])
 @pytest.fixture
 def worked(isolated: Fleet) -> Fleet:
     """One worker and the scheduler."""
-    isolated.worker("worker-1", HOLDFAST_PROCESSES="2")
-    isolated.scheduler()
+    isolated.pair(HOLDFAST_PROCESSES="2")
     return isolated
 
 

@@ -58,13 +58,15 @@ def partition_of(run: Run, later: int = 0) -> str:
 
 @contextmanager
 def writing(run: Run) -> Iterator[Future[int]]:
-    """Somebody writes snapshots of the run all the time. Gives how many; fails if one has to wait for a second."""
+    """Somebody writes snapshots of the run all the time. Gives how many; fails if one has to wait for long.
+
+    Our DDL may be waited for by design, for half a second and as long as it takes: not a backup, which never ends."""
     begun, over = Event(), Event()
 
     def write() -> int:
         written = 0
         with db.connect("worker") as worker:
-            worker.execute("SET lock_timeout = '1s'")
+            worker.execute("SET lock_timeout = '5s'")
             while not over.is_set():
                 worker.execute(
                     "INSERT INTO runs_snapshot (run_id, sequence, kind, name, key, attempt, started_at, finished_at)"
@@ -77,7 +79,7 @@ def writing(run: Run) -> Iterator[Future[int]]:
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(write)
         try:
-            assert begun.wait(10)
+            assert begun.wait(30)
             yield found
         finally:
             over.set()

@@ -23,8 +23,7 @@ ACTOR = Actor.system("test")
 @pytest.fixture
 def going(waits: Fleet) -> Iterator[Fleet]:
     """One worker and the scheduler, with the tasks that wait."""
-    waits.worker("worker-1")
-    waits.scheduler()
+    waits.pair()
     return waits
 
 

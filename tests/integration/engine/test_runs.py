@@ -20,8 +20,7 @@ from tests.support.waiting import eventually
 @pytest.fixture
 def worked(fleet: Fleet) -> Fleet:
     """One worker and the scheduler."""
-    fleet.worker("worker-1")
-    fleet.scheduler()
+    fleet.pair()
     return fleet
 
 

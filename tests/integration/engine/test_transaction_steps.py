@@ -24,8 +24,7 @@ BOTH = pytest.mark.parametrize("name", ["writes", "writes-async"])
 @pytest.fixture
 def worked(stepping: Fleet) -> Fleet:
     """One worker and the scheduler."""
-    stepping.worker("worker-1")
-    stepping.scheduler()
+    stepping.pair()
     return stepping
 
 

@@ -30,8 +30,7 @@ AS_JSON = {
 @pytest.fixture
 def worked(hard: Fleet) -> Fleet:
     """One worker and the scheduler."""
-    hard.worker("worker-1")
-    hard.scheduler()
+    hard.pair()
     return hard
 
 

@@ -34,8 +34,7 @@ ACTOR = Actor.system("test")
 @pytest.fixture
 def selling(updating: Fleet) -> Fleet:
     """One worker and the scheduler."""
-    updating.worker("worker-1", HOLDFAST_PROCESSES="1")
-    updating.scheduler()
+    updating.pair(HOLDFAST_PROCESSES="1")
     return updating
 
 
@@ -125,10 +124,11 @@ def test_a_failed_attempt_neither_loses_the_reply_nor_gives_it_twice(selling: Fl
     assert Update.objects.get().reply == {"attempt": 2 if die == "before" else 1}
 
 
-def test_one_key_is_one_update(selling: Fleet) -> None:
+def test_one_key_is_one_update(updating: Fleet) -> None:
     handle = the("sells").enqueue(changes=2)
     with pytest.raises(UpdateTimeout) as timeout:
         handle.update("set-price", {"price": 5}, timeout=0, key="order-17")
+    updating.worker("worker-1")
     assert handle.update("set-price", {"price": 5}, timeout=20, key="order-17") == {"old": 10}
     assert timeout.value.data["update"] == str(Update.objects.get().pk)
     with pytest.raises(IdempotencyConflict, match="'order-17' was used for another update"):
@@ -220,7 +220,7 @@ def test_callers_race_the_end_of_a_run_and_each_is_told(selling: Fleet) -> None:
     def ask(handle: Any, price: int) -> str:
         try:
             start.wait()
-            reply = handle.update("set-price", {"price": price}, timeout=20)
+            reply = handle.update("set-price", {"price": price}, timeout=60)
         except WrongState:
             return "ended"
         finally:
@@ -230,7 +230,7 @@ def test_callers_race_the_end_of_a_run_and_each_is_told(selling: Fleet) -> None:
     with ThreadPoolExecutor(8) as pool:
         asked = [[pool.submit(ask, handle, price) for price in (5, 6, 7, 8)] for handle in handles]
         start.set()
-        told = [sorted(future.result(timeout=60) for future in of_one) for of_one in asked]
+        told = [sorted(future.result(timeout=120) for future in of_one) for of_one in asked]
     assert told == [["ended", "ended", "ended", "{'old': 10}"]] * len(handles)
     assert not Update.objects.filter(outcome=None).exists()
 

@@ -28,8 +28,7 @@ TENTH = Decimal("0.1")
 @pytest.fixture
 def spending_fleet(spends: Fleet) -> Iterator[Fleet]:
     """One worker and the scheduler, with the tasks that spend."""
-    spends.worker("worker-1")
-    spends.scheduler()
+    spends.pair()
     return spends
 
 
@@ -221,7 +220,7 @@ def test_fault_3_a_worker_that_is_killed_loses_no_usage_of_a_finished_step(spend
     victim.wait()
     spends.worker("worker-2")
     spends.scheduler()
-    assert handle.result(timeout=60) == sum(range(4_000))
+    assert handle.result(timeout=180) == sum(range(4_000))
     asked = spends.ledger.count("asked")
     # Of a step that was cut off, what it said before the end may have been committed or not.
     assert 400_000 <= used(handle.id)["tokens_in"] <= 100 * asked

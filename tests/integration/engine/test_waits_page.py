@@ -30,8 +30,7 @@ def examples(fleet: Fleet, data_dir: Path, settings: Any) -> Fleet:
     fleet.environment["HOLDFAST_TASKS"] = str(path)
     registration.discover()
     registration.register_all()
-    fleet.worker("worker-1")
-    fleet.scheduler()
+    fleet.pair()
     return fleet
 
 

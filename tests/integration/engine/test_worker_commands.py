@@ -34,8 +34,7 @@ def test_a_worker_of_the_longest_name_does_its_work(fleet: Fleet) -> None:
 
 
 def test_rq_suspend_holds_new_runs_back_until_resume(fleet: Fleet) -> None:
-    fleet.worker("worker-1")
-    fleet.scheduler()
+    fleet.pair()
     the("echo").enqueue(1).result(timeout=20)
     suspend(connection())
     eventually(lambda: not connection().pubsub_channels(channel("default")), "the shift ends", timeout=20)
@@ -62,7 +61,7 @@ def test_runs_go_on_while_rq_suspends_the_worker_and_nothing_new_begins(fleet: F
     assert running[0].result(timeout=20) == "a"
     assert run(left.id).status == "queued", "a thread is free, and nothing new is leased"
     resume(connection())
-    assert left.result(timeout=5) == 1
+    assert left.result(timeout=20) == 1
     fleet.ledger.open_gate("b")
     assert running[1].result(timeout=20) == "b"
 
@@ -76,7 +75,7 @@ def test_what_was_enqueued_while_suspended_goes_on_after_resume_without_a_schedu
     eventually(lambda: state_of("worker-1") == "suspended", "the worker is suspended", timeout=20)
     assert run(handle.id).status == "queued"
     resume(connection())
-    assert handle.result(timeout=5) == 1
+    assert handle.result(timeout=20) == 1
 
 
 def test_a_burst_leaves_everything_where_it_is_while_rq_suspends(fleet: Fleet) -> None:
