@@ -16,7 +16,7 @@ from runs import services
 from runs.bulk.model import BulkJob
 from runs.models import Run
 from tests.support import stored
-from tests.support.browsing import Site, Visitor
+from tests.support.browsing import COPIED_STAYS, Site, Visitor
 from tests.support.waiting import eventually
 
 PATHS = (
@@ -187,6 +187,7 @@ def test_copying_works_over_plain_http(visitor: Visitor) -> None:
     page.goto("/design/")
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # a secure page has it
     viewer = page.locator(".json").first
+    page.evaluate(COPIED_STAYS)
     viewer.get_by_role("button", name="Copy").click()
     expect(viewer.get_by_role("button", name="Copied")).to_be_visible()
     page.get_by_label("notes").focus()

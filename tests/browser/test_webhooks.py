@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from runs.models import Run
 from runs.webhooks.model import Delivery
 from tests.browser.test_pages_for_everyone import THEMES, still_violates
-from tests.support.browsing import Visitor
+from tests.support.browsing import COPIED_STAYS, Visitor
 from tests.support.receiver import Receiver
 from tests.support.waiting import eventually
 
@@ -44,6 +44,7 @@ def test_a_webhook_is_made_receives_and_sends_again(visitor: Visitor) -> None:
     page.get_by_role("button", name="Make it").click()
     secret = page.locator("#secret pre").inner_text()
     assert secret.startswith("whsec_")
+    page.evaluate(COPIED_STAYS)
     page.locator("#secret").get_by_role("button", name="Copy").click()
     expect(page.locator("#secret")).to_contain_text("Copied")
     fits(page, "in-secret")

@@ -113,11 +113,11 @@ def test_fault_13_commits_whose_answers_are_lost_leave_nothing_twice(fleet: Flee
     thread = threading.Thread(target=cutter)
     thread.start()
     try:
-        eventually(lambda: Run.objects.filter(finished_at=None).count() < 40, "most end under cuts", timeout=60)
+        eventually(lambda: Run.objects.filter(finished_at=None).count() < 40, "most end under cuts", timeout=150)
     finally:
         stop.set()
         thread.join()
-    all_final(ids, timeout=60)
+    all_final(ids, timeout=150)
     assert statuses(ids) == {"completed"}
     assert not Lease.objects.exists()
     assert Attempt.objects.filter(run_id__in=ids).count() == len(ids)

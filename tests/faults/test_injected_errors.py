@@ -51,7 +51,7 @@ def test_fault_14_errors_at_5_percent_of_store_calls_leave_what_a_run_without_er
         return [left(run_id) for run_id in ids]
 
     well = [fleet.worker("worker-well"), fleet.scheduler()]
-    expected = work(workload(), 30)
+    expected = work(workload(), 120)
     for process in well:
         process.popen.terminate()
         process.wait()
@@ -62,7 +62,7 @@ def test_fault_14_errors_at_5_percent_of_store_calls_leave_what_a_run_without_er
     fleet.scheduler(**injected)
     for number in (1, 2):
         fleet.worker(f"worker-{number}", **injected)
-    found = work(ids, 50)
+    found = work(ids, 120)
 
     assert "injected" in "".join(p.said() for p in fleet.processes), "errors were injected indeed"
     for run_id, before, after in zip(ids, expected, found, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from holdfast.access.selectors import database_now
@@ -11,10 +11,10 @@ from runs.filters import first_id
 from runs.models import Attempt, Run, Task
 
 
-def came(queue: Queue, ago: float, seconds: float, **more: Any) -> Run:
-    """A run that came so many seconds ago, and was worked on for so long."""
+def came(queue: Queue, ago: float, seconds: float, *, now: datetime | None = None, **more: Any) -> Run:
+    """A run that came so many seconds before `now`, and was worked on for so long."""
     task, _ = Task.objects.get_or_create(id="t", defaults={"module": "m", "queue": queue, "version": "1"})
-    at = database_now() - timedelta(seconds=ago)
+    at = (now or database_now()) - timedelta(seconds=ago)
     run_id = type(first_id(at))(int=first_id(at).int + Run.objects.count() + 1)
     times = {"created_at": at, "started_at": at, "finished_at": at + timedelta(seconds=seconds)}
     values = {"status": "completed", "trace_id": "0" * 32, "payload": {}, **times, **more}

@@ -26,7 +26,7 @@ def statuses(ids: list[UUID]) -> set[str]:
     return set(Run.objects.filter(pk__in=ids).values_list("status", flat=True))
 
 
-def all_final(ids: list[UUID], timeout: float = 30.0) -> None:
+def all_final(ids: list[UUID], timeout: float = 60.0) -> None:
     """Waits until every run has ended."""
     final = [str(s) for s in FINAL]
     eventually(

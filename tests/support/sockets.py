@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from asgiref.testing import ApplicationCommunicator
 
-PATIENCE = 20.0  # seconds until a message must have come
+PATIENCE = 60.0  # seconds until a message must have come
 Headers = list[tuple[bytes, bytes]]
 
 

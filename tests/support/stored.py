@@ -36,13 +36,14 @@ def task(name: str = "sums", queue_name: str = "default", **fields: Any) -> Task
 
 def uuid7(at: datetime) -> UUID:
     """An id as PostgreSQL would have made it at that moment; later calls give later ids."""
-    milliseconds = int(at.timestamp() * 1000)
+    milliseconds, number = int(at.timestamp() * 1000), next(_number)
     return UUID(
         int=milliseconds << 80
         | 7 << 76
-        | (next(_number) & 0xFFF) << 64
+        | (number >> 12 & 0xFFF) << 64
         | 2 << 62
-        | int.from_bytes(secrets.token_bytes(7))
+        | (number & 0xFFF) << 50
+        | int.from_bytes(secrets.token_bytes(6))
     )
 
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 LOOK = 0.02
 
 
-def eventually(look: Callable[[], T], what: str, timeout: float = 30.0) -> T:
+def eventually(look: Callable[[], T], what: str, timeout: float = 60.0) -> T:
     """Looks until the answer is true, and returns it. Fails, saying what was waited for, after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

@@ -42,7 +42,7 @@ def answering(running: Run) -> Iterator[threading.Thread]:
     thread = threading.Thread(target=answer)
     thread.start()
     yield thread
-    thread.join(20)
+    thread.join()
 
 
 def test_a_stack_is_told_with_its_steps(

@@ -107,7 +107,7 @@ def test_a_token_reads_its_run_and_nothing_else(streaming_client: httpx.Client, 
     run_id = start(streaming_client, "says-in-turns", words=["for ", "you"])
     other = start(streaming_client, "says-in-turns", words=["for others"])
     handle: RunHandle[Any] = RunHandle(uuid.UUID(run_id))
-    with httpx.Client(base_url=f"http://{server}") as page:
+    with httpx.Client(base_url=f"http://{server}", timeout=30) as page:
         token = handle.stream_token("answer")
         events = list(follow(page, f"/streams/{token}"))
         assert (data(events), events[-1].kind) == (["for ", "you"], "end")
@@ -145,7 +145,7 @@ def test_an_expired_token_is_refused_and_ends_what_it_had_opened(
     token = streamtoken.issue(uuid.UUID(run_id), "answer", ttl=0.2)
 
     def refused() -> bool:
-        with httpx.stream("GET", f"http://{server}/streams/{token}", headers=ACCEPT) as response:
+        with httpx.stream("GET", f"http://{server}/streams/{token}", headers=ACCEPT, timeout=30) as response:
             return response.status_code == 403
 
     eventually(refused, "the token expires")

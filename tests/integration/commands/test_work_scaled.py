@@ -48,7 +48,7 @@ def test_it_grows_under_a_backlog_and_shrinks_after_it(fleet: Fleet) -> None:
     handles = the("gated").enqueue_many([{"gate": "go"}] * 6)
     assert first < number_of_workers(3)
     eventually(lambda: fleet.ledger.count("waiting") == 3, "each is at work on one", PATIENCE)
-    assert "1 → 2 workers: 5 runs due, the first waits for " in work.said()
+    assert re.search(r"1 → 2 workers: [56] runs due, the first waits for ", work.said())
     assert "2 → 3 workers: " in work.said()
     # The third may have taken its run by then, or not.
     said = r"3 workers, and --max allows no more: [34] runs due, the first waits for "
@@ -91,7 +91,9 @@ def test_what_no_worker_could_start_is_no_reason_for_more(fleet: Fleet) -> None:
     handles = the("gated").enqueue_many([{"gate": "go"}] * 4)
     eventually(lambda: "suspended" in rq_states(), "it is suspended", PATIENCE)
     resume(connection())  # what was counted before would show in the words of the first decision
-    eventually(lambda: "1 → 2 workers: 3 runs due" in work.said(), "it grows when it is resumed", PATIENCE)
+    # The first may have taken its run by then, or not.
+    grows = r"1 → 2 workers: [34] runs due"
+    eventually(lambda: re.search(grows, work.said()), "it grows when it is resumed", PATIENCE)
     fleet.ledger.open_gate("go")
     all_final([handle.id for handle in handles])
 

@@ -306,9 +306,9 @@ def test_a_worker_and_a_scheduler_beside_it_touch_nothing_of_it(fleet: Fleet) ->
     fleet.worker("worker-1")
     fleet.scheduler()
     handle = the("echo").using(delay=0.5).enqueue()
-    handle.result(timeout=30)
+    handle.result(timeout=60)
     lost = Worker.objects.filter(pk=dead.pk, lost_at__isnull=False)
-    eventually(lost.exists, "the scheduler has looked for the dead", timeout=30)
+    eventually(lost.exists, "the scheduler has looked for the dead")
     assert list(Run.objects.exclude(pk=handle.id).order_by("pk").values()) == runs
     assert list(Attempt.objects.exclude(run_id=handle.id).order_by("pk").values()) == attempts
     assert list(Worker.objects.filter(pk__in=seeded).order_by("pk").values()) == workers

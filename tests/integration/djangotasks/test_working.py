@@ -45,7 +45,7 @@ def finished(result: TaskResult[Any]) -> TaskResult[Any]:
         result.refresh()
         return result.is_finished
 
-    eventually(over, f"{result.task.name} finishes", 30)
+    eventually(over, f"{result.task.name} finishes")
     return result
 
 
@@ -136,7 +136,7 @@ def test_a_run_is_running_while_it_is_executed_and_survives_its_worker(djangotas
     assert (result.status, result.worker_ids) == (TaskResultStatus.RUNNING, ["worker-1"])
     first.signal(signal.SIGKILL)
     djangotasks.worker("worker-2")
-    eventually(lambda: djangotasks.ledger.count("holds") == 2, "it is begun again", 30)
+    eventually(lambda: djangotasks.ledger.count("holds") == 2, "it is begun again")
     djangotasks.ledger.open_gate("gate")
     finished(result)
     assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, "gate")

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,13 @@ def get(address: str) -> dict[str, str]:
         return dict(json.load(answer))
 
 
+def answers(address: str) -> bool:
+    try:
+        return bool(get(address))
+    except urllib.error.HTTPError:
+        return False
+
+
 @pytest.mark.usefixtures("reaped")
 def test_it_runs_twice_on_one_folder_and_ctrl_c_stops_every_child(data_dir: Path, ordinary: bool) -> None:
     with start_up(data_dir, ordinary=ordinary) as up:
@@ -91,7 +99,7 @@ def test_after_kill_9_its_children_end_and_the_next_one_takes_the_servers_over(d
         servers = {p.pid for p in servers_of(data_dir)}
         up.send(signal.SIGKILL)
         up.end()
-        eventually(lambda: {p.pid for p in up.alive()} <= servers, "the children of a killed up end", timeout=40)
+        eventually(lambda: {p.pid for p in up.alive()} <= servers, "the children of a killed up end", timeout=90)
         with start_up(data_dir, ordinary=ordinary) as following:
             ready(following)
             taken = {int(pid) for pid in re.findall(r"runs already \(pid (\d+)\): taken over", following.text)}
@@ -116,6 +124,7 @@ def test_whoever_is_killed_is_started_again(data_dir: Path) -> None:
             pid = re.findall(rf"{name} started \(pid (\d+)\)", up.text)[-1]
             psutil.Process(int(pid)).kill()
             up.wait_for(rf"{name} started \(pid \d+\)", after=before)
+        eventually(lambda: answers(f"{address}/readyz"), "it can do its work again")
         assert get(f"{address}/readyz") == {"database": "ok", "migrations": "ok", "redis": "ok"}
         up.send(signal.SIGINT)
         assert up.end() == 0

@@ -79,7 +79,7 @@ def test_probes_of_two_processes_that_report_at_once_both_count(conn: Conn, open
         second.start()
         reported.wait(10)
         eventually(lambda: waits_for_lock(conn), "the second waits for the first")
-    second.join(10)
+    second.join()
     assert Breaker.objects.get(name=openai).state == "open"
 
 
@@ -111,7 +111,7 @@ def test_one_probe_that_fails_opens_it_for_another_cooldown(conn: Conn, openai: 
     probe = store.take_probe(conn, openai)
     assert probe is not None
     assert say(conn, openai, Calls(1, 1), (probe, True)) == "open"
-    at(conn, 20)
+    at(conn, 16)
     assert say(conn, openai) == "open"
     at(conn, 22)
     assert say(conn, openai) == "half_open"

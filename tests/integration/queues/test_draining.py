@@ -35,12 +35,12 @@ def test_a_worker_that_is_asked_finishes_its_run_takes_no_more_and_leaves(fleet:
     eventually(lambda: Worker.objects.get(name="worker-1").draining_at, "it has heard of it")
     later = the("echo").enqueue("for others")
     fleet.ledger.open_gate("last")
-    assert handle.result(timeout=20)
-    assert process.wait(20) == 0
+    assert handle.result(timeout=60)
+    assert process.wait(60) == 0
     assert Worker.objects.get(name="worker-1").stopped_at is not None
     assert later.refresh().status == "queued"
     fleet.worker("worker-2")
-    assert later.result(timeout=20) == "for others"
+    assert later.result(timeout=60) == "for others"
     assert AuditEntry.objects.get(action="queues.drain_worker").reason == "the host is wanted"
 
 

@@ -17,6 +17,8 @@ from tests.support.people import signed_in
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("registered")
+#: Seconds until the transactions of other tests are over: some take a minute, and more on a slow machine.
+OTHERS = 300.0
 
 
 def pass_by(count: int) -> None:
@@ -34,6 +36,7 @@ def test_the_session_with_the_oldest_snapshot_is_named_and_blamed_when_it_costs(
     monkeypatch.setattr(horizon, "COSTLY", 200)
     monkeypatch.setattr(horizon, "LONG", 0.0)
     stored.worker()
+    began = timezone.now()
     with db.connect("backup") as backup, db.connect("another") as another:
         pid = backup.info.backend_pid
         for session in (backup, another):
@@ -47,10 +50,10 @@ def test_the_session_with_the_oldest_snapshot_is_named_and_blamed_when_it_costs(
             found = horizon.horizon()
             return found if found.dead >= 200 and f"(process {pid})" in found.holder else None
 
-        held = eventually(counted, "the rows are counted, and whoever came before is done")
+        held = eventually(counted, "the rows are counted, and whoever came before is done", OTHERS)
         assert f"(process {pid})" in held.holder
         assert held.since is not None
-        assert timezone.now() - held.since < timedelta(minutes=1)
+        assert began - timedelta(seconds=1) < held.since < timezone.now()
         assert "transaction" in [said.cause.key for said in selectors.story().said]
         assert "rows of the line cannot be cleared away" in signed_in("viewer").get("/").content.decode()
 
@@ -62,6 +65,6 @@ def test_one_that_has_written_counts_too_and_one_that_is_over_does_not() -> None
         writes.execute("SELECT pg_current_xact_id()")
         ours = f"(process {writes.info.backend_pid})"
         # Other tests write into the same cluster: sessions that began before are the older ones until they end.
-        eventually(lambda: ours in horizon.horizon().holder, "it is the oldest that is left")
+        eventually(lambda: ours in horizon.horizon().holder, "it is the oldest that is left", OTHERS)
         writes.rollback()
         assert ours not in horizon.horizon().holder

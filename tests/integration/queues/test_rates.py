@@ -39,7 +39,7 @@ def leased(conn: Conn, worker: int) -> int:
 def test_a_window_lets_through_its_rate_over_all_lanes_and_not_one_more(conn: Conn, rated: Queue, worker: int) -> None:
     assert leased(conn, worker) == 5
     assert leased(conn, worker) == 0
-    at(conn, 9.5)
+    at(conn, 7)
     assert leased(conn, worker) == 0, "the window slides: it is no calendar's"
     at(conn, 11)
     assert leased(conn, worker) == 5

@@ -32,8 +32,9 @@ def ask(name: str = "llm", client: Client | None = None, **form: str) -> Any:
 
 
 def test_arrivals_of_the_last_day_that_have_started_are_replayed(llm: Queue) -> None:
+    now = database_now()
     for n in range(6):
-        came(llm, 3_600 - n, 60)
+        came(llm, 3_600 - n, 60, now=now)
     came(llm, 90_000, 60)
     came(llm, 100, 0, status="queued", started_at=None, finished_at=None)
     came(Queue.objects.create(name="other"), 100, 60)
@@ -64,8 +65,9 @@ def test_of_too_many_the_latest_are_taken(llm: Queue, monkeypatch: pytest.Monkey
 
 
 def test_the_form_shows_numbers_and_a_figure_and_changes_nothing(llm: Queue) -> None:
+    now = database_now()
     for n in range(6):
-        came(llm, 600 - n, 60)
+        came(llm, 600 - n, 60, now=now)
     answer = ask(concurrency_limit="1", key_concurrency_limit="", rate="", key_rate="", key_weights="")
     assert answer.status_code == 200
     page = answer.content.decode()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from holdfast import db
 from holdfast.access.errors import GrantMissing
 from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
@@ -71,6 +74,15 @@ def completed(count: int) -> list[uuid.UUID]:
         for number in range(count)
     ]
     return [found.id for found in Run.objects.bulk_create(made)]
+
+
+@contextmanager
+def held_up(job: BulkJob, position: int) -> Iterator[None]:
+    """The job comes no further than the run there: another session has its row."""
+    with db.connect("test") as conn, conn.transaction():
+        conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        conn.execute("SELECT 1 FROM runs_bulkitem WHERE job_id = %s AND position = %s FOR UPDATE", [job.pk, position])
+        yield
 
 
 def ended(job: BulkJob, timeout: float = 60.0) -> BulkJob:
@@ -236,10 +248,11 @@ def test_a_worker_that_is_killed_in_the_middle_leaves_no_run_out_and_none_is_act
     queues.queue_pause("default", ANN)  # what is replayed need not run as well
     ids = completed(250)
     job = services.bulk_create(action="replay", ids=ids, actor=ANN)
-    victim = worked.worker("worker-1")
-    eventually(lambda: BulkJob.objects.get(pk=job.pk).done > 60, "it is in the middle", 60)
-    victim.signal(signal.SIGKILL)
-    victim.wait()
+    with held_up(job, 170):
+        victim = worked.worker("worker-1")
+        eventually(lambda: BulkJob.objects.get(pk=job.pk).done > 60, "it is in the middle")
+        victim.signal(signal.SIGKILL)
+        victim.wait()
     cut = BulkJob.objects.get(pk=job.pk)
     assert 60 < cut.done < 250
     worked.worker("worker-2")
@@ -256,9 +269,10 @@ def test_an_abort_stops_at_the_next_batch_and_says_what_was_done(worked: Fleet) 
     queues.queue_pause("default", ANN)  # what is replayed need not run as well
     ids = completed(1_000)
     job = services.bulk_create(action="replay", ids=ids, actor=ANN)
-    worked.worker("worker-1")
-    eventually(lambda: BulkJob.objects.get(pk=job.pk).done > 60, "it is in the middle", 60)
-    assert services.bulk_abort(job.id, actor=ANN, reason="wrong ones") == "cancelling"
+    with held_up(job, 170):
+        worked.worker("worker-1")
+        eventually(lambda: BulkJob.objects.get(pk=job.pk).done > 60, "it is in the middle")
+        assert services.bulk_abort(job.id, actor=ANN, reason="wrong ones") == "cancelling"
     found = ended(job)
     assert run(job.id).status == "cancelled"
     assert 60 < found.done < 1_000

@@ -98,7 +98,7 @@ def test_an_unsafe_step_is_called_again_by_decision_and_never_on_a_guess(working
 
 def test_waits_and_failures_of_earlier_attempts_come_along_and_stay_apart(working: Fleet) -> None:
     handle = the("forks-after-trouble").enqueue()
-    eventually(lambda: run(handle.id).status == "waiting", "it waits for the signal", 30)
+    eventually(lambda: run(handle.id).status == "waiting", "it waits for the signal")
     answers.run_signal(handle.id, "go", 7, actor=ACTOR)
     old = ended(handle.id)
     history = [(s.kind, s.attempt) for s in snapshots(old.id)]
@@ -113,10 +113,10 @@ def test_waits_and_failures_of_earlier_attempts_come_along_and_stay_apart(workin
 
 def test_a_run_that_is_at_work_can_be_forked_and_goes_on(working: Fleet) -> None:
     handle = the("forks-after-trouble").enqueue()
-    eventually(lambda: run(handle.id).status == "waiting", "it waits for the signal", 30)
+    eventually(lambda: run(handle.id).status == "waiting", "it waits for the signal")
     new = run_fork(handle.id, sequence=2, actor=ACTOR)
     for run_id in (handle.id, new):
-        eventually(lambda of=run_id: run(of).status == "waiting", "it waits", 30)  # type: ignore[misc]
+        eventually(lambda of=run_id: run(of).status == "waiting", "it waits")  # type: ignore[misc]
         answers.run_signal(run_id, "go", 1, actor=ACTOR)
     assert {ended(handle.id).status, ended(new).status} == {"completed"}
 

@@ -154,9 +154,9 @@ def test_a_call_that_is_rolled_back_has_not_been_made() -> None:
 
 def test_a_debounced_run_is_executed_once_with_the_last_payload(fleet: Fleet) -> None:
     fleet.worker("worker-1")
+    handles = calls("a", "b", "c", delay=2)  # they come while the scheduler starts
     fleet.scheduler()
-    handles = calls("a", "b", "c", delay=0.5)
-    assert handles[0].result(timeout=20) == "c"
+    assert handles[0].result(timeout=60) == "c"
     assert Run.objects.count() == 1
 
 
@@ -231,7 +231,7 @@ def test_keys_that_say_nothing_any_more_are_forgotten() -> None:
 def test_a_key_in_the_scope_of_a_run_is_that_runs_own(fleet: Fleet) -> None:
     fleet.worker("worker-1")
     first, second = the("enqueues-keyed").enqueue(), the("enqueues-keyed").enqueue()
-    found = [set(handle.result(timeout=20)) for handle in (first, second)]
+    found = [set(handle.result(timeout=60)) for handle in (first, second)]
     assert [len(ids) for ids in found] == [1, 1], "each calls twice"
     assert found[0].isdisjoint(found[1])
     with pytest.raises(InvalidOption, match="no run enqueues this"):

@@ -76,7 +76,7 @@ def test_what_is_not_taken_is_sent_again_under_the_same_id(worked: Fleet) -> Non
     with Receiver(500) as receiver:
         make(receiver.url)
         the("echo").enqueue("x")
-        eventually(lambda: len(receiver.requests) == 2, "it comes again", timeout=PATIENT.ceiling(1) + 15)
+        eventually(lambda: len(receiver.requests) == 2, "it comes again", timeout=PATIENT.ceiling(1) + 60)
         delivery = eventually(lambda: Run.objects.filter(task_id=telling.DELIVERS, status="completed").first(), "taken")
     assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 1
     assert receiver.bodies()[0] == receiver.bodies()[1]
@@ -92,7 +92,9 @@ def test_an_endpoint_that_never_answers_holds_up_its_own_news_alone(fleet: Fleet
         make(receiver.url)
         for _ in range(10):
             the("echo").enqueue("x")
-        eventually(lambda: len(receiver.requests) == 10, "the other endpoint is told of all", timeout=sending.TIMEOUT)
+        # Were its news held up, the last of them would come when two of the silent one's turns are over.
+        within = 1.5 * sending.TIMEOUT
+        eventually(lambda: len(receiver.requests) == 10, "the other endpoint is told of all", within)
         own = Lease.objects.filter(queue__name="holdfast")
         eventually(lambda: own.count() == 2, "so many are under way to the silent one")
         assert {lease.concurrency_key for lease in own} == {"endpoint:silent"}
@@ -130,7 +132,7 @@ def test_what_nobody_wants_any_more_is_cancelled_and_no_failure(worked: Fleet, c
             services.endpoint_delete("crm", actor=ACTOR)
         else:
             services.endpoint_update("crm", {"enabled": False}, actor=ACTOR)
-        eventually(lambda: Run.objects.filter(pk=again.pk, status="cancelled").exists(), "it ends", timeout=30)
+        eventually(lambda: Run.objects.filter(pk=again.pk, status="cancelled").exists(), "it ends")
         assert any(why in line.message for line in lines(again.pk))
         assert not AuditEntry.objects.filter(action="runs.cancel").exists(), "no person did it"
         assert [row.failed for row in selectors.endpoints()[0]] in ([], [0])

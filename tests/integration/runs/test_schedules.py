@@ -19,11 +19,10 @@ from holdfast.access.grants import Actor
 from holdfast.access.models import AuditEntry
 from runs import services as services_of_runs
 from runs import store
-from runs.errors import DeclarationError, InvalidPayload, UnknownTask
+from runs.errors import InvalidPayload, UnknownTask
 from runs.models import Run
 from runs.schedules import firing, services
 from runs.schedules.backfill import backfill
-from runs.schedules.declare import Schedule as Declared
 from runs.schedules.model import Schedule, Tick
 from runs.schedules.services import InvalidSchedule, UnknownSchedule
 from runs.store import lives
@@ -54,7 +53,7 @@ def outcomes() -> list[str]:
 
 def test_a_tick_that_is_due_begins_one_run_and_says_which(minutely: Schedule) -> None:
     assert minutely.next_at is not None
-    assert minutely.next_at > timezone.now()
+    assert minutely.next_at > minutely.created_at
     due(minutely, since=-3_600)
     assert firing.fire_due() == 0
     due(minutely)
@@ -135,7 +134,7 @@ def test_the_tick_that_is_late_says_so(minutely: Schedule) -> None:
     due(minutely, since=20)
     firing.fire_due()
     tick = Tick.objects.get()
-    assert tick.why == "20 s late"
+    assert re.fullmatch(r"2\d s late", tick.why)
     assert "late" in Run.objects.get().tags
 
 
@@ -290,47 +289,6 @@ def test_an_edit_loses_no_tick_that_is_due_unless_it_is_of_the_time(minutely: Sc
     assert firing.fire_due() == 0
 
 
-# ── code ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_code_declares_defaults_that_a_persons_edit_overrides(registered: None) -> None:
-    try:
-        Declared("declared-report", the("echo"), {"value": 1}, cron="0 6 * * *", timezone="Europe/Berlin")
-        services.declare_all()
-        found = Schedule.objects.get(name="declared-report")
-        assert (found.cron, found.timezone, found.edited) == ("0 6 * * *", "Europe/Berlin", [])
-        edited = services.schedule_update("declared-report", ACTOR, cron="0 7 * * *", reason="later")
-        assert edited.edited == ["cron"]
-        del Declared.declared["declared-report"]
-        Declared("declared-report", the("echo"), {"value": 2}, cron="0 5 * * *", timezone="UTC")
-        services.declare_all()
-        found.refresh_from_db()
-        assert (found.cron, found.payload, found.timezone) == ("0 7 * * *", {"value": 2}, "UTC")
-        back = services.schedule_update("declared-report", ACTOR, as_declared=True)
-        assert (back.cron, back.edited) == ("0 5 * * *", [])
-    finally:
-        del Declared.declared["declared-report"]
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"cron": "nonsense"},
-        {"every": 0},
-        {"cron": "* * * * *", "timezone": "Mars/Olympus"},
-        {"every": 60, "catch_up": "some"},
-        {"every": 60, "overlap": "maybe"},
-        {"every": 60, "jitter": -1},
-        {"every": 60, "payload": {"nonsense": 1}},
-        {},
-    ],
-)
-def test_nonsense_is_refused_at_import(registered: None, values: dict[str, Any]) -> None:
-    with pytest.raises(DeclarationError, match="schedule 'unit-nonsense'"):
-        Declared("unit-nonsense", the("echo"), **values)
-    assert "unit-nonsense" not in Declared.declared
-
-
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -338,9 +296,10 @@ def test_a_pause_stops_ticks_and_those_meanwhile_are_none(minutely: Schedule) ->
     paused = services.schedule_pause("minutely", ACTOR, "holidays")
     assert (paused.next_at, paused.pause_reason) == (None, "holidays")
     assert firing.fire_due() == 0
+    before = timezone.now()
     resumed = services.schedule_resume("minutely", ACTOR)
     assert resumed.next_at is not None
-    assert resumed.next_at > timezone.now()
+    assert resumed.next_at > before
     run_id = services.schedule_run("minutely", ACTOR)
     assert Run.objects.get(pk=run_id).tags == ["schedule:minutely", "by-hand"]
     services.schedule_delete("minutely", ACTOR)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from holdfast import db
 from holdfast.access.grants import Actor
 from runs.engine.upkeep import Clockwork
+from runs.errors import DeclarationError
 from runs.models import Run
 from runs.schedules import services
 from runs.schedules.declare import Schedule as Declared
@@ -103,3 +104,41 @@ def test_a_row_whose_zone_this_host_lacks_adopts_one_that_it_knows(deploy: Deplo
     Schedule.objects.filter(name="report").update(timezone="Europe/Atlantis")
     found = deploy(cron="0 6 * * *", timezone="Europe/Berlin")
     assert found.timezone == "Europe/Berlin"
+
+
+def test_code_declares_defaults_that_a_persons_edit_overrides(registered: None) -> None:
+    try:
+        Declared("declared-report", the("echo"), {"value": 1}, cron="0 6 * * *", timezone="Europe/Berlin")
+        services.declare_all()
+        found = Schedule.objects.get(name="declared-report")
+        assert (found.cron, found.timezone, found.edited) == ("0 6 * * *", "Europe/Berlin", [])
+        edited = services.schedule_update("declared-report", ACTOR, cron="0 7 * * *", reason="later")
+        assert edited.edited == ["cron"]
+        del Declared.declared["declared-report"]
+        Declared("declared-report", the("echo"), {"value": 2}, cron="0 5 * * *", timezone="UTC")
+        services.declare_all()
+        found.refresh_from_db()
+        assert (found.cron, found.payload, found.timezone) == ("0 7 * * *", {"value": 2}, "UTC")
+        back = services.schedule_update("declared-report", ACTOR, as_declared=True)
+        assert (back.cron, back.edited) == ("0 5 * * *", [])
+    finally:
+        del Declared.declared["declared-report"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"cron": "nonsense"},
+        {"every": 0},
+        {"cron": "* * * * *", "timezone": "Mars/Olympus"},
+        {"every": 60, "catch_up": "some"},
+        {"every": 60, "overlap": "maybe"},
+        {"every": 60, "jitter": -1},
+        {"every": 60, "payload": {"nonsense": 1}},
+        {},
+    ],
+)
+def test_nonsense_is_refused_at_import(registered: None, values: dict[str, Any]) -> None:
+    with pytest.raises(DeclarationError, match="schedule 'unit-nonsense'"):
+        Declared("unit-nonsense", the("echo"), **values)
+    assert "unit-nonsense" not in Declared.declared

@@ -37,7 +37,7 @@ def test_the_schedules_of_the_page_begin_runs(pages: Fleet) -> None:
     found = eventually(
         lambda: Run.objects.filter(tags__contains=["schedule:docs-heartbeat"], status="completed").first(),
         "a tick has begun a run",
-        timeout=30,
+        timeout=90,
     )
     assert found.output == "report of health"
     assert found.tags[1].startswith("tick:")

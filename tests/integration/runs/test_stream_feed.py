@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -154,9 +155,12 @@ async def test_an_open_reader_is_told_nothing_more_once_its_token_has_expired(
 ) -> None:
     monkeypatch.setattr(feed, "RECHECK", 0.0)
     monkeypatch.setattr(feed, "POLL", 0.15)
-    reader = Reader(streamtoken.issue(run.id, "answer", ttl=2))
+    reader = Reader(streamtoken.issue(run.id, "answer", ttl=60))
     assert await reader.begin() == 200
-    await reader.wait(PATIENCE)  # the server ends it
+    later = time.time() + 62
+    with monkeypatch.context() as hour_hand:
+        hour_hand.setattr(time, "time", lambda: later)
+        await reader.wait(PATIENCE)  # the server ends it
     assert "event: end" not in reader.heard
     await nothing_is_left()
 

@@ -333,7 +333,10 @@ async def test_two_hundred_viewers_of_one_busy_run_are_each_told_all_of_it_once(
     assert most <= consumers.live._CONNECTIONS, "the viewers share a few connections"
 
 
-async def test_one_viewer_that_does_not_read_holds_nobody_else_up(run: Run, headers: Headers) -> None:
+async def test_one_viewer_that_does_not_read_holds_nobody_else_up(
+    run: Run, headers: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "SEND_TIMEOUT", NEVER)
     stuck = asyncio.Event()
 
     async def receive() -> dict[str, Any]:

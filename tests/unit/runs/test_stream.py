@@ -197,7 +197,7 @@ def test_a_token_that_was_changed_or_signed_for_something_else_is_refused() -> N
 def test_a_token_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     token = streamtoken.issue(RUN, ttl=60)
     now = signing.time.time()
-    monkeypatch.setattr(signing.time, "time", lambda: now + 59)
+    monkeypatch.setattr(signing.time, "time", lambda: now + 58)
     streamtoken.check(token)
     monkeypatch.setattr(signing.time, "time", lambda: now + 62)
     with pytest.raises(StreamTokenRefused):
