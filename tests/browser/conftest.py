@@ -19,7 +19,7 @@ from tests.support.processes import Fleet
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 PATIENCE = 15_000  # milliseconds that the browser waits for something that it is to click or fill in
-APPEARS = 10_000  # milliseconds until what is expected is there; less than lists take to ask without having been told
+APPEARS = 14_000  # milliseconds until what is expected is there; less than lists take to ask without having been told
 expect.set_options(timeout=APPEARS)
 
 
@@ -36,11 +36,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site(browser: Browser, fleet: Fleet) -> Site:
+def site(browser: Browser, fleet: Fleet) -> Iterator[Site]:
     """Web and scheduler; tests start the workers they need: `site.fleet.worker("kelp")`."""
     fleet.environment["HOLDFAST_DEMO"] = "1"
     fleet.scheduler()
-    return Site.start(fleet)
+    site = Site.start(fleet)
+    yield site
+    site.place.close()
 
 
 @pytest.fixture

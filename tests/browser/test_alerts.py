@@ -42,7 +42,7 @@ def test_a_rule_is_tried_on_the_last_week_and_made_and_fires(visitor: Visitor) -
     page.get_by_role("button", name="Make it").click()
     expect(page.get_by_role("heading", name="invoices-fail")).to_be_visible()
     expect(page.locator("#preview .plot svg.main-svg").first).to_be_visible(timeout=PATIENCE)
-    eventually(lambda: Alert.objects.get().state == "firing", "the scheduler has looked", timeout=30)
+    eventually(lambda: Alert.objects.get().state == "firing", "the scheduler has looked")
     page.reload()
     page.get_by_text("Acknowledge", exact=True).first.click()
     page.locator("details[open] button", has_text="Acknowledge").click()

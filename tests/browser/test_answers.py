@@ -27,12 +27,12 @@ def waiting(waits: Fleet, visitor: Visitor) -> Visitor:
 
 def down(handle: RunHandle[object], kind: str) -> Wait:
     """The wait of a run that has been put down."""
-    eventually(lambda: Run.objects.get(pk=handle.id).status == "waiting", "the run waits", timeout=30)
+    eventually(lambda: Run.objects.get(pk=handle.id).status == "waiting", "the run waits")
     return Wait.objects.get(run_id=handle.id, kind=kind)
 
 
 def output(run_id: uuid.UUID) -> object:
-    eventually(lambda: Run.objects.get(pk=run_id).status == "completed", "the run completes", timeout=30)
+    eventually(lambda: Run.objects.get(pk=run_id).status == "completed", "the run completes")
     return Run.objects.get(pk=run_id).output
 
 

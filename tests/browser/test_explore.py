@@ -36,7 +36,8 @@ def plot(page: Page, name: str) -> Locator:
     """A chart that is drawn and lies in sight."""
     chart = page.locator(f"[data-chart*='/{name}.json']")
     chart.scroll_into_view_if_needed()
-    expect(chart.locator(".nsewdrag")).to_be_visible(timeout=DRAWN)
+    expect(chart).to_have_attribute("data-wired", "1", timeout=DRAWN)
+    expect(chart.locator(".nsewdrag")).to_be_visible()
     return chart
 
 

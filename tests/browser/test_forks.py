@@ -17,7 +17,7 @@ def test_a_run_is_forked_from_a_snapshot_and_compared_with_the_old_one(retrying:
     page = visitor.page
     retrying.worker("kelp")
     old, _ = services.task_enqueue("forks", {}, {}, actor=Actor.system("test"))
-    eventually(lambda: Run.objects.get(pk=old).status == "completed", "the run has completed", timeout=60)
+    eventually(lambda: Run.objects.get(pk=old).status == "completed", "the run has completed")
 
     page.goto(f"/runs/{old}/")
     page.locator("#snapshots .wf-open").nth(1).click()
@@ -38,7 +38,7 @@ def test_a_run_is_forked_from_a_snapshot_and_compared_with_the_old_one(retrying:
     expect(page.locator(".toast")).to_contain_text("It goes on after snapshot 2")
 
     new = Run.objects.get(fork_of=old)
-    eventually(lambda: Run.objects.get(pk=new.pk).status == "completed", "the fork has completed", timeout=60)
+    eventually(lambda: Run.objects.get(pk=new.pk).status == "completed", "the fork has completed")
     assert Run.objects.get(pk=new.pk).output["rate"] == 5
     assert Snapshot.objects.get(run=new, sequence=2).state == {"rate": 5}
     expect(page.locator(".waterfall")).to_contain_text("kept from the run it was forked from")

@@ -79,7 +79,7 @@ def find_and_retry(page: Page) -> None:
     run = stored.run("failed", "count-words", error=stored.error(), attempt=1)
     tab_to(page, "Skip to content")
     press(page, "Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
     tab_to(page, "Find.*")
     press(page, "Control+k", "Escape")
     expect(page.locator("#find")).to_be_hidden()

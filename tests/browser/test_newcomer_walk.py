@@ -15,13 +15,14 @@ from tests.support.browsing import Visitor
 from tests.support.waiting import eventually
 
 RUN_PAGE = re.compile(r"/runs/([0-9a-f-]{36})/$")
-LONG = 30_000  # milliseconds: a whole run of research-agent
+LONG = 60_000  # milliseconds: a whole run of research-agent
 
 
 def try_research_agent(visitor: Visitor, topic: str, depth: int = 3) -> uuid.UUID:
     """From the front page by its links to the page of a new run, as a person goes."""
     page = visitor.page
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Tasks").click()
+    page.wait_for_url("**/tasks/")
     if not page.get_by_role("link", name="research-agent").count():  # among the many tasks of other tests
         page.get_by_label("Task", exact=True).fill("research")
         page.get_by_role("button", name="Find").click()
@@ -83,7 +84,7 @@ def test_a_killed_worker_does_not_stop_a_run_that_is_watched(visitor: Visitor) -
     run_id = try_research_agent(visitor, "storms", depth=6)
 
     # Attempt 2 reads one source after another: kill its worker after the second.
-    eventually(lambda: "read#2" in finished_steps(run_id), "two sources are read", timeout=40)
+    eventually(lambda: "read#2" in finished_steps(run_id), "two sources are read")
     holder = Attempt.objects.select_related("worker").get(run_id=run_id, finished_at=None).worker
     assert holder is not None
     workers[holder.name].signal(signal.SIGKILL)

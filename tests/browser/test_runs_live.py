@@ -96,19 +96,26 @@ def test_back_brings_the_whole_page_also_after_it_has_refreshed_itself(visitor: 
     expect(navigation.get_by_role("link", name="Queues")).to_be_visible()
 
 
-SETTLING = 4_000  # milliseconds in which htmx does not listen for a part that it has just put there; by itself 20
+#: htmx does not listen for a part that it has just put there, before it has settled: until the test says so.
+SETTLES_WHEN_TOLD = """() => {
+    const set = window.setTimeout, settling = [], mark = 54321;
+    htmx.config.defaultSettleDelay = mark;
+    window.setTimeout = (act, wait, ...rest) => (wait === mark ? settling.push(act) : set(act, wait, ...rest));
+    window.settle = () => settling.forEach((act) => act());
+}"""
 
 
 def test_a_run_that_ends_while_its_page_is_being_put_up_to_date_is_shown_to_have_ended(visitor: Visitor) -> None:
     run = stored.run("queued")
     page, socket = opened(visitor, f"/runs/{run.id}/")
-    page.evaluate(f"htmx.config.defaultSettleDelay = {SETTLING}")
+    page.evaluate(SETTLES_WHEN_TOLD)
     Run.objects.filter(pk=run.pk).update(status="running", started_at=timezone.now())
     expect(page.locator("#run-summary[data-status-now=running]")).to_be_visible()
     with socket.expect_event("framereceived", lambda text: '"completed"' in text):
         Run.objects.filter(pk=run.pk).update(status="completed", finished_at=timezone.now())
     expect(page.locator("#run-summary.htmx-settling")).to_be_visible()
-    expect(page.locator("#run-status")).to_have_text("completed", timeout=15_000)
+    page.evaluate("settle()")
+    expect(page.locator("#run-status")).to_have_text("completed")
 
 
 def test_what_could_not_be_drawn_is_drawn_when_the_page_is_told_again(visitor: Visitor) -> None:
@@ -296,7 +303,7 @@ def test_now_draws_its_charts_and_changes_by_itself(visitor: Visitor) -> None:
     expect(page.locator(".verdict")).to_contain_text("Failing: 5 of 25 runs")
     expect(page.locator("[data-chart*=failure-rate] .main-svg").first).to_be_visible(timeout=PLOTLY)
     page.locator("[data-chart*=durations]").scroll_into_view_if_needed()
-    expect(page.locator("[data-chart*=durations] .bars").first).to_be_visible()
+    expect(page.locator("[data-chart*=durations] .bars").first).to_be_visible(timeout=PLOTLY)
     page.evaluate("window.neverReloaded = true")
     stored.run("running")
     tile = page.locator(".tile").filter(has_text="Running").locator(".value")

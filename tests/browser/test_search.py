@@ -29,7 +29,10 @@ def box(visitor: Visitor) -> Locator:
 
 def test_a_search_is_typed_with_the_keyboard_alone_and_its_address_is_a_link(visitor: Visitor, runs: None) -> None:
     page, field = visitor.page, box(visitor)
-    field.press_sequentially("statu")  # a part that no task has in its id
+    field.focus()
+    page.keyboard.insert_text(
+        "statu"
+    )  # a part that no task has in its id; at once: for each pause the list is drawn anew
     options = page.locator("#f-q-choices").get_by_role("option")
     expect(options).to_have_count(1)
     expect(field).to_have_attribute("aria-expanded", "true")
@@ -38,7 +41,7 @@ def test_a_search_is_typed_with_the_keyboard_alone_and_its_address_is_a_link(vis
     field.press("Enter")
     expect(field).to_have_value("status:")
     expect(options).to_have_count(13)
-    field.press_sequentially("fai")
+    page.keyboard.insert_text("fai")
     expect(options).to_have_count(1)
     field.press("ArrowUp")
     field.press("Tab")

@@ -103,7 +103,7 @@ def test_a_page_of_ones_own_fills_resumes_and_says_that_it_ended(visitor: Visito
 
     visitor.site.restart_web()
     worker.ledger.open_gate("own-1")
-    expect(text).to_have_text(f"Hello{HOSTILE}", timeout=30_000)
+    expect(text).to_have_text(f"Hello{HOSTILE}", timeout=60_000)
     assert text.locator("*").count() == 0
     worker.ledger.open_gate("own-2")
     expect(element).to_have_attribute("data-state", "ended")
@@ -129,7 +129,7 @@ def test_a_page_of_ones_own_comes_back_after_answers_that_are_no_stream(visitor:
     page.route(STREAMS, lambda route: route.fulfill(status=503, body="a deploy"), times=2)
     visitor.site.restart_web()
     worker.ledger.open_gate("away-1")
-    expect(text).to_have_text("Kelp holds ", timeout=30_000, use_inner_text=True)
+    expect(text).to_have_text("Kelp holds ", timeout=60_000, use_inner_text=True)
     expect(element).to_have_attribute("data-state", "live")
     first, again = page.evaluate("window.opened")
     assert again == f"{first}?after={Chunk.objects.filter(run=handle.id).earliest('sequence').sequence}"

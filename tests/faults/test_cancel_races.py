@@ -63,7 +63,7 @@ def test_fault_20_a_cancel_that_meets_a_run_on_its_way_leaves_one_terminal_state
     # Whatever else than WrongState is raised, a deadlock say, comes out here.
     with ThreadPoolExecutor(20) as pool:
         ids = list(pool.map(race, delays))
-    all_final(ids, timeout=40)
+    all_final(ids)
 
     runs = {run.id: run for run in Run.objects.filter(pk__in=ids)}
     assert {r.status for r in runs.values()} <= {str(s) for s in FINAL}

@@ -19,8 +19,8 @@ RUNS, BURST, EVERY = 5_000, 100, 0.2
 #: The service is away from so many seconds after the first run on, until then.
 AWAY, BACK = 2.0, 10.0
 COOLDOWN, PROBES = 1.5, 3  # of the breaker in `breaker_tasks.py`
-#: Seconds after which each worker knows what one has found (they exchange it four times a second).
-HEARD = 1.0
+#: Seconds after which each worker knows what one has found: they exchange it four times a second, if they get a turn.
+HEARD = 3.0
 BIN = 0.25
 
 

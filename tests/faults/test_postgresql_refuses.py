@@ -25,12 +25,12 @@ QUICK = {"HOLDFAST_HEARTBEAT_TIMEOUT": "5"}
 
 @contextmanager
 def read_only() -> Iterator[None]:
-    """The test's database takes no writes; every session but this one is cut and finds it so when it comes back."""
+    """The test's database takes no writes; every session but this one is gone and finds it so when it comes back."""
     name = connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
         cursor.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
         cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
         )
     try:

@@ -215,7 +215,7 @@ def test_a_fenced_worker_ends_its_processes_and_they_write_nothing(isolated: Fle
     child = pid_of(isolated, "thaw")
     victim.signal(signal.SIGSTOP)
     isolated.worker("worker-rescuer", **quick)
-    eventually(lambda: isolated.ledger.count("long", "thaw") == 2, "it goes on elsewhere", timeout=40)
+    eventually(lambda: isolated.ledger.count("long", "thaw") == 2, "it goes on elsewhere")
     isolated.ledger.open_gate("thaw")
     assert handle.result(timeout=20) == "thaw"
     victim.signal(signal.SIGCONT)

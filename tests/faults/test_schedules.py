@@ -26,7 +26,7 @@ def test_fault_26_each_tick_begins_one_run_though_schedulers_are_killed(fleet: F
         before = Tick.objects.count()
         # At some moment of the firing: twenty schedules are due each second, one transaction each.
         goal = before + choose.randint(1, 2 * len(NAMES))
-        eventually(lambda goal=goal: Tick.objects.count() >= goal, "ticks are fired", timeout=30)
+        eventually(lambda goal=goal: Tick.objects.count() >= goal, "ticks are fired")
         victim = one if kill % 2 else two
         victim.signal(signal.SIGKILL)
         if kill % 2:
@@ -58,7 +58,7 @@ def test_queued_ticks_begin_one_after_the_other_though_schedulers_are_killed(fle
         "in-line", Actor.local(), task_id="gated", every=1, overlap="queue", payload={"gate": "in-line"}
     )
     first = eventually(lambda: Tick.objects.filter(outcome="started").first(), "the first tick begins its run")
-    eventually(lambda: Tick.objects.filter(outcome="queued").count() >= 3, "others wait for it", timeout=30)
+    eventually(lambda: Tick.objects.filter(outcome="queued").count() >= 3, "others wait for it")
     one.signal(signal.SIGKILL)
     assert Run.objects.count() == 1
     assert Tick.objects.filter(outcome="started").get() == first
@@ -67,7 +67,7 @@ def test_queued_ticks_begin_one_after_the_other_though_schedulers_are_killed(fle
     fleet.scheduler()
     fleet.ledger.open_gate("in-line")
     ended = Run.objects.filter(status="completed")
-    eventually(lambda: ended.count() == waiting + 1, "each has its turn", timeout=60)
+    eventually(lambda: ended.count() == waiting + 1, "each has its turn")
     runs = list(ended.order_by("created_at"))
     assert [run.pk for run in runs] == list(Tick.objects.order_by("due_at").values_list("run_id", flat=True))
     assert all(before.finished_at <= after.created_at for before, after in pairwise(runs))

@@ -65,9 +65,9 @@ def test_a_client_that_stops_reading_is_let_go_and_nothing_is_piled_up_for_it(fl
     web = fleet.start("web", "web", "--port", "0")
     port = port_of(web)
     with upgraded(port, f"/ws/runs/{run.id}?after=0", cookie) as viewer:
-        eventually(pages_open, "the page is open", timeout=30)
+        eventually(pages_open, "the page is open")
         before = resident(web.pid)
-        eventually(lambda: pages_open() == 0, "the page is let go", timeout=60)
+        eventually(lambda: pages_open() == 0, "the page is let go")
         assert resident(web.pid) - before < LINES * LENGTH, "the rest of the log is not waiting in memory"
         taken = 0
         try:

@@ -34,7 +34,7 @@ def test_fault_7_timers_that_fall_due_while_nobody_lives_fire_once_and_their_lat
         process.wait()
     assert Timer.objects.count() == len(ids)
     last = Timer.objects.aggregate(last=Max("due_at"))["last"]
-    eventually(lambda: timezone.now() > last + timedelta(seconds=AWAY), "all are overdue", timeout=30)
+    eventually(lambda: timezone.now() > last + timedelta(seconds=AWAY), "all are overdue")
     assert Timer.objects.count() == len(ids), "nobody was there"
 
     schedulers = [faulty.scheduler() for _ in range(2)]
@@ -98,7 +98,7 @@ def test_fault_8_the_clock_of_the_database_governs_a_worker_whose_own_is_wrong(
         times = [run.created_at, run.started_at, run.finished_at]
         times += [t for s in snapshots(run_id) for t in (s.started_at, s.finished_at)]
         times += [line.at for line in lines(run_id)] + [a.started_at for a in attempts(run_id)]
-        slack = timedelta(milliseconds=100)
+        slack = timedelta(seconds=1)  # what a worker takes to hear the time; its own is an hour off
         assert all(t is not None and began - slack <= t <= ended + slack for t in times), (run.task_id, times)
     scheduled = Run.objects.get(pk=ids["fires"])
     assert scheduled.started_at is not None

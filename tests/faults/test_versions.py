@@ -79,7 +79,7 @@ def test_fault_29_a_run_whose_history_does_not_fit_is_parked_with_both_lists_and
     assert found.failures == 0
     fleet.scheduler()
     # It is offered to the same code again, which leaves it without entering it.
-    eventually(lambda: (run(handle.id).waiting_for or {}).get("deferred") == 1, "it is left again", timeout=20)
+    eventually(lambda: (run(handle.id).waiting_for or {}).get("deferred") == 1, "it is left again")
     assert run(handle.id).waiting_for["asked"] == asked
     new.signal(signal.SIGTERM)
     new.wait()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
+from tests.support.ports import kept_port
 from tests.support.processes import Fleet, Process
 from tests.support.web import port_of
 
@@ -20,23 +21,25 @@ PLOTLY = 30_000  # milliseconds until a chart is there: its script has megabytes
 
 @dataclass
 class Site:
-    """A running installation. `url` is where its pages are."""
+    """A running installation. `url` is where its pages are, on a port that is its own also while nothing listens."""
 
     fleet: Fleet
     url: str
     web: Process
+    place: socket.socket
 
     @classmethod
     def start(cls, fleet: Fleet) -> Site:
         fleet.environment["HOLDFAST_DEMO"] = "1"
-        web = fleet.start("web", "web", "--port", "0")
-        return cls(fleet, f"http://127.0.0.1:{port_of(web)}", web)
+        place = kept_port()
+        web = fleet.start("web", "web", "--port", str(place.getsockname()[1]))
+        return cls(fleet, f"http://127.0.0.1:{port_of(web)}", web, place)
 
     def restart_web(self, **environment: str) -> None:
         """Another web process at the same address."""
         self.web.popen.kill()
         self.web.wait()
-        self.web = self.fleet.start("web again", "web", "--port", str(urlsplit(self.url).port), **environment)
+        self.web = self.fleet.start("web again", "web", "--port", str(self.place.getsockname()[1]), **environment)
         port_of(self.web)
 
 

@@ -38,7 +38,7 @@ from tests.support.waiting import eventually
 
 STORES = {"runs": store, "queues": queue_store}
 #: Seconds that a worker of these tests may take.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 #: A place to die at: a call's name, its how-manieth, and whether it has been carried out.
 Point = tuple[str, int, bool]

@@ -32,7 +32,7 @@ async def hog_until_told(name: str) -> None:
     compute(0.3)  # the loop has been asked by then, and has not answered
     note("hog", "begins")
     while not gate(name).exists():
-        pass
+        compute(0.05)
     compute(0.3)
 
 
@@ -42,7 +42,7 @@ async def hog_of_its_own_time() -> None:
     await asyncio.sleep(0.2)
 
 
-@task(id="neighbour", max_duration=1.5, retry=Retry(max_attempts=1))
+@task(id="neighbour", max_duration=3.0, retry=Retry(max_attempts=1))
 async def neighbour(seconds: float = 0.8) -> str:
     note("neighbour", "begins")
     await asyncio.sleep(seconds / 2)
@@ -50,7 +50,7 @@ async def neighbour(seconds: float = 0.8) -> str:
     return "in time"
 
 
-@step(timeout=1.0)
+@step(timeout=3.0)
 async def timed_step(seconds: float) -> str:
     note("neighbour", "begins")
     await asyncio.sleep(seconds / 2)

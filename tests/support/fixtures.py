@@ -32,6 +32,7 @@ from tests.support.processes import (
 )
 from tests.support.readme import python_of
 from tests.support.service import Service
+from tests.support.ticking import Ticker
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +174,12 @@ def breaking(fleet: Fleet, service: Service) -> Fleet:
 @pytest.fixture
 def service() -> Iterator[Service]:
     with Service() as found:
+        yield found
+
+
+@pytest.fixture
+def ticker() -> Iterator[Ticker]:
+    with Ticker() as found:
         yield found
 
 

@@ -28,6 +28,7 @@ from runs.engine.writer import Writer
 from runs.errors import WrongState
 from runs.models import RollupKind, SnapshotKind
 from runs.states import FINAL, MOVES, Status
+from tests.support.waiting import eventually
 
 QUEUE, TASK = "machine", "machine"
 ACTOR = Actor.system("machine")
@@ -207,9 +208,13 @@ class Flow:
         )
 
     def kill(self, hand: Hand) -> None:
-        hand.beat.close()
-        if hand.writer._conn is not None:
-            hand.writer._conn.close()
+        """Its locks are free afterwards: what comes next is the same whenever the server gets to it."""
+        sessions = [conn for conn in (hand.beat, hand.writer._conn) if conn is not None and not conn.closed]
+        pids = [conn.info.backend_pid for conn in sessions]
+        for conn in sessions:
+            conn.close()
+        left = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)"
+        eventually(lambda: not self.one(left, pids), "its sessions are gone")
         hand.held.clear()
         self.hands.remove(hand)
 

@@ -181,7 +181,7 @@ async def gated_hooks(how: str) -> str:
     return how
 
 
-@task(id="late", on_failure=failed, run_timeout=1)
+@task(id="late", on_failure=failed, run_timeout=3)
 async def late(how: str) -> None:
     if how == "wait":
         await wait.asignal("never")

@@ -45,7 +45,7 @@ class Installation:
     def worker(self, name: str, **environment: str) -> Any:
         process = self.fleet.start(name, "work", "--name", name, **environment)
         eventually(
-            lambda: self.ask("SELECT 1 FROM queues_worker WHERE name = %s", name), f"{name} registers", timeout=40
+            lambda: self.ask("SELECT 1 FROM queues_worker WHERE name = %s", name), f"{name} registers", timeout=90
         )
         return process
 
@@ -61,7 +61,7 @@ class Installation:
         running = find(files / "postmaster.pid", "postgres", files)
         assert running is not None
         os.kill(running.pid, how)
-        running.wait(30)
+        running.wait(60)
 
     def configure(self, line: str) -> None:
         """PostgreSQL starts again with this setting."""
@@ -80,12 +80,12 @@ class Installation:
 
     def conn(self) -> psycopg.Connection[Any]:
         if self._conn is None or self._conn.closed or self._conn.broken:
-            self._conn = psycopg.connect(self.servers.database_url, autocommit=True, connect_timeout=5)
+            self._conn = psycopg.connect(self.servers.database_url, autocommit=True, connect_timeout=20)
         return self._conn
 
     def ask(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Rows; asked again when the connection broke."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 return self.conn().execute(query, params).fetchall()
@@ -102,7 +102,7 @@ class Installation:
         )
         return store.enqueue(self.conn(), new)[0]
 
-    def all_final(self, ids: Sequence[UUID], timeout: float = 40.0) -> None:
+    def all_final(self, ids: Sequence[UUID], timeout: float = 60.0) -> None:
         def left() -> list[tuple[Any, ...]]:
             return self.ask("SELECT id, status FROM runs_run WHERE id = ANY(%s) AND finished_at IS NULL", list(ids))
 

@@ -33,7 +33,7 @@ def gate(name: str) -> Path:
     return path().parent / f"gate-{name}"
 
 
-def hold(name: str, timeout: float = 30.0) -> None:
+def hold(name: str, timeout: float = 120.0) -> None:
     """Waits until the test opens the gate `name`."""
     deadline = time.monotonic() + timeout
     while not gate(name).exists() and time.monotonic() < deadline:

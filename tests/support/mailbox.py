@@ -26,7 +26,7 @@ class Mailbox:
         self.strangers = set(strangers)
         self.messages: list[Message] = []
         self.envelopes: list[list[str]] = []
-        self._controller = _Server(self, hostname="127.0.0.1", port=0)
+        self._controller = _Server(self, hostname="127.0.0.1", port=0, ready_timeout=60)
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if address in self.strangers:

@@ -11,6 +11,7 @@ from typing import Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from holdfast import env
+from tests.support.ports import kept_port
 
 
 class Proxy:
@@ -19,7 +20,8 @@ class Proxy:
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
         self._listener: socket.socket | None = None
-        self._port = 0
+        self._place = kept_port()
+        self._port = self._place.getsockname()[1]
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
@@ -27,6 +29,7 @@ class Proxy:
         self._frozen = False
         self._refusing = False
         self._closing = False
+        self._obeyed = threading.Event()
         self._listen()
         self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
         self._thread.start()
@@ -49,22 +52,22 @@ class Proxy:
     def freeze(self) -> None:
         """Connections stay open, new ones are taken, and nothing passes."""
         self._frozen = True
-        self._waker.send(b"x")
+        self._obey()
 
     def thaw(self) -> None:
         """What waits goes on."""
         self._frozen = False
-        self._waker.send(b"x")
+        self._obey()
 
     def refuse(self) -> None:
         """As a server that was killed: connections are cut, new ones are refused."""
         self._refusing = True
-        self._waker.send(b"x")
+        self._obey()
 
     def accept(self) -> None:
         """The server is back."""
         self._refusing = False
-        self._waker.send(b"x")
+        self._obey()
 
     def connections(self) -> int:
         return len(self._pairs) // 2
@@ -75,31 +78,40 @@ class Proxy:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._closing = True
         self._waker.send(b"x")
-        self._thread.join(5)
+        self._thread.join(60)
+
+    def _obey(self) -> None:
+        """What the test asks for next does not take this back before it is done."""
+        self._obeyed.clear()
+        self._waker.send(b"x")
+        assert self._obeyed.wait(60), "the proxy's thread is gone"
 
     def _listen(self) -> None:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self._port))
         listener.listen(64)
-        self._port = listener.getsockname()[1]
         self._selector.register(listener, selectors.EVENT_READ)
         self._listener = listener
 
     def _serve(self) -> None:
         while not self._closing:
+            asked = False
             for key, _ in self._selector.select(None if not self._frozen else 0.2):
                 found = key.fileobj
                 assert isinstance(found, socket.socket)
                 if found is self._wake:
                     self._wake.recv(64)
+                    asked = True
                 elif found is self._listener:
                     self._take(found)
                 elif not self._frozen:
                     self._pass(found)
             self._turn()
+            if asked:
+                self._obeyed.set()
         self._cut()
-        for left in (self._listener, self._wake, self._waker):
+        for left in (self._listener, self._place, self._wake, self._waker):
             if left is not None:
                 left.close()
         self._selector.close()

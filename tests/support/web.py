@@ -16,6 +16,6 @@ def port_of(web: Process) -> int:
         found = re.search(r"listens on \S+ port (\d+)", web.said())
         return int(found[1]) if found else None
 
-    found = eventually(port, "web listens", timeout=40)
+    found = eventually(port, "web listens", timeout=90)
     assert found is not None
     return found

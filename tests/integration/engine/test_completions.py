@@ -45,7 +45,7 @@ def test_a_step_is_finished_by_whoever_completes_its_token(farm: Fleet, name: st
     put_down(handle.id)
     assert (run(handle.id).waiting_for or {})["what"].startswith("token 'render")
     answers.wait_complete(token, {"seconds": 90}, actor=ACTOR)
-    assert handle.result(timeout=20) == 90
+    assert handle.result(timeout=60) == 90
     assert farm.ledger.count("submit") == 1
     assert [s.kind for s in snapshots(handle.id)] == ["handed", "step"]
     assert [a.status for a in attempts(handle.id)] == ["completed"]
@@ -59,14 +59,14 @@ def test_it_is_finished_by_its_address_without_an_account(farm: Fleet) -> None:
     refused = Caller().post(path, {"value": {"seconds": "long"}})
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "value.seconds")
     assert Caller().post(path, {"value": {"seconds": 5}}).status_code == 200
-    assert handle.result(timeout=20) == 5
+    assert handle.result(timeout=60) == 5
 
 
 def test_an_answer_that_is_there_before_the_function_has_left_is_not_lost(farm: Fleet) -> None:
     handles = [the("renders").enqueue(f"scene-{number}") for number in range(20)]
     for number in range(20):
         answers.wait_complete(submitted(farm, f"scene-{number}"), {"seconds": number}, actor=ACTOR)
-    assert [handle.result(timeout=20) for handle in handles] == list(range(20))
+    assert [handle.result(timeout=60) for handle in handles] == list(range(20))
     assert farm.ledger.count("submit") == 20
 
 
@@ -80,7 +80,7 @@ def test_a_token_that_is_failed_is_a_failed_try_and_the_next_one_has_its_own(far
     with pytest.raises(WaitOver, match="failed by test"):
         answers.wait_complete(first, {"seconds": 1}, actor=ACTOR)
     answers.wait_complete(second, {"seconds": 2}, actor=ACTOR)
-    assert handle.result(timeout=20) == 2
+    assert handle.result(timeout=60) == 2
     assert [s.kind for s in snapshots(handle.id)] == ["handed", "failure", "handed", "step"]
     [failure] = [s.error for s in snapshots(handle.id) if s.kind == "failure"]
     assert failure is not None
@@ -109,7 +109,7 @@ def test_silence_is_a_failed_try(farm: Fleet) -> None:
 def test_the_code_is_told_why(farm: Fleet, retry: bool, said: str) -> None:
     handle = the("renders-and-tells").enqueue("kelp", timeout=60)
     answers.token_fail(submitted(farm, "kelp"), "no such scene", retry=retry, actor=ACTOR)
-    assert handle.result(timeout=20) == said
+    assert handle.result(timeout=60) == said
 
 
 def test_what_cannot_heal_is_not_tried_again(farm: Fleet) -> None:
@@ -134,7 +134,7 @@ def test_a_dead_worker_does_not_submit_again(completing: Fleet, name: str, when:
     if when == "afterwards":
         put_down(handle.id)
         answers.wait_complete(token, {"seconds": 7}, actor=ACTOR)
-    assert handle.result(timeout=30) == 7
+    assert handle.result(timeout=60) == 7
     assert completing.ledger.count("submit") == 1
 
 
@@ -145,13 +145,13 @@ def test_branches_hand_over_side_by_side(farm: Fleet) -> None:
     put_down(handle.id)
     for number, scene in reversed(list(enumerate(scenes))):
         answers.wait_complete(tokens[scene], {"seconds": number}, actor=ACTOR)
-    assert handle.result(timeout=30) == list(range(10))
+    assert handle.result(timeout=60) == list(range(10))
     assert farm.ledger.count("submit") == 10
 
 
 def test_a_function_that_returns_has_its_own_result_and_the_token_is_given_up(farm: Fleet) -> None:
     handle = the("renders-what-is-known").enqueue("kelp")
-    assert handle.result(timeout=20) == 1
+    assert handle.result(timeout=60) == 1
     eventually(lambda: Wait.objects.get(run_id=handle.id).outcome == "cancelled", "nobody waits for the token")
     with pytest.raises(WaitOver):
         answers.wait_complete(submitted(farm, "kelp"), {"seconds": 2}, actor=ACTOR)
@@ -165,7 +165,7 @@ def test_a_person_retries_a_run_that_was_cancelled_in_somebodys_hands_and_it_is_
     eventually(lambda: run(handle.id).status == "cancelled", "it is over")
     services.run_retry(handle.id, actor=ACTOR)
     answers.wait_complete(submitted(farm, "kelp", 2), {"seconds": 3}, actor=ACTOR)
-    assert handle.result(timeout=20) == 3
+    assert handle.result(timeout=60) == 3
 
 
 def test_a_plain_token_can_be_failed_as_well(farm: Fleet) -> None:
@@ -178,7 +178,7 @@ def test_a_plain_token_can_be_failed_as_well(farm: Fleet) -> None:
 
     [second] = eventually(others, "the next attempt has a token of its own")
     answers.wait_complete(uuid.UUID(second), 99, actor=ACTOR)
-    assert handle.result(timeout=20) == 99
+    assert handle.result(timeout=60) == 99
     assert [a.status for a in attempts(handle.id)] == ["failed", "completed"]
 
 

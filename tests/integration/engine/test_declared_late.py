@@ -59,7 +59,7 @@ def test_a_first_enqueue_in_an_open_transaction_holds_up_nobody(fleet: Fleet) ->
     with transaction.atomic():
         task.enqueue()
         worker.signal(signal.SIGCONT)
-        all_final([handle.id for handle in handles], timeout=20)
+        all_final([handle.id for handle in handles])
         fleet.worker("worker-2", HOLDFAST_TASKS=tasks)
 
 
@@ -79,7 +79,7 @@ def test_a_queue_that_no_task_has_for_its_own_is_there_as_well(fleet: Fleet) -> 
     tasks = release(fleet, "one", BY_NAME_ALONE)
     fleet.worker("worker-1", HOLDFAST_TASKS=tasks)
     assert Queue.objects.get(name="late-night").concurrency_limit == 2
-    assert known(tasks, "deployed").using(queue_name="late-night").enqueue().result(timeout=20) == 1
+    assert known(tasks, "deployed").using(queue_name="late-night").enqueue().result(timeout=60) == 1
 
 
 def test_an_isolated_task_that_a_run_imports_waits_and_its_worker_lives(fleet: Fleet) -> None:
@@ -87,13 +87,13 @@ def test_an_isolated_task_that_a_run_imports_waits_and_its_worker_lives(fleet: F
     waiting = eventually(lambda: run(child).waiting_for, "it is left")
     assert waiting["kind"] == "unknown_task"
     assert "name its module in HOLDFAST_TASKS" in waiting["what"]
-    assert registry.get("innocent").enqueue().result(timeout=20) == 1  # type: ignore[union-attr]
+    assert registry.get("innocent").enqueue().result(timeout=60) == 1  # type: ignore[union-attr]
     assert Worker.objects.get(name="worker-1").lost_at is None
 
 
 def test_a_run_of_a_task_that_came_later_says_by_which_version_it_ran(fleet: Fleet) -> None:
     all_final([imported_by_a_run(fleet, TOGETHER)])
-    second = registry.get("deployed").enqueue().result(timeout=20)  # type: ignore[union-attr]
+    second = registry.get("deployed").enqueue().result(timeout=60)  # type: ignore[union-attr]
     all_final([second])
     assert Run.objects.get(pk=second).version
 
@@ -104,7 +104,7 @@ def imported_by_a_run(fleet: Fleet, module: str) -> str:
     (file.parent / "late_module.py").write_text(module)
     fleet.worker("worker-1", HOLDFAST_TASKS=str(file), PYTHONPATH=str(file.parent))
     known(str(file), "innocent")
-    return known(str(file), "deployed").enqueue().result(timeout=20)
+    return known(str(file), "deployed").enqueue().result(timeout=60)
 
 
 def forget(task: Task[..., object]) -> None:

@@ -65,7 +65,7 @@ def test_attempts_of_workers_that_die_are_a_group(fleet: Fleet) -> None:
     handle = the("gated").enqueue(str(fleet.ledger.folder / "gate"))
     eventually(lambda: run(handle.id).status == "running", "it runs")
     worker.signal(signal.SIGKILL)
-    eventually(lambda: counts("worker-lost"), "the rescuer has counted it", timeout=30)
+    eventually(lambda: counts("worker-lost"), "the rescuer has counted it")
     assert counts("worker-lost") == {("gated", "", the("gated").version): (1, 0)}
     group = ErrorGroup.objects.get(pk="worker-lost")
     assert "stopped without a word" in group.message

@@ -51,7 +51,7 @@ def hook_steps(run_id: uuid.UUID) -> list[tuple[str, str]]:
 @BOTH
 def test_a_run_that_completes_calls_start_and_success(hooking: Fleet, name: str) -> None:
     handle = the(name).enqueue("well")
-    assert handle.result(timeout=20) == "well"
+    assert handle.result(timeout=60) == "well"
     assert called(hooking, handle.id) == ["on_start", "on_success"]
     assert hooking.ledger.entries("on_success")[0].words[2] == "well"
     assert hook_steps(handle.id) == [("step", "hook:on_start"), ("step", "hook:on_success")]
@@ -75,7 +75,7 @@ def test_waiting_and_coming_back_are_told(hooking: Fleet, name: str) -> None:
     assert called(hooking, handle.id) == ["on_start", "on_wait"]
     assert hooking.ledger.entries("on_wait")[0].words[2] == "signal"
     answers.run_signal(handle.id, "go", None, actor=ACTOR)
-    assert handle.result(timeout=20) == "wait"
+    assert handle.result(timeout=60) == "wait"
     assert called(hooking, handle.id) == ["on_start", "on_wait", "on_resume", "on_success"]
 
 
@@ -153,12 +153,12 @@ def test_an_outcome_that_is_decided_cannot_be_cancelled_any_more(hooking: Fleet)
     with pytest.raises(WrongState):
         services.run_cancel(handle.id, actor=ACTOR)
     hooking.ledger.open_gate("hook")
-    assert handle.result(timeout=20) == "well"
+    assert handle.result(timeout=60) == "well"
 
 
 def test_a_hook_that_fails_for_good_is_shown_and_changes_nothing(hooking: Fleet) -> None:
     handle = the("hooks-that-fail").enqueue()
-    assert handle.result(timeout=20) == "done"
+    assert handle.result(timeout=60) == "done"
     assert hooking.ledger.count("failing", "hook") == 4
     kept = Snapshot.objects.filter(run_id=handle.id, kind="step").order_by("sequence")
     assert [(s.name, s.error["type"]) for s in kept] == [
@@ -172,7 +172,7 @@ def test_a_hook_that_fails_for_good_is_shown_and_changes_nothing(hooking: Fleet)
 def test_a_hook_that_is_called_again_enqueues_by_a_key_of_its_run_once(hooking: Fleet) -> None:
     handles = [the("hook-enqueues").enqueue() for _ in range(2)]
     for handle in handles:
-        handle.result(timeout=20)
+        handle.result(timeout=60)
     assert hooking.ledger.count("enqueuing", "hook") == 6
     follow = Run.objects.filter(task_id="hook-follows")
     assert {r.payload["after"] for r in follow} == {str(handle.id) for handle in handles}
@@ -184,7 +184,7 @@ def test_whatever_a_hook_raises_the_run_ends_as_it_would_have(hooking: Fleet, na
     handles = {kind: the(f"odd-{name}{kind}").enqueue() for kind in ("", "-sync", "-isolated")}
     waits(handles[""].id)
     answers.run_signal(handles[""].id, "go", None, actor=ACTOR)
-    assert [handle.result(timeout=20) for handle in handles.values()] == ["done"] * 3
+    assert [handle.result(timeout=60) for handle in handles.values()] == ["done"] * 3
     assert [run(handle.id).error for handle in handles.values()] == [None] * 3
     # An exception of the usual kind is tried again by the policy of hooks; the others say that there is no use in it.
     tries = 3 if name == "mute" else 1
@@ -254,7 +254,7 @@ def test_middleware_surrounds_every_stay(hooking: Fleet, name: str) -> None:
     waits(handle.id)
     assert hooking.ledger.count("leaves", "with", "PutDown") == 1
     answers.run_signal(handle.id, "go", None, actor=ACTOR)
-    assert handle.result(timeout=20) == name
+    assert handle.result(timeout=60) == name
     assert (hooking.ledger.count("enters", name), hooking.ledger.count("leaves")) == (2, 2)
 
 
@@ -272,7 +272,7 @@ def test_middleware_of_the_installation_is_outermost_and_has_to_exist(hooks: Fle
     assert "HOLDFAST_MIDDLEWARE names 'nowhere.at.all', which cannot be imported" in process.said()
     hooks.worker("worker-1", HOLDFAST_MIDDLEWARE="holdfast_tasks_hook_tasks.binds")
     handle = the("returns-bound").enqueue()
-    assert handle.result(timeout=20) == "returns-bound"
+    assert handle.result(timeout=60) == "returns-bound"
 
 
 # ── progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +284,7 @@ def test_progress_and_metadata_are_coalesced_and_the_latest_is_kept(hooking: Fle
     assert (found.words, found.metadata) == ("page 1000 of 1000", {"document": "a.pdf", "pages": 1_000})
     assert run(handle.id).status == "running"
     hooking.ledger.open_gate("progress")
-    assert handle.result(timeout=20) == "read"
+    assert handle.result(timeout=60) == "read"
     found.refresh_from_db()
     assert (found.value, found.metadata) == (1, {"document": "b.pdf"})
 

@@ -17,7 +17,7 @@ ACTOR = Actor.system("test")
 
 def test_the_hooks_the_middleware_and_the_progress_of_the_page(documented: Callable[[str], Fleet]) -> None:
     documented("hooks.md").worker("worker-1")
-    assert the("import-orders").enqueue(day="monday").result(timeout=20) == 6
+    assert the("import-orders").enqueue(day="monday").result(timeout=60) == 6
     closed = the("import-orders").enqueue(day="sunday")
     all_final([closed.id])
     said = eventually(
@@ -25,7 +25,7 @@ def test_the_hooks_the_middleware_and_the_progress_of_the_page(documented: Calla
     )
     assert said == ["the import has begun", "import-orders failed: ValueError: the shop is closed"]
     document = the("read-document").enqueue(name="kelp", pages=["one", "three"])
-    assert document.result(timeout=20) == 8
+    assert document.result(timeout=60) == 8
     assert [x.message for x in lines(document.id)] == [
         "one, read by read-document, attempt 1",
         "three, read by read-document, attempt 1",
@@ -45,7 +45,7 @@ def test_the_run_of_the_page_is_parked_at_its_budget_and_a_top_up_lets_it_go_on(
     waiting_for = run(handle.id).waiting_for
     assert (waiting_for["kind"], waiting_for["unit"]) == ("budget", "cost")
     budgets.run_top_up(handle.id, budget={"cost": Decimal("1.50")}, actor=ACTOR, reason="worth it")
-    assert handle.result(timeout=20) == ["much about kelp", "much about dulse", "much about nori"]
+    assert handle.result(timeout=60) == ["much about kelp", "much about dulse", "much about nori"]
     used = dict(Usage.objects.filter(run_id=handle.id).values_list("unit", "amount"))
     assert {unit: used[unit] for unit in ("cost", "searches", "tokens_in")} == {
         "cost": Decimal("0.06"),

@@ -27,7 +27,7 @@ def worked(isolated: Fleet) -> Fleet:
 
 def test_steps_checkpoints_logs_prints_and_retries_work_as_elsewhere(worked: Fleet) -> None:
     handle = the("apart").enqueue()
-    result = handle.result(timeout=20)
+    result = handle.result(timeout=60)
     assert result["pid"] != worked.processes[0].pid
     assert (result["first"], result["before"], result["state"]) == ("first", {"attempt": 1}, {"attempt": 2})
     assert [a.status for a in attempts(handle.id)] == ["failed", "completed"]
@@ -45,7 +45,7 @@ def test_steps_checkpoints_logs_prints_and_retries_work_as_elsewhere(worked: Fle
 
 def test_coroutines_run_apart_as_well_and_many_of_their_steps_at_once(worked: Fleet) -> None:
     handle = the("apart-async").enqueue()
-    result = handle.result(timeout=20)
+    result = handle.result(timeout=60)
     assert result["pid"] != worked.processes[0].pid
     assert (result["names"], result["before"]) == (50, {"attempt": 1})
     assert worked.ledger.count("brick", str(handle.id)) == 51, "each once, and the one that failed twice"
@@ -55,15 +55,15 @@ def test_coroutines_run_apart_as_well_and_many_of_their_steps_at_once(worked: Fl
 def test_a_run_that_is_put_down_leaves_its_process_and_comes_back_in_another(worked: Fleet) -> None:
     handle = the("apart-later").enqueue()
     eventually(lambda: run(handle.id).status == "waiting", "it is put down")
-    assert handle.result(timeout=20)[2] == 1, "it is the same attempt"
+    assert handle.result(timeout=60)[2] == 1, "it is the same attempt"
     assert len({e.pid for e in worked.ledger.entries("later")}) == 2
     assert worked.ledger.count("stone") == 1
 
 
 def test_django_and_redis_work_in_the_process_as_if_they_had_never_been_open_before(worked: Fleet) -> None:
-    assert the("apart-orm").enqueue().result(timeout=20) >= 1
-    assert the("apart-orm-async").enqueue().result(timeout=20) >= 2
-    inner = the("apart-enqueues").enqueue().result(timeout=20)
+    assert the("apart-orm").enqueue().result(timeout=60) >= 1
+    assert the("apart-orm-async").enqueue().result(timeout=60) >= 2
+    inner = the("apart-enqueues").enqueue().result(timeout=60)
     all_final([inner])
     assert Run.objects.get(pk=inner).status == "completed"
 
@@ -78,13 +78,13 @@ def test_an_abort_stays_an_abort_across_the_process(worked: Fleet) -> None:
 def test_no_more_runs_are_isolated_at_once_than_the_worker_has_processes(worked: Fleet) -> None:
     handles = [the("long-apart").enqueue("wide") for _ in range(4)]
     eventually(lambda: worked.ledger.count("long", "wide") == 2, "two are at work")
-    assert the("echo").enqueue("hello").result(timeout=20) == "hello", "the other lanes have room"
-    assert the("echo-sync").enqueue("hello").result(timeout=20) == "hello"
+    assert the("echo").enqueue("hello").result(timeout=60) == "hello", "the other lanes have room"
+    assert the("echo-sync").enqueue("hello").result(timeout=60) == "hello"
     assert Run.objects.filter(status="running").count() == 2
     assert worked.ledger.count("long", "wide") == 2
     assert Worker.objects.get(name="worker-1").processes == 2
     worked.ledger.open_gate("wide")
-    assert [h.result(timeout=20) for h in handles] == ["wide"] * 4
+    assert [h.result(timeout=60) for h in handles] == ["wide"] * 4
 
 
 @pytest.mark.parametrize("name", ["hog", "hog-async"])
@@ -101,7 +101,7 @@ def test_memory_beyond_the_limit_is_refused_where_it_is_asked_for(worked: Fleet,
 
 def test_the_limit_grows_with_each_attempt_that_ran_out_of_memory(worked: Fleet) -> None:
     handle = the("grows").enqueue(80)
-    assert handle.result(timeout=20) == 80 * MiB
+    assert handle.result(timeout=60) == 80 * MiB
     errors = [a.error["exit"]["memory_limit"] // MiB for a in attempts(handle.id)[:-1]]
     assert errors == [32, 64]
     too_much = the("grows").enqueue(200)
@@ -137,4 +137,4 @@ def test_max_duration_ends_a_process_whatever_it_is_at(worked: Fleet, name: str)
     assert "max_duration" in attempt.error["message"]
     if name == "computes":
         assert worked.ledger.count("tidied") == 1, "SIGTERM lets its finally clauses run"
-    assert the("apart-orm").enqueue().result(timeout=20) >= 1, "its slot is free again"
+    assert the("apart-orm").enqueue().result(timeout=60) >= 1, "its slot is free again"

@@ -40,7 +40,7 @@ def test_what_it_uses_is_counted_and_its_budget_parks_it(worked: Fleet) -> None:
     half = selectors.run_get(handle.id).progress
     assert (half.value, half.words) == (0.5, "step 2")
     budgets.run_top_up(handle.id, budget={"cost": 1}, actor=ACTOR)
-    assert handle.result(timeout=20) == 4
+    assert handle.result(timeout=60) == 4
     assert worked.ledger.count("spends", str(handle.id)) == 4, "finished steps are not called, nor counted, again"
     found = selectors.run_get(handle.id)
     assert (found.usage, found.progress.metadata) == ({"cost": Decimal(2), "tokens_out": Decimal(12)}, {"steps": 4})
@@ -51,7 +51,7 @@ def test_what_it_uses_is_counted_and_its_budget_parks_it(worked: Fleet) -> None:
 @BOTH
 def test_hooks_are_called_in_the_process(worked: Fleet, name: str) -> None:
     handle = the(name).enqueue("wait")
-    assert handle.result(timeout=20) == "wait"
+    assert handle.result(timeout=60) == "wait"
     assert called(worked, handle.id) == ["on_start", "on_wait", "on_resume", "on_success"]
 
 
@@ -78,7 +78,7 @@ def test_a_cancel_in_the_middle_of_a_computation_calls_its_hook(worked: Fleet, n
 @BOTH
 def test_a_hook_that_kills_its_process_has_a_second_one_and_the_outcome_stands(worked: Fleet, name: str) -> None:
     handle = the(name).using(tags=["on_success"]).enqueue("well")
-    assert handle.result(timeout=20) == "well"
+    assert handle.result(timeout=60) == "well"
     assert called(worked, handle.id) == ["on_start", "on_success", "on_success"]
     assert [a.status for a in attempts(handle.id)] == ["completed"]
     eventually(lambda: any("the outcome stands" in line.message for line in lines(handle.id)), "its log says so")

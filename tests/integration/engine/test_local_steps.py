@@ -27,7 +27,7 @@ def worker_on(fleet: Fleet, host: str, name: str = "") -> Process:
 def waiting_runs(task: str, count: int, **payload: int) -> list[uuid.UUID]:
     ids = [the(task).enqueue(name=f"file-{number}", **payload).id for number in range(count)]
     for run_id in ids:
-        eventually(lambda i=run_id: run(i).status == "waiting", "it waits", timeout=30)
+        eventually(lambda i=run_id: run(i).status == "waiting", "it waits")
     return ids
 
 
@@ -38,7 +38,7 @@ def go_on(ids: list[uuid.UUID]) -> None:
 
 def completed(ids: list[uuid.UUID]) -> None:
     for run_id in ids:
-        eventually(lambda i=run_id: run(i).status == "completed", "it completes", timeout=30)
+        eventually(lambda i=run_id: run(i).status == "completed", "it completes")
 
 
 @ALL
@@ -49,7 +49,7 @@ def test_a_run_comes_back_to_the_host_of_its_local_step(homes: Fleet, name: str)
     assert set(Home.objects.values_list("hostname", "pool")) == {("kelp", "default")}
     worker_on(homes, "moss")
     echo = the("echo").enqueue(1)
-    echo.result(timeout=20)
+    echo.result(timeout=60)
     go_on(ids)
     completed(ids)
     assert {entry.words[2] for entry in homes.ledger.entries("read")} == {"kelp"}

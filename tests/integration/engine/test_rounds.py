@@ -30,7 +30,7 @@ def going(waits: Fleet) -> Iterator[Fleet]:
 @pytest.mark.parametrize("name", ["counts-on", "counts-on-sync", "counts-on-apart"])
 def test_a_run_goes_on_with_another_payload_and_no_history(going: Fleet, name: str) -> None:
     handle = the(name).enqueue(left=4)
-    assert handle.result(timeout=30) == 4 + 3 + 2 + 1
+    assert handle.result(timeout=60) == 4 + 3 + 2 + 1
     stored = run(handle.id)
     assert (stored.round, stored.payload["left"], stored.payload["total"]) == (5, 0, 10)
     assert [a.status for a in attempts(handle.id)] == ["completed"] * 5
@@ -38,7 +38,7 @@ def test_a_run_goes_on_with_another_payload_and_no_history(going: Fleet, name: s
 
 
 def test_a_parent_gets_the_last_rounds_result(going: Fleet) -> None:
-    assert the("waits-for-a-count").enqueue().result(timeout=30) == 6
+    assert the("waits-for-a-count").enqueue().result(timeout=60) == 6
 
 
 def test_no_signal_is_lost_repeated_or_overtaken(going: Fleet) -> None:
@@ -58,7 +58,7 @@ def test_each_round_has_tokens_of_its_own(going: Fleet) -> None:
         with pytest.raises((WaitOver, UnknownWait)):  # it is over, or was of an earlier round
             answers.wait_complete(wait.pk, None, actor=ACTOR)
         eventually(lambda n=3 - left: run(handle.id).round > n or run(handle.id).output, "the next round")
-    assert len(set(handle.result(timeout=20))) == 3
+    assert len(set(handle.result(timeout=60))) == 3
 
 
 def test_a_worker_that_dies_begins_the_round_again_and_no_other(waits: Fleet) -> None:
@@ -74,20 +74,20 @@ def test_a_worker_that_dies_begins_the_round_again_and_no_other(waits: Fleet) ->
 
 
 def test_the_time_of_a_round_is_its_own(going: Fleet) -> None:
-    assert the("loops-on").enqueue(seconds=1).result(timeout=30) == "over"
+    assert the("loops-on").enqueue(seconds=1).result(timeout=60) == "over"
     late = the("loops-on").enqueue(seconds=10)
     eventually(lambda: run(late.id).status == "timed_out", "one that takes too long is stopped")
 
 
 def test_attempts_are_counted_anew(going: Fleet) -> None:
     handle = the("fails-on").enqueue(left=3)
-    assert handle.result(timeout=30) == "over"
+    assert handle.result(timeout=60) == "over"
     assert [a.status for a in attempts(handle.id)] == ["failed", "completed"] * 4
 
 
 def test_hooks_are_called_once_for_the_run(going: Fleet) -> None:
     handle = the("hooked-on").enqueue(left=3)
-    assert handle.result(timeout=30) == "over"
+    assert handle.result(timeout=60) == "over"
     assert going.ledger.count("hook", str(handle.id)) == 2, "on_start, and on_success"
 
 
@@ -99,7 +99,7 @@ def test_a_run_that_is_cancelled_does_not_go_on(going: Fleet) -> None:
     for run_id in ids:
         eventually(lambda i=run_id: run(i).status == "cancelled", "it is over")
     ended = {run_id: (run(run_id).round, run(run_id).finished_at) for run_id in ids}
-    assert the("counts-on").enqueue(left=3).result(timeout=30) == 6, "whoever would go on had the time to"
+    assert the("counts-on").enqueue(left=3).result(timeout=60) == 6, "whoever would go on had the time to"
     for run_id in ids:
         assert (run(run_id).round, run(run_id).finished_at) == ended[run_id]
         assert run(run_id).status == "cancelled"

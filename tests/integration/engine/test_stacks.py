@@ -50,7 +50,7 @@ PLACES = [
 def test_a_run_is_where_its_code_stands_whatever_it_is_at(worked: Fleet) -> None:
     begun_at = [(begun(worked, task), *place) for task, *place in PLACES]
     for run_id, kind, called, step in begun_at:
-        taken = stack_take(run_id, timeout=20)
+        taken = stack_take(run_id, timeout=30)
         assert (taken.worker, taken.steps, taken.waits) == ("worker-1", [step], False)
         [part] = taken.parts
         own = [frame.function for frame in part.frames if frame.own]
@@ -80,7 +80,7 @@ def all_at_work(taken: Taken) -> Taken | None:
 
 def test_a_run_that_nobody_executes_is_nowhere(worked: Fleet) -> None:
     handle = the("echo").enqueue("hello")
-    assert handle.result(timeout=20) == "hello"
+    assert handle.result(timeout=60) == "hello"
     with pytest.raises(WrongState, match="is completed: no worker executes it"):
         stack_take(handle.id)
     with pytest.raises(UnknownRun):

@@ -42,7 +42,7 @@ def worked(sticking: Fleet) -> Fleet:
 
 def begun(fleet: Fleet, task: str, *args: str) -> uuid.UUID:
     handle = the(task).enqueue(*args)
-    eventually(lambda: fleet.ledger.count("waits", str(handle.id)), f"{task} waits", timeout=40)
+    eventually(lambda: fleet.ledger.count("waits", str(handle.id)), f"{task} waits")
     return handle.id
 
 
@@ -68,6 +68,6 @@ def test_runs_of_which_nothing_new_comes_are_found_with_their_stacks_and_others_
         assert (reason.gate, reason.stuck) == ("stuck", True)
         assert reason.words.startswith("nothing new for ")
     worked.ledger.open_gate("go")
-    eventually(lambda: not stuck(), "who moves on is not stuck any more", timeout=40)
+    eventually(lambda: not stuck(), "who moves on is not stuck any more")
     all_final([*stops, *lively, unmeasured], timeout=60)
     assert set(Run.objects.filter(pk__in=[*stops, *lively]).values_list("status", flat=True)) == {"completed"}

@@ -35,20 +35,20 @@ def rows(customer: str) -> int:
 @pytest.mark.parametrize("name", ["writes-in-a-thread-of-its-own", "writes-in-type-checkers-words"])
 def test_async_tasks_have_other_ways_to_call_it(worked: Fleet, name: str) -> None:
     handle = the(name).enqueue("ann")
-    assert handle.result(timeout=20) == Order.objects.get(customer="ann").pk
+    assert handle.result(timeout=60) == Order.objects.get(customer="ann").pk
     assert [s.key for s in snapshots(handle.id)] == ["write#1"]
 
 
 def test_the_snapshot_shows_what_the_step_was_called_with(worked: Fleet) -> None:
     handle = the("takes-all").enqueue(["ann", "bob"])
-    assert handle.result(timeout=20) == 2
+    assert handle.result(timeout=60) == 2
     assert [s.input for s in snapshots(handle.id)] == [{"customers": ["ann", "bob"]}]
 
 
 @BOTH
 def test_a_step_in_a_transaction_writes_once_and_is_counted(worked: Fleet, name: str) -> None:
     handle = the(name).enqueue("ann")
-    assert handle.result(timeout=20) == Order.objects.get(customer="ann").pk
+    assert handle.result(timeout=60) == Order.objects.get(customer="ann").pk
     (found,) = snapshots(handle.id)
     assert (found.kind, found.key, found.sequence) == ("step", "write#1", 1)
     eventually(
@@ -66,7 +66,7 @@ def test_a_worker_killed_between_the_write_and_the_commit_leaves_neither_row_nor
     assert victim.wait() == -signal.SIGKILL
     assert (rows("ann"), snapshots(handle.id)) == (0, [])
     stepping.worker("worker-2")
-    handle.result(timeout=30)
+    handle.result(timeout=60)
     assert rows("ann") == 1
     assert [(s.kind, s.attempt) for s in snapshots(handle.id)] == [("step", 2)]
     assert stepping.ledger.count("write", "ann") == 2
@@ -82,7 +82,7 @@ def test_a_worker_killed_right_after_the_commit_leaves_both_and_the_step_is_not_
     assert rows("ann") == 1
     assert [(s.kind, s.attempt) for s in snapshots(handle.id)] == [("step", 1)]
     stepping.worker("worker-2")
-    assert handle.result(timeout=30) == Order.objects.get(customer="ann").pk
+    assert handle.result(timeout=60) == Order.objects.get(customer="ann").pk
     assert rows("ann") == 1
     assert stepping.ledger.count("write", "ann") == 1
 
@@ -92,7 +92,7 @@ def test_a_step_whose_connection_is_cut_is_rolled_back_and_called_again_without_
     worked: Fleet, name: str
 ) -> None:
     handle = the(name).enqueue("ann", "is cut")
-    handle.result(timeout=20)
+    handle.result(timeout=60)
     assert rows("ann") == 1
     assert worked.ledger.count("write", "ann") == 2
     assert [s.kind for s in snapshots(handle.id)] == ["step"]
@@ -101,7 +101,7 @@ def test_a_step_whose_connection_is_cut_is_rolled_back_and_called_again_without_
 @BOTH
 def test_a_commit_whose_answer_is_lost_with_the_connection_is_found_to_have_happened(worked: Fleet, name: str) -> None:
     handle = the(name).enqueue("ann", "loses its answer")
-    assert handle.result(timeout=20) == Order.objects.get(customer="ann").pk
+    assert handle.result(timeout=60) == Order.objects.get(customer="ann").pk
     assert worked.ledger.count("lost", "ann") == 1
     assert worked.ledger.count("write", "ann") == 1, "it was not called again"
     assert [s.kind for s in snapshots(handle.id)] == ["step"]
@@ -132,7 +132,7 @@ def test_a_commit_that_was_ended_by_the_server_is_known_not_to_have_happened(
         handle = the(name).enqueue("ann")
         eventually(lambda: ended(cursor), "the session that commits is ended")
         cursor.execute("SELECT pg_advisory_unlock(4711)")
-    handle.result(timeout=20)
+    handle.result(timeout=60)
     assert rows("ann") == 1
     assert worked.ledger.count("write", "ann") == 2
 
@@ -152,7 +152,7 @@ def test_a_worker_that_was_declared_lost_commits_nothing(stepping: Fleet) -> Non
     eventually(lambda: stepping.ledger.count("holds") == 1, "the step has written")
     victim.signal(signal.SIGSTOP)
     stepping.worker("worker-rescuer", **quick)
-    assert handle.result(timeout=40) == Order.objects.get(customer="ann").pk
+    assert handle.result(timeout=60) == Order.objects.get(customer="ann").pk
     stepping.ledger.open_gate("held")
     victim.signal(signal.SIGCONT)
     assert victim.wait() == 3
@@ -170,7 +170,7 @@ def test_rows_that_a_frozen_step_has_locked_are_free_when_its_worker_is_declared
     eventually(lambda: stepping.ledger.count("added") == 1, "the row is locked")
     victim.signal(signal.SIGSTOP)
     stepping.worker("worker-rescuer", **quick)
-    assert handle.result(timeout=40) == 2, "the first try's change is rolled back"
+    assert handle.result(timeout=60) == 2, "the first try's change is rolled back"
 
 
 def test_a_step_that_is_frozen_on_the_way_to_its_commit_lets_go_of_the_worker_and_the_lease(
@@ -195,14 +195,14 @@ def test_a_step_that_is_frozen_on_the_way_to_its_commit_lets_go_of_the_worker_an
 @pytest.mark.parametrize("name", ["writes-at-third", "writes-at-third-async"])
 def test_a_try_that_fails_is_rolled_back_recorded_and_retried(worked: Fleet, name: str) -> None:
     handle = the(name).enqueue("ann")
-    assert handle.result(timeout=20) == 1, "the rows of the tries that failed are not there"
+    assert handle.result(timeout=60) == 1, "the rows of the tries that failed are not there"
     assert [s.kind for s in snapshots(handle.id)] == ["failure", "failure", "step"]
     assert [a.status for a in attempts(handle.id)] == ["completed"]
 
 
 def test_what_the_step_enqueues_joins_its_transaction(worked: Fleet) -> None:
     handle = the("writes-and-enqueues").enqueue("ann")
-    child = handle.result(timeout=20)
+    child = handle.result(timeout=60)
     all_final([child])  # type: ignore[list-item]
     assert run(child).status == "completed"  # type: ignore[arg-type]
     failing = the("writes-and-enqueues").enqueue("bob", fail=True)
@@ -213,10 +213,10 @@ def test_what_the_step_enqueues_joins_its_transaction(worked: Fleet) -> None:
 
 
 def test_hooks_run_after_the_commit_and_one_that_fails_does_not_repeat_the_step(worked: Fleet) -> None:
-    the("writes").enqueue("ann", "notes its commit").result(timeout=20)
+    the("writes").enqueue("ann", "notes its commit").result(timeout=60)
     assert worked.ledger.count("committed", "1") == 1
     handle = the("writes-async").enqueue("bob", "its hook fails")
-    handle.result(timeout=20)
+    handle.result(timeout=60)
     assert (rows("bob"), worked.ledger.count("write", "bob")) == (1, 1)
     (line,) = [line for line in lines(handle.id) if line.level >= 40]
     assert "will not be called again" in line.message
@@ -224,7 +224,7 @@ def test_hooks_run_after_the_commit_and_one_that_fails_does_not_repeat_the_step(
 
 
 def test_a_savepoint_within_the_step_may_fail_alone(worked: Fleet) -> None:
-    the("writes").enqueue("ann", "keeps the rest").result(timeout=20)
+    the("writes").enqueue("ann", "keeps the rest").result(timeout=60)
     assert (rows("ann"), rows("nobody")) == (1, 0)
     assert worked.ledger.count("savepoint", "DataError") == 1
 
@@ -249,7 +249,7 @@ def test_a_result_that_would_not_be_durable_is_refused(
 
 def test_both_ways_of_storing_share_one_sequence_and_keep_the_context(worked: Fleet) -> None:
     handle = the("writes-beside-others").enqueue(40)
-    found = handle.result(timeout=30)
+    found = handle.result(timeout=60)
     assert found[2] == 2
     assert found[1][0] == "holdfast-step"  # type: ignore[index]
     assert found[1][1].startswith(f"{handle.id}:say_where#")  # type: ignore[index]

@@ -35,7 +35,7 @@ def worked(hard: Fleet) -> Fleet:
 
 
 def result_of(run_id: uuid.UUID) -> Any:
-    return RunHandle[Any](run_id, the("delivers").output).result(timeout=20)
+    return RunHandle[Any](run_id, the("delivers").output).result(timeout=60)
 
 
 def test_a_strict_model_is_taken_and_comes_back_by_every_way_in(worked: Fleet) -> None:
@@ -49,12 +49,12 @@ def test_a_strict_model_is_taken_and_comes_back_by_every_way_in(worked: Fleet) -
     found = schedules.schedule_create("daily-delivery", ACTOR, task_id="delivers", every=86_400, payload=payload)
     scheduled = schedules.schedule_run(found.name, ACTOR)
     chained = the("delivers").then(the("delivers")).enqueue(delivery=delivery)
-    assert handle.result(timeout=20) == delivery
+    assert handle.result(timeout=60) == delivery
     replayed = services.run_replay(handle.id, actor=ACTOR)
     for run_id in (by_api, in_a_batch, by_event, scheduled, replayed):
         assert result_of(run_id) == delivery
         assert run(run_id).payload == payload
-    assert chained.result(timeout=20) == AS_JSON
+    assert chained.result(timeout=60) == AS_JSON
 
 
 def test_json_that_does_not_fit_a_strict_model_is_refused_with_its_field(hard: Fleet) -> None:

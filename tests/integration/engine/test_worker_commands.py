@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 def test_django_rq_finds_the_worker_class_and_its_command_serves_runs(fleet: Fleet) -> None:
     fleet.start("rqworker", "rqworker", "default", "--name", "by-django-rq")
-    assert the("echo").enqueue("through rqworker").result(timeout=30) == "through rqworker"
+    assert the("echo").enqueue("through rqworker").result(timeout=60) == "through rqworker"
     assert Worker.objects.filter(name="by-django-rq", lost_at=None).exists()
     assert [w.name for w in RQWorker.all(connection=connection())] == ["by-django-rq"]
 
@@ -35,13 +35,13 @@ def test_a_worker_of_the_longest_name_does_its_work(fleet: Fleet) -> None:
 
 def test_rq_suspend_holds_new_runs_back_until_resume(fleet: Fleet) -> None:
     fleet.pair()
-    the("echo").enqueue(1).result(timeout=20)
+    the("echo").enqueue(1).result(timeout=60)
     suspend(connection())
-    eventually(lambda: not connection().pubsub_channels(channel("default")), "the shift ends", timeout=20)
+    eventually(lambda: not connection().pubsub_channels(channel("default")), "the shift ends")
     handle = the("echo").enqueue(2)
     eventually(lambda: run(handle.id).status == "queued", "it waits")
     resume(connection())
-    assert handle.result(timeout=20) == 2
+    assert handle.result(timeout=60) == 2
 
 
 def state_of(name: str) -> str:
@@ -56,23 +56,23 @@ def test_runs_go_on_while_rq_suspends_the_worker_and_nothing_new_begins(fleet: F
     eventually(lambda: fleet.ledger.count("waiting") == 2, "both threads are taken")
     left = waiting.enqueue(1)
     suspend(connection())
-    eventually(lambda: state_of("worker-1") == "suspended", "the worker is suspended", timeout=20)
+    eventually(lambda: state_of("worker-1") == "suspended", "the worker is suspended")
     fleet.ledger.open_gate("a")
-    assert running[0].result(timeout=20) == "a"
+    assert running[0].result(timeout=60) == "a"
     assert run(left.id).status == "queued", "a thread is free, and nothing new is leased"
     resume(connection())
     assert left.result(timeout=20) == 1
     fleet.ledger.open_gate("b")
-    assert running[1].result(timeout=20) == "b"
+    assert running[1].result(timeout=60) == "b"
 
 
 def test_what_was_enqueued_while_suspended_goes_on_after_resume_without_a_scheduler(fleet: Fleet) -> None:
     """A worker that waits for a ticket does not see that it was suspended until one comes, and that one is spent."""
     fleet.worker("worker-1")
-    eventually(lambda: state_of("worker-1") == "idle", "it waits for a ticket", timeout=20)
+    eventually(lambda: state_of("worker-1") == "idle", "it waits for a ticket")
     suspend(connection())
     handle = the("echo").enqueue(1)
-    eventually(lambda: state_of("worker-1") == "suspended", "the worker is suspended", timeout=20)
+    eventually(lambda: state_of("worker-1") == "suspended", "the worker is suspended")
     assert run(handle.id).status == "queued"
     resume(connection())
     assert handle.result(timeout=20) == 1
