@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -43,6 +45,7 @@ class Beat(Duty):
         self._engine = engine
         self._timeout = timeout
         self._ending = threading.Event()
+        self._woken, self._waker = socket.socketpair()
         self._conn = _connect()
         self._process = psutil.Process()
 
@@ -57,8 +60,10 @@ class Beat(Duty):
 
     def close(self) -> None:
         self._ending.set()
+        self._waker.send(b"x")
         self.join(5)
-        self._conn.close()
+        for end in (self._conn, self._woken, self._waker):
+            end.close()
 
     def serve(self) -> None:
         beaten, away = 0.0, False
@@ -85,7 +90,16 @@ class Beat(Duty):
                 if not away:
                     logger.warning("no heartbeat (%s); trying again", str(error).strip().splitlines()[0])
                 away = self._conn.closed or self._conn.broken
-            self._ending.wait(RECONNECT if away else LOOK)
+            self._rest(RECONNECT if away else LOOK)
+
+    def _rest(self, seconds: float) -> None:
+        """Until that time is over, this is to end, or PostgreSQL has something to say. To a session that asks for
+        nothing that is mostly its end, after which others wait for less than a second before they think us dead."""
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        if not self._conn.closed:
+            poll.register(self._conn.fileno(), select.POLLIN)
+        poll.poll(seconds * 1000)
 
     def _beat(self) -> bool:
         asked = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -80,6 +82,20 @@ def waits_for_a_lock(name: str) -> bool:
             [f"holdfast {name}"],
         )
         return bool(cursor.fetchone()[0])
+
+
+def test_fault_11_a_heartbeat_that_is_cut_off_is_back_before_its_next_look(fleet: Fleet, tmp_path: Path) -> None:
+    """Others take a worker for dead whose lock is free for 0.9 s; waiting for the next look would cost half of that."""
+    rarely = tmp_path / "rarely.py"
+    rarely.write_text("from runs.engine import beat\n\nbeat.LOOK = 3_600.0\n")
+    fleet.environment["HOLDFAST_TASKS"] += f",{rarely}"
+    worker = fleet.worker("worker-1")
+    for _ in range(3):
+        (before,) = eventually(lambda: sessions("beat", idle=0.1), "it rests")
+        cut({before})
+        eventually(lambda before=before: sessions("beat") - {before}, "its heart beats again")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0, "nor is it held up when it ends"
 
 
 def test_fault_13_a_lease_whose_answer_was_lost_is_not_held_for_ever(fleet: Fleet) -> None:
