@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -44,8 +43,7 @@ class Beat(Duty):
         super().__init__("beat")
         self._engine = engine
         self._timeout = timeout
-        self._ending = threading.Event()
-        self._woken, self._waker = socket.socketpair()
+        self._woken, self._waker = socket.socketpair()  # once a byte is sent, which nobody takes, this is to end
         self._conn = _connect()
         self._process = psutil.Process()
 
@@ -59,16 +57,15 @@ class Beat(Duty):
         self._beat()
 
     def close(self) -> None:
-        self._ending.set()
-        self._waker.send(b"x")
+        self._waker.send(b"x")  # to close it would tell nothing while a forked process has a copy
         self.join(5)
-        for end in (self._conn, self._woken, self._waker):
-            end.close()
+        self._conn.close()
 
     def serve(self) -> None:
         beaten, away = 0.0, False
         watch, looks = Watch(self._timeout, self._engine.worker_id), Looks(self._engine)
-        while not self._ending.is_set():
+        pause = 0.0
+        while not self._is_over(pause):
             try:
                 if self._conn.closed or self._conn.broken:
                     self._reconnect()
@@ -90,16 +87,16 @@ class Beat(Duty):
                 if not away:
                     logger.warning("no heartbeat (%s); trying again", str(error).strip().splitlines()[0])
                 away = self._conn.closed or self._conn.broken
-            self._rest(RECONNECT if away else LOOK)
+            pause = RECONNECT if away else LOOK
 
-    def _rest(self, seconds: float) -> None:
-        """Until that time is over, this is to end, or PostgreSQL has something to say. To a session that asks for
+    def _is_over(self, seconds: float) -> bool:
+        """Rests for that time, or until this is to end, or PostgreSQL has something to say. To a session that asks for
         nothing that is mostly its end, after which others wait for less than a second before they think us dead."""
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         if not self._conn.closed:
             poll.register(self._conn.fileno(), select.POLLIN)
-        poll.poll(seconds * 1000)
+        return self._woken.fileno() in dict(poll.poll(seconds * 1000))
 
     def _beat(self) -> bool:
         asked = time.monotonic()

@@ -134,7 +134,8 @@ def test_the_tick_that_is_late_says_so(minutely: Schedule) -> None:
     due(minutely, since=20)
     firing.fire_due()
     tick = Tick.objects.get()
-    assert re.fullmatch(r"2\d s late", tick.why)
+    assert tick.late >= 20
+    assert tick.why == f"{tick.late:.0f} s late"
     assert "late" in Run.objects.get().tags
 
 
